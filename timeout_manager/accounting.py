@@ -1,0 +1,185 @@
+"""A budget of seconds, spent by named phases; the list of the phases is the ledger."""
+
+from __future__ import annotations
+
+import time
+
+from .errors import PhaseTimeout
+from .phase import Budget, Cleanup, Phase, caller
+from .seconds import INFINITY, amount, scale, scaled, text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
+
+_monotonic = time.monotonic  # bound once: a test that replaces time.monotonic does not reach us
+
+
+class TimeoutManager:
+    """Count the time left over the named phases of a long job.
+
+    ``initial_timeout`` is the budget in seconds, shared by all phases: None (or infinity) means no limit, 0 or less
+    that it is spent. NaN, a bool or a string is a ValueError or TypeError that names it. Every limit given to a manager
+    is multiplied by the environment variable TIMEOUT_MANAGER_SCALE, which is read here (0 or less: no limits at all).
+
+    ``clock`` returns seconds that never go back; it is there for tests.
+
+    All methods can be called from any thread. Each thread, and each asyncio task, has its own stack of open phases; the
+    budget is shared, and runs while at least one phase of the manager is open anywhere.
+    """
+
+    def __init__(self, initial_timeout: float | None = None, *, clock: Callable[[], float] = _monotonic) -> None:
+        self._scale = scale()
+        self._initial = scaled(initial_timeout, "initial_timeout", self._scale)
+        self._clock = clock
+        self._made = clock()
+        self._budget = Budget(INFINITY if self._initial is None else self._initial, self._made)
+        self._phases: list[Phase] = []
+        self._open: dict[object, Phase] = {}  # thread or task -> its innermost phase that is charged to the budget
+        self._aside: dict[object, Phase | None] = {}  # the same where a cleanup is open
+
+    def __repr__(self) -> str:
+        return f"<TimeoutManager {text(self._used())} used of {text(self._initial)}, {len(self._phases)} phases>"
+
+    @property
+    def initial_timeout(self) -> float | None:
+        """The budget that it was made with, in seconds after scaling; None = no limit. ``reset()`` goes back to it."""
+        return self._initial
+
+    @property
+    def remaining_timeout(self) -> float | None:
+        """The seconds left, never below 0.0; None = no limit. Fit for every ``timeout=`` of the standard library.
+
+        Live inside a phase, frozen between phases. In a thread or task with open phases it is what is left of the
+        tightest: of their own limits and the budget (inside a cleanup: of the cleanup's limit).
+        """
+        top = self._top()
+        return self._left() if top is None else top.remaining()
+
+    @property
+    def expired(self) -> bool:
+        """Whether the budget is spent. A phase's own limit is the phase's affair: ``Phase.expired()``."""
+        return self._budget.amount - self._used() <= 0.0
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """Every phase so far, open ones too, in the order of entry."""
+        return tuple(self._phases)
+
+    def timed_operation(self, phase_name: str = "operation", limit: float | None = None) -> Phase:
+        """Return a phase to enter, or to decorate a function with.
+
+        It is over when its own ``limit`` (seconds; None = none, 0 or less = spent), a limit around it or the budget
+        is. A block that ends later raises PhaseTimeout on leaving; an error of the block itself is never replaced,
+        unless it is a timeout by its type (``subprocess.TimeoutExpired``, ...), which becomes the cause.
+        """
+        return Phase(self, phase_name, limit if limit is None else scaled(limit, "limit", self._scale))
+
+    def cleanup_operation(self, phase_name: str = "cleanup", *, limit: float) -> Phase:
+        """Return a phase outside the budget, with a limit of its own, for teardown after a timeout.
+
+        Its time is not charged, even inside an open phase, and only its own limit (seconds, required) ends it. It is
+        in the ledger like every other phase.
+        """
+        if limit is None:
+            raise TypeError("limit must be a number of seconds, not None: a cleanup may not hang either")
+        return Cleanup(self, phase_name, scaled(limit, "limit", self._scale))
+
+    def check_timeout(self, phase_name: str = "operation") -> None:
+        """Raise PhaseTimeout, naming ``phase_name``, if nothing is left of ``remaining_timeout``."""
+        top = self._top()
+        now = self._clock()
+        over = top._over(now) if top is not None else self._budget if self.expired else None
+        if over is not None:
+            raise self._timeout(over, now, phase_name, () if top is None else top.path())
+
+    def reset(self, timeout: float | None = None) -> None:
+        """Start the budget anew with ``timeout`` seconds, or with ``initial_timeout`` if None.
+
+        It takes effect at once, also inside an open phase, where the new budget starts now. The ledger is kept.
+        """
+        seconds = self._initial if timeout is None else scaled(timeout, "timeout", self._scale)
+        self._budget = Budget(INFINITY if seconds is None else seconds, self._clock())
+
+    def execute_with_timeout(self, operation: Callable[..., T], phase_name: str = "operation", **kwargs: Any) -> T:
+        """Return ``operation(**kwargs)``, run as a phase."""
+        with self.timed_operation(phase_name):
+            return operation(**kwargs)
+
+    def call_with_timeout(self, func: Callable[..., T], *args: Any, phase_name: str = "operation", **kwargs: Any) -> T:
+        """Return ``func(*args, **kwargs)``, run as a phase."""
+        with self.timed_operation(phase_name):
+            return func(*args, **kwargs)
+
+    def report(self) -> str:
+        """Return the ledger as a table: a line for each phase, with a bar for its share of the budget."""
+        from .report import table
+
+        return table(self)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the ledger as plain data, for JSON; all times in seconds, ``started`` since the manager was made."""
+        from .report import data
+
+        return data(self)
+
+    def as_trace_events(self) -> list[dict[str, Any]]:
+        """Return the ledger in the Trace Event Format, for chrome://tracing and Perfetto."""
+        from .report import trace_events
+
+        return trace_events(self)
+
+    def _used(self) -> float:
+        budget = self._budget
+        return self._clock() - budget.origin if self._open else budget.used
+
+    def _left(self) -> float | None:
+        left = self._budget.amount - self._used()
+        return None if left == INFINITY else max(left, 0.0)
+
+    def _top(self) -> Phase | None:
+        """Return the innermost open phase of the calling thread or task."""
+        here = caller()
+        return self._open.get(here) or self._aside.get(here)
+
+    def _timeout(
+        self, over: Budget | Phase, now: float, phase: str, path: tuple[str, ...], cause: BaseException | None = None
+    ) -> PhaseTimeout:
+        """Return the error for a limit that has passed."""
+        if isinstance(over, Budget):
+            name, limit, used = None, over.amount, self._used()
+            what = "budget"
+        else:
+            name, limit, used = over.name, over.limit, now - over._started
+            what = f"limit of phase {name}"
+        where = f"; in {' > '.join(path)}" if len(path) > 1 else ""
+        error = PhaseTimeout(f"Timeout exceeded after {phase} phase! ({what} {text(limit)}, used {text(used)}{where})")
+        error.phase, error.phase_path, error._owner = phase, path, over
+        error.limited_by, error.limited_phase = "budget" if name is None else "limit", name
+        error.timeout, error.elapsed = limit, used
+        for attribute in ("cmd", "output", "stderr"):
+            if hasattr(cause, attribute):
+                setattr(error, attribute, getattr(cause, attribute))
+        return error
+
+    def _step_aside(self, here: object) -> None:
+        """Take the phases of a thread or task off the budget: a cleanup begins."""
+        if here not in self._aside:
+            top = self._open.get(here)
+            if top is not None:
+                self._budget.used = self._used()
+                del self._open[here]
+            self._aside[here] = top
+
+    def _step_back(self, here: object) -> None:
+        """Put them back when the outermost cleanup has ended."""
+        top = phase = self._aside.get(here)
+        while phase is not None and not phase._cleanup:
+            phase = phase.parent
+        if phase is None and self._aside.pop(here, None) is not None and top is not None:
+            if not self._open:
+                self._budget.origin = self._clock() - self._budget.used
+            self._open[here] = top

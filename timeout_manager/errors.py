@@ -1,0 +1,66 @@
+"""The errors of the package, and the errors of others that mean the same.
+
+Nothing is imported to recognise a timeout of ``subprocess``, ``socket``, ``asyncio`` or ``concurrent.futures``: an error
+of a module that was never loaded cannot be in flight.
+"""
+
+from __future__ import annotations
+
+from sys import modules
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class PhaseTimeout(TimeoutError):
+    """Time is over for a phase; the message starts with ``Timeout exceeded after {phase} phase!``.
+
+    It pickles and copies with its attributes. All times are seconds.
+    """
+
+    phase: str = ""  #: the innermost phase that was running (``check_timeout``: the name that it was given)
+    phase_path: tuple[str, ...] = ()  #: the open phases of that manager, outermost first
+    limited_by: str = "budget"  #: "budget", "limit" (of a phase) or "inherited" (from a parent process)
+    limited_phase: str | None = None  #: the phase whose own limit it was; None for the budget
+    timeout: float | None = None  #: that limit
+    elapsed: float | None = None  #: the time used against it
+    interrupted: bool = False  #: True: the block was cut short; False: it came back late
+    diagnosis: str = ""  #: what was running when time ran out; "" when time was only counted
+    cmd: Any = None  #: the command that time ran out for, and what it had written: of ``run``, or of the cause
+    output: Any = None
+    stderr: Any = None
+
+    _owner: object = None  # whose limit it was, for matching by identity; stays at home when the error travels
+
+    @property
+    def stdout(self) -> Any:
+        """The same as ``output``, as on ``subprocess.TimeoutExpired``."""
+        return self.output
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self.args, {name: value for name, value in vars(self).items() if name != "_owner"}
+
+
+class PhaseInterrupt(BaseException):
+    """The second and every later interrupt of a phase that swallowed the first; it leaves the block as PhaseTimeout."""
+
+
+# Classes of their own on some versions only: socket.timeout before 3.10, the other two before 3.11.
+_TIMEOUTS = (
+    ("subprocess", "TimeoutExpired"),
+    ("socket", "timeout"),
+    ("asyncio", "TimeoutError"),
+    ("concurrent.futures", "TimeoutError"),
+)
+
+
+def is_timeout(error: BaseException) -> bool:
+    """Tell whether an error says by its type that some time limit has passed."""
+    if isinstance(error, TimeoutError):
+        return True
+    for module, name in _TIMEOUTS:
+        kind = getattr(modules.get(module), name, None)
+        if isinstance(kind, type) and isinstance(error, kind):
+            return True
+    return False

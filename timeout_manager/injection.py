@@ -1,0 +1,113 @@
+"""Hand a manager to a function or a test: ``@with_timeout_management``.
+
+Under pytest the limit comes as the fixture ``timeout_from_marker``: the wrapper's signature asks for it. Under unittest
+there is no fixture: the limit is the decorator's argument, or the attribute ``timeout`` of the test case.
+"""
+
+from __future__ import annotations
+
+from functools import partial, wraps
+from inspect import Parameter, Signature, isasyncgenfunction, iscoroutinefunction, isgeneratorfunction, signature
+from sys import modules
+
+from .accounting import TimeoutManager
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Generator
+    from typing import Any, TypeVar, overload
+
+    F = TypeVar("F", bound=Callable[..., Any])
+else:
+
+    def overload(func):
+        return func
+
+
+MANAGER = "timeout_manager"
+MARKER = "timeout_from_marker"
+
+
+def create_timeout_manager(timeout_from_marker: float | None = None, **options: Any) -> TimeoutManager:
+    """Return ``TimeoutManager(timeout_from_marker, **options)``."""
+    return TimeoutManager(timeout_from_marker, **options)
+
+
+@overload
+def with_timeout_management(func: F) -> F: ...
+@overload
+def with_timeout_management(*, timeout: float | None = None, **options: Any) -> Callable[[F], F]: ...
+def with_timeout_management(func: Any = None, *, timeout: float | None = None, **options: Any) -> Any:
+    """Call the function with a fresh TimeoutManager as its argument ``timeout_manager``.
+
+    Its budget is, in this order: that of a ``timeout_manager`` which the caller passes (it is used as it is);
+    ``timeout_from_marker``, if not None; ``timeout``; the attribute ``timeout`` of a ``unittest.TestCase`` whose method
+    it is; no limit. Seconds, as for TimeoutManager, which gets the other options too. Works on functions and methods,
+    ``async def`` and generators; what it returns is of the same kind. TypeError if the function takes no
+    ``timeout_manager``.
+    """
+    if func is None:
+        return partial(with_timeout_management, timeout=timeout, **options)
+    if not callable(func):
+        raise TypeError(f"with_timeout_management decorates a function, not {func!r}; write timeout={func!r} for a limit")
+    inner = signature(func)
+    kinds = {parameter.kind for parameter in inner.parameters.values()}
+    if MANAGER not in inner.parameters and Parameter.VAR_KEYWORD not in kinds:
+        raise TypeError(f"{func.__qualname__} takes no argument {MANAGER!r}, so there is nothing to hand over")
+    adds_marker = MARKER not in inner.parameters and timeout is None
+
+    def inject(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        marker = kwargs.pop(MARKER, None) if adds_marker else None
+        given = inner.bind_partial(*args, **kwargs).arguments
+        if given.get(MANAGER, kwargs.get(MANAGER)) is None:
+            choices = (marker, given.get(MARKER), timeout, _of_test_case(args))
+            limit = next((choice for choice in choices if choice is not None), None)
+            kwargs[MANAGER] = TimeoutManager(limit, **options)
+        return kwargs
+
+    wrapper: Any
+    if iscoroutinefunction(func):
+
+        @wraps(func)
+        async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return await func(*args, **inject(args, kwargs))
+
+    elif isgeneratorfunction(func):
+
+        @wraps(func)
+        def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+            return (yield from func(*args, **inject(args, kwargs)))
+
+    elif isasyncgenfunction(func):
+
+        @wraps(func)
+        async def wrapper(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+            generator = func(*args, **inject(args, kwargs))
+            try:
+                async for item in generator:
+                    yield item
+            finally:
+                await generator.aclose()
+
+    else:
+
+        @wraps(func)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return func(*args, **inject(args, kwargs))
+
+    wrapper.__signature__ = _outer(inner, adds_marker)
+    return wrapper
+
+
+def _outer(inner: Signature, adds_marker: bool) -> Signature:
+    """Return the signature that the wrapper shows: no manager, and the marker where the function lacks it."""
+    parameters = [parameter for name, parameter in inner.parameters.items() if name != MANAGER]
+    if adds_marker:
+        last = bool(parameters) and parameters[-1].kind is Parameter.VAR_KEYWORD
+        parameters.insert(len(parameters) - last, Parameter(MARKER, Parameter.KEYWORD_ONLY))
+    return inner.replace(parameters=parameters)
+
+
+def _of_test_case(args: tuple[Any, ...]) -> Any:
+    test_case = getattr(modules.get("unittest"), "TestCase", ())
+    return getattr(args[0], "timeout", None) if args and isinstance(args[0], test_case) else None

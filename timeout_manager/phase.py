@@ -1,0 +1,276 @@
+"""A phase: a named block of work that is over at its own limit, at one around it, or at the deadline of the budget.
+
+While at least one phase of a manager is open, its budget runs down; between phases it stands still. Nested phases and
+parallel threads are charged once, for the time that at least one of them is open. Nothing here interrupts anything:
+that is the work of an enforcer, which is told of every phase that opens and closes.
+
+There is no lock. ``_open`` of the manager maps each thread (its ident) or asyncio task to its innermost open phase;
+every step on it is one operation of a dict, and the budget runs exactly while it is not empty. The order of the steps
+does the rest: entering looks whether the budget stands still before it adds itself, leaving writes what is used before
+it removes itself. Two threads that meet in between disagree by the moment between two statements, and no more.
+"""
+
+from __future__ import annotations
+
+from _thread import get_ident
+from sys import modules
+
+from .errors import PhaseTimeout, is_timeout
+from .seconds import INFINITY, text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Any, TypeVar
+
+    from .accounting import TimeoutManager
+
+    F = TypeVar("F", bound=Callable[..., Any])
+
+
+def caller() -> object:
+    """Return whose phases these are: the running asyncio task, else the ident of the thread."""
+    asyncio = modules.get("asyncio")
+    loop = getattr(asyncio, "_get_running_loop", lambda: None)()
+    return get_ident() if loop is None else asyncio.current_task(loop) or get_ident()  # type: ignore[union-attr]
+
+
+class Budget:
+    """An amount of seconds: what is ``used`` of it while it stands still, since when (``origin``) while it runs."""
+
+    __slots__ = ("amount", "used", "origin")
+
+    def __init__(self, amount: float, now: float) -> None:
+        self.amount = amount
+        self.used = 0.0
+        self.origin = now
+
+
+class Phase:
+    """A named block of work: a context manager, an async context manager, a decorator.
+
+    As a decorator it opens a fresh phase for each call. A phase can be entered once, and must be left in the thread
+    that entered it; anything else is a RuntimeError and changes nothing.
+    """
+
+    __slots__ = ("name", "limit", "parent", "outcome", "_manager", "_key", "_stack", "_started", "_ended", "_until", "_rest")
+
+    name: str  #: as given
+    limit: float | None  #: the most this phase may take by itself, in seconds; None = no limit of its own
+    parent: Phase | None  #: the phase of the same manager that was open around it in this thread or task
+    outcome: str  #: "new" before it is entered, then "running", then "done", "failed" or "timeout"
+
+    _cleanup = False
+
+    def __init__(self, manager: TimeoutManager, name: str, limit: float | None) -> None:
+        self._manager = manager
+        self.name = name
+        self.limit = limit
+        self.parent = None
+        self.outcome = "new"
+
+    def __enter__(self) -> Phase:
+        if self.outcome != "new":
+            raise RuntimeError(f"phase {self.name!r} was entered already; timed_operation() gives a fresh one each time")
+        manager = self._manager
+        self._key = key = caller() if "asyncio" in modules else get_ident()
+        clock = manager._clock
+        self._started = now = clock()
+        self._until = INFINITY if self.limit is None else now + self.limit
+        self._stack = stack = manager._open
+        if stack or manager._aside:
+            self._nest(manager, key, now)
+        else:
+            budget = manager._budget
+            budget.origin = now - budget.used
+            stack[key] = self
+        manager._phases.append(self)
+        self.outcome = "running"
+        return self
+
+    def _nest(self, manager: TimeoutManager, key: object, now: float) -> None:
+        """Enter beside or inside other phases."""
+        if key in manager._aside:
+            self._stack = manager._aside
+        elif not manager._open:
+            manager._budget.origin = now - manager._budget.used
+        self.parent = parent = self._stack.get(key)
+        if parent is not None and parent._until < self._until and not self._cleanup:
+            self._until = parent._until
+        self._stack[key] = self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        manager = self._manager
+        clock = manager._clock
+        now = clock()
+        key = self._key
+        if self.outcome != "running":
+            raise RuntimeError(f"phase {self.name!r} is not open: it is {self.outcome!r}")
+        if key != get_ident() and type(key) is int:
+            raise RuntimeError(f"phase {self.name!r} was entered in another thread, and can only be left there")
+        budget = manager._budget
+        used = now - budget.origin
+        stack = self._stack
+        if stack is not manager._open:
+            rest = self._until - now
+        else:
+            rest = budget.amount - used
+            if self._until - now < rest:
+                rest = self._until - now
+        if stack.get(key) is self:  # otherwise it leaves out of order, and those above it stay open
+            parent = self.parent
+            while parent is not None and parent.outcome != "running":
+                parent = parent.parent
+            if parent is not None:
+                stack[key] = parent
+            else:
+                if stack is manager._open:
+                    budget.used = used
+                del stack[key]
+        self._ended = now
+        self._rest = rest
+        if rest > 0.0:
+            self.outcome = "done" if error is None else "failed"
+        else:
+            self._judge(error, now)
+
+    async def __aenter__(self) -> Phase:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, traceback)
+
+    def __call__(self, func: F) -> F:
+        """Return ``func`` wrapped so that every call runs in a fresh phase of this name and limit.
+
+        TypeError for a generator function: its body runs long after the call, so the phase belongs into it.
+        """
+        from functools import wraps
+        from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
+
+        if isgeneratorfunction(func) or isasyncgenfunction(func):
+            raise TypeError(
+                f"timed_operation cannot decorate the generator function {func.__qualname__}: its body runs after the call;"
+                f" write `with manager.timed_operation({self.name!r}):` inside it"
+            )
+        kind, manager, name, limit = type(self), self._manager, self.name, self.limit
+
+        @wraps(func)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with kind(manager, name, limit):
+                return func(*args, **kwargs)
+
+        @wraps(func)
+        async def call_async(*args: Any, **kwargs: Any) -> Any:
+            async with kind(manager, name, limit):
+                return await func(*args, **kwargs)
+
+        return call_async if iscoroutinefunction(func) else call  # type: ignore[return-value]
+
+    def __repr__(self) -> str:
+        return f"<Phase {' > '.join(self.path())} {self.outcome} after {text(self.elapsed())}>"
+
+    def path(self) -> tuple[str, ...]:
+        """Return the names of the phases of this manager from the outermost to this one."""
+        names = [self.name]
+        parent = self.parent
+        while parent is not None:
+            names.append(parent.name)
+            parent = parent.parent
+        return tuple(reversed(names))
+
+    def elapsed(self) -> float:
+        """Return the seconds since it was entered, up to now or to its end; 0.0 before."""
+        if self.outcome == "new":
+            return 0.0
+        return (self._manager._clock() if self.outcome == "running" else self._ended) - self._started
+
+    def remaining(self) -> float | None:
+        """Return the seconds until the phase is over, never below 0.0; None = no limit.
+
+        Its own limit, those of the phases around it and the budget all count. After the end it stays as it was then.
+        """
+        if self.outcome == "new":
+            rest = [seconds for seconds in (self.limit, self._manager.remaining_timeout) if seconds is not None]
+            return min(rest, default=None)
+        rest = self._left(self._manager._clock()) if self.outcome == "running" else self._rest
+        return None if rest == INFINITY else max(rest, 0.0)
+
+    def expired(self) -> bool:
+        """Tell whether it is over: by its own limit, one around it, or the budget."""
+        return self.remaining() == 0.0
+
+    def _limits(self) -> list[Budget | Phase]:
+        """Return what binds this open phase, the outermost first: the budget, then phases with a limit of their own."""
+        found: list[Budget | Phase] = []
+        phase: Phase | None = self
+        while phase is not None:
+            if phase.limit is not None and phase.outcome == "running":
+                found.append(phase)
+            phase = None if phase._cleanup else phase.parent
+        if self._stack is self._manager._open:
+            found.append(self._manager._budget)
+        return found[::-1]
+
+    def _left(self, now: float) -> float:
+        """Return the seconds until this open phase is over, as things stand now; negative when it is."""
+        return min([_left(limit, now) for limit in self._limits()], default=INFINITY)
+
+    def _over(self, now: float) -> Budget | Phase | None:
+        """Return the outermost limit that has passed; it owns the error."""
+        return next((limit for limit in self._limits() if _left(limit, now) <= 0.0), None)
+
+    def _judge(self, error: BaseException | None, now: float) -> None:
+        """End a phase whose time is over: raise PhaseTimeout, or let the body's own error pass."""
+        owner = self._over(now)
+        if owner is None:  # what seemed to bind it has closed meanwhile
+            self.outcome = "done" if error is None else "failed"
+            return
+        self.outcome = "timeout"
+        if error is None:
+            raise self._timeout(owner, now)
+        if isinstance(error, PhaseTimeout) and error._owner is owner:
+            return
+        if is_timeout(error):
+            raise self._timeout(owner, now, error) from error
+        if isinstance(error, Exception) and hasattr(error, "add_note"):
+            note = str(self._timeout(owner, now))
+            if not any(line.startswith("Timeout exceeded after ") for line in getattr(error, "__notes__", ())):
+                error.add_note(note)
+
+    def _timeout(self, owner: Budget | Phase, now: float, cause: BaseException | None = None) -> PhaseTimeout:
+        return self._manager._timeout(owner, now, self.name, self.path(), cause)
+
+
+class Cleanup(Phase):
+    """A phase outside the budget: while it is open, the phases of its thread or task around it stand aside."""
+
+    __slots__ = ()
+
+    _cleanup = True
+
+    def __enter__(self) -> Phase:
+        if self.outcome == "new":
+            self._manager._step_aside(caller())
+        return super().__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            super().__exit__(kind, error, traceback)
+        finally:
+            if self.outcome not in ("new", "running"):
+                self._manager._step_back(self._key)
+
+
+def _left(limit: Budget | Phase, now: float) -> float:
+    if isinstance(limit, Budget):
+        return limit.amount - (now - limit.origin)
+    assert limit.limit is not None
+    return limit._started + limit.limit - now

@@ -1,0 +1,61 @@
+"""What counts as an amount of seconds, and the scale that every limit is multiplied by."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+INFINITY = float("inf")
+SCALE = "TIMEOUT_MANAGER_SCALE"
+
+
+def amount(value: Any, parameter: str) -> float | None:
+    """Return a limit in seconds: None for none (also for infinity), 0.0 for spent (also for less than nothing).
+
+    Raise TypeError or ValueError, naming the parameter and the value, for what is not a number: NaN, a bool, a string.
+    """
+    if value is None:
+        return None
+    if isinstance(value, (bool, str, bytes, bytearray)):
+        raise TypeError(f"{parameter} must be a number of seconds or None, not {value!r}")
+    try:
+        seconds = float(value)
+    except OverflowError:  # an int past the largest float
+        seconds = INFINITY if value > 0 else 0.0
+    except (TypeError, ValueError):
+        raise TypeError(f"{parameter} must be a number of seconds or None, not {value!r}") from None
+    if seconds != seconds:
+        raise ValueError(f"{parameter} must be a number of seconds or None, not {value!r}")
+    return None if seconds == INFINITY else max(seconds, 0.0)
+
+
+def scaled(value: Any, parameter: str, scale: float) -> float | None:
+    """Return the limit after scaling; a scale of 0 or less switches every limit off."""
+    seconds = amount(value, parameter)
+    return seconds if seconds is None or scale == 1.0 else amount(seconds * scale, parameter) if scale > 0 else None
+
+
+def scale() -> float:
+    """Read TIMEOUT_MANAGER_SCALE, 1.0 where it is not set; ValueError names the variable if it is not a finite number."""
+    from os import environ
+
+    text = environ.get(SCALE)
+    if text is None:
+        return 1.0
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = INFINITY
+    if not -INFINITY < factor < INFINITY:
+        raise ValueError(f"{SCALE} must be a finite number, not {text!r} (from the environment)")
+    return factor
+
+
+def text(seconds: float | None) -> str:
+    """Return seconds as a reader wants them: "90.00 s", "0.120 s", "0.035 ms", "no limit"."""
+    if seconds is None or seconds == INFINITY:
+        return "no limit"
+    if seconds >= 1 or seconds <= 0:
+        return f"{seconds:.2f} s"
+    return f"{seconds:.3f} s" if seconds >= 0.001 else f"{seconds * 1000:.3f} ms"
