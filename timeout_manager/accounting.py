@@ -6,7 +6,7 @@ import time
 
 from .errors import PhaseTimeout
 from .phase import Budget, Cleanup, Phase, caller
-from .seconds import INFINITY, amount, scale, scaled, text
+from .seconds import INFINITY, scale, scaled, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class TimeoutManager:
         self._budget = Budget(INFINITY if self._initial is None else self._initial, self._made)
         self._phases: list[Phase] = []
         self._open: dict[object, Phase] = {}  # thread or task -> its innermost phase that is charged to the budget
-        self._aside: dict[object, Phase | None] = {}  # the same where a cleanup is open
+        self._aside: dict[object, Phase] = {}  # the same where a cleanup is open
 
     def __repr__(self) -> str:
         return f"<TimeoutManager {text(self._used())} used of {text(self._initial)}, {len(self._phases)} phases>"
@@ -149,9 +149,10 @@ class TimeoutManager:
         self, over: Budget | Phase, now: float, phase: str, path: tuple[str, ...], cause: BaseException | None = None
     ) -> PhaseTimeout:
         """Return the error for a limit that has passed."""
+        name: str | None = None
+        limit: float | None
         if isinstance(over, Budget):
-            name, limit, used = None, over.amount, self._used()
-            what = "budget"
+            what, limit, used = "budget", over.amount, self._used()
         else:
             name, limit, used = over.name, over.limit, now - over._started
             what = f"limit of phase {name}"
@@ -167,19 +168,17 @@ class TimeoutManager:
 
     def _step_aside(self, here: object) -> None:
         """Take the phases of a thread or task off the budget: a cleanup begins."""
-        if here not in self._aside:
-            top = self._open.get(here)
-            if top is not None:
-                self._budget.used = self._used()
-                del self._open[here]
+        top = self._open.get(here)
+        if top is not None:
+            self._budget.used = self._used()
             self._aside[here] = top
+            del self._open[here]
 
     def _step_back(self, here: object) -> None:
         """Put them back when the outermost cleanup has ended."""
-        top = phase = self._aside.get(here)
-        while phase is not None and not phase._cleanup:
-            phase = phase.parent
-        if phase is None and self._aside.pop(here, None) is not None and top is not None:
+        top = self._aside.get(here)
+        if top is not None and not top._in_cleanup():
             if not self._open:
                 self._budget.origin = self._clock() - self._budget.used
             self._open[here] = top
+            del self._aside[here]

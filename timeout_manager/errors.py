@@ -1,7 +1,7 @@
 """The errors of the package, and the errors of others that mean the same.
 
-Nothing is imported to recognise a timeout of ``subprocess``, ``socket``, ``asyncio`` or ``concurrent.futures``: an error
-of a module that was never loaded cannot be in flight.
+Nothing is imported to recognise a timeout of ``subprocess``, ``socket``, ``asyncio`` or ``concurrent.futures``: an
+error of a module that was never loaded cannot be in flight.
 """
 
 from __future__ import annotations

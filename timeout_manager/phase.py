@@ -72,14 +72,15 @@ class Phase:
 
     def __enter__(self) -> Phase:
         if self.outcome != "new":
-            raise RuntimeError(f"phase {self.name!r} was entered already; timed_operation() gives a fresh one each time")
+            raise RuntimeError(f"phase {self.name!r} was entered before; timed_operation() gives a fresh one each time")
         manager = self._manager
         self._key = key = caller() if "asyncio" in modules else get_ident()
         clock = manager._clock
         self._started = now = clock()
         self._until = INFINITY if self.limit is None else now + self.limit
-        self._stack = stack = manager._open
-        if stack or manager._aside:
+        self._stack: dict[object, Phase] = manager._open
+        stack = manager._open
+        if stack or manager._aside or self._cleanup:
             self._nest(manager, key, now)
         else:
             budget = manager._budget
@@ -91,7 +92,7 @@ class Phase:
 
     def _nest(self, manager: TimeoutManager, key: object, now: float) -> None:
         """Enter beside or inside other phases."""
-        if key in manager._aside:
+        if self._cleanup or key in manager._aside:
             self._stack = manager._aside
         elif not manager._open:
             manager._budget.origin = now - manager._budget.used
@@ -106,9 +107,9 @@ class Phase:
         manager = self._manager
         clock = manager._clock
         now = clock()
-        key = self._key
         if self.outcome != "running":
-            raise RuntimeError(f"phase {self.name!r} is not open: it is {self.outcome!r}")
+            raise RuntimeError(f"phase {self.name!r} cannot be left: it is {self.outcome}, not running")
+        key = self._key
         if key != get_ident() and type(key) is int:
             raise RuntimeError(f"phase {self.name!r} was entered in another thread, and can only be left there")
         budget = manager._budget
@@ -155,8 +156,8 @@ class Phase:
 
         if isgeneratorfunction(func) or isasyncgenfunction(func):
             raise TypeError(
-                f"timed_operation cannot decorate the generator function {func.__qualname__}: its body runs after the call;"
-                f" write `with manager.timed_operation({self.name!r}):` inside it"
+                f"timed_operation cannot decorate the generator function {func.__qualname__}, whose body runs after"
+                f" the call; write `with manager.timed_operation({self.name!r}):` inside it"
             )
         kind, manager, name, limit = type(self), self._manager, self.name, self.limit
 
@@ -196,14 +197,20 @@ class Phase:
         Its own limit, those of the phases around it and the budget all count. After the end it stays as it was then.
         """
         if self.outcome == "new":
-            rest = [seconds for seconds in (self.limit, self._manager.remaining_timeout) if seconds is not None]
-            return min(rest, default=None)
+            finite = [seconds for seconds in (self.limit, self._manager.remaining_timeout) if seconds is not None]
+            return min(finite) if finite else None
         rest = self._left(self._manager._clock()) if self.outcome == "running" else self._rest
         return None if rest == INFINITY else max(rest, 0.0)
 
     def expired(self) -> bool:
         """Tell whether it is over: by its own limit, one around it, or the budget."""
         return self.remaining() == 0.0
+
+    def _in_cleanup(self) -> bool:
+        phase: Phase | None = self
+        while phase is not None and not (phase._cleanup and phase.outcome == "running"):
+            phase = phase.parent
+        return phase is not None
 
     def _limits(self) -> list[Budget | Phase]:
         """Return what binds this open phase, the outermost first: the budget, then phases with a limit of their own."""

@@ -27,7 +27,7 @@ def amount(value: Any, parameter: str) -> float | None:
         raise TypeError(f"{parameter} must be a number of seconds or None, not {value!r}") from None
     if seconds != seconds:
         raise ValueError(f"{parameter} must be a number of seconds or None, not {value!r}")
-    return None if seconds == INFINITY else max(seconds, 0.0)
+    return None if seconds == INFINITY else max(0.0, seconds)
 
 
 def scaled(value: Any, parameter: str, scale: float) -> float | None:
@@ -37,7 +37,7 @@ def scaled(value: Any, parameter: str, scale: float) -> float | None:
 
 
 def scale() -> float:
-    """Read TIMEOUT_MANAGER_SCALE, 1.0 where it is not set; ValueError names the variable if it is not a finite number."""
+    """Read TIMEOUT_MANAGER_SCALE, 1.0 where it is not set; ValueError names it if it is not a finite number."""
     from os import environ
 
     text = environ.get(SCALE)

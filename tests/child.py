@@ -1,0 +1,29 @@
+"""Run Python in a process of its own."""
+
+import os
+import subprocess
+import sys
+
+from . import package
+
+DIRECTORY = os.path.dirname(os.path.abspath(package.__file__))  #: of the package under test
+ROOT = DIRECTORY  #: what has to be on sys.path to import it
+for _ in package.__name__.split("."):
+    ROOT = os.path.dirname(ROOT)
+
+
+def environment(**more):
+    """Return the environment without what would change how a Python starts."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return {**kept, "PYTHONDONTWRITEBYTECODE": "1", **more}
+
+
+def python(*args, timeout=60, **options):
+    """Run this interpreter; return what it printed, with its errors as the text of an AssertionError if it failed."""
+    options.setdefault("env", environment())
+    done = subprocess.run(
+        [sys.executable, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=timeout, **options
+    )
+    if done.returncode != 0:
+        raise AssertionError(f"exit status {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout + done.stderr

@@ -1,0 +1,60 @@
+"""What an import loads, and where it works from."""
+
+import os
+import re
+import tempfile
+import unittest
+import zipfile
+
+from . import package
+from .child import DIRECTORY, ROOT, python
+
+LOADED = """
+import sys
+sys.path.insert(0, sys.argv[1])
+before = set(sys.modules)
+__import__(sys.argv[2])
+own = set(sys.argv[2].split("."))
+print(*sorted(name for name in set(sys.modules) - before if not own & set(name.split("."))))
+"""
+
+
+class Import(unittest.TestCase):
+    def test_loads_time_and_its_own_files_only(self):
+        for flags in (["-I"], ["-I", "-S"]):
+            printed = python(*flags, "-c", LOADED, ROOT, package.__name__).split()
+            self.assertEqual(set(printed) - {"time", "_thread", "__future__"}, set(), flags)
+
+    def test_works_from_a_zip(self):
+        with tempfile.TemporaryDirectory() as directory:
+            archive = os.path.join(directory, "all.zip")
+            with zipfile.ZipFile(archive, "w") as file:
+                for name in sorted(os.listdir(DIRECTORY)):
+                    if name.endswith((".py", ".typed")):
+                        file.write(os.path.join(DIRECTORY, name), f"anything/{name}")
+            code = (
+                "import sys; sys.path.insert(0, sys.argv[1]); import anything\n"
+                "@anything.with_timeout_management(timeout=5)\n"
+                "def test(timeout_manager):\n"
+                "    with timeout_manager.timed_operation('build'): pass\n"
+                "    print(timeout_manager.report())\n"
+                "test()"
+            )
+            self.assertIn("build", python("-I", "-c", code, archive))
+
+    def test_it_never_imports_itself_by_name(self):
+        own = package.__name__.rpartition(".")[2]
+        for name in sorted(os.listdir(DIRECTORY)):
+            if name.endswith(".py"):
+                with open(os.path.join(DIRECTORY, name), encoding="utf-8") as file:
+                    self.assertIsNone(re.search(rf"^\s*(from|import) {own}\b", file.read(), re.M), name)
+
+    def test_every_public_name_is_there(self):
+        for name in package.__all__:
+            self.assertTrue(getattr(package, name).__doc__, name)
+        with self.assertRaises(AttributeError):
+            package.nothing_of_this_name
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,153 @@
+"""A manager handed to functions and tests of every kind."""
+
+import asyncio
+import inspect
+import unittest
+
+from . import package
+
+TimeoutManager = package.TimeoutManager
+with_timeout_management = package.with_timeout_management
+
+
+def names(function):
+    return list(inspect.signature(function).parameters)
+
+
+class TheLimit(unittest.TestCase):
+    def test_is_the_marker_where_the_function_takes_it(self):
+        @with_timeout_management
+        def test(root, timeout_from_marker, timeout_manager):
+            return root, timeout_from_marker, timeout_manager.initial_timeout
+
+        self.assertEqual(test("r", timeout_from_marker=9), ("r", 9, 9))
+        self.assertEqual(test("r", 9), ("r", 9, 9))
+        self.assertEqual(test("r", timeout_from_marker=None), ("r", None, None))
+        self.assertEqual(names(test), ["root", "timeout_from_marker"])
+
+    def test_is_the_marker_where_the_function_lacks_it(self):
+        @with_timeout_management
+        def test(root, timeout_manager, **more):
+            return root, timeout_manager.initial_timeout, more
+
+        self.assertEqual(test("r", timeout_from_marker=9, a=1), ("r", 9, {"a": 1}))
+        self.assertEqual(names(test), ["root", "timeout_from_marker", "more"])
+        self.assertIs(inspect.signature(test).parameters["timeout_from_marker"].default, inspect.Parameter.empty)
+
+    def test_is_the_argument_of_the_decorator(self):
+        @with_timeout_management(timeout=30)
+        def test(root, timeout_manager):
+            return timeout_manager.initial_timeout
+
+        self.assertEqual((test("r"), names(test)), (30, ["root"]))
+
+        @with_timeout_management(timeout=30)
+        def both(timeout_from_marker, timeout_manager):
+            return timeout_manager.initial_timeout
+
+        self.assertEqual((both(5), both(None)), (5, 30))
+
+    def test_is_that_of_a_manager_which_the_caller_passes(self):
+        @with_timeout_management(timeout=30)
+        def test(timeout_manager):
+            return timeout_manager
+
+        own = TimeoutManager(1)
+        self.assertIs(test(timeout_manager=own), own)
+        self.assertIs(test(own), own)
+        self.assertEqual(test(timeout_manager=None).initial_timeout, 30)
+
+    def test_is_none_without_any(self):
+        @with_timeout_management
+        def test(timeout_manager):
+            return timeout_manager.initial_timeout
+
+        self.assertIsNone(test())
+
+    def test_options_go_to_the_manager(self):
+        @with_timeout_management(timeout=30, clock=lambda: 5.0)
+        def test(timeout_manager):
+            with timeout_manager.timed_operation() as phase:
+                pass
+            return phase.elapsed()
+
+        self.assertEqual(test(), 0)
+
+    def test_each_call_has_a_manager_of_its_own(self):
+        @with_timeout_management(timeout=30)
+        def test(timeout_manager):
+            return timeout_manager
+
+        self.assertIsNot(test(), test())
+
+
+class UnderUnittest(unittest.TestCase):
+    timeout = 12
+
+    @with_timeout_management
+    def test_the_attribute_of_the_test_case(self, timeout_manager):
+        self.assertEqual(timeout_manager.initial_timeout, 12)
+
+    @with_timeout_management(timeout=30)
+    def test_the_argument_comes_first(self, timeout_manager):
+        self.assertEqual(timeout_manager.initial_timeout, 30)
+
+
+class Kinds(unittest.TestCase):
+    def test_a_coroutine_function_stays_one(self):
+        @with_timeout_management(timeout=30)
+        async def test(timeout_manager):
+            return timeout_manager.initial_timeout
+
+        self.assertTrue(inspect.iscoroutinefunction(test))
+        self.assertEqual(asyncio.run(test()), 30)
+
+    def test_a_generator_function_stays_one(self):
+        @with_timeout_management(timeout=30)
+        def test(timeout_manager):
+            sent = yield timeout_manager.initial_timeout
+            return sent
+
+        self.assertTrue(inspect.isgeneratorfunction(test))
+        generator = test()
+        self.assertEqual(next(generator), 30)
+        with self.assertRaises(StopIteration) as caught:
+            generator.send("x")
+        self.assertEqual(caught.exception.value, "x")
+
+    def test_an_asynchronous_generator_function_stays_one(self):
+        @with_timeout_management(timeout=30)
+        async def test(timeout_manager):
+            yield timeout_manager.initial_timeout
+
+        async def collect():
+            return [item async for item in test()]
+
+        self.assertTrue(inspect.isasyncgenfunction(test))
+        self.assertEqual(asyncio.run(collect()), [30])
+
+    def test_a_method(self):
+        class Suite:
+            @with_timeout_management(timeout=30)
+            def check(self, timeout_manager):
+                return self, timeout_manager.initial_timeout
+
+        suite = Suite()
+        self.assertEqual(suite.check(), (suite, 30))
+
+    def test_what_cannot_be_decorated(self):
+        with self.assertRaisesRegex(TypeError, "timeout_manager"):
+            with_timeout_management(lambda root: None)
+        with self.assertRaisesRegex(TypeError, "timeout=30"):
+            with_timeout_management(30)
+
+
+class Create(unittest.TestCase):
+    def test_create_timeout_manager(self):
+        self.assertIsNone(package.create_timeout_manager().initial_timeout)
+        self.assertEqual(package.create_timeout_manager(9).initial_timeout, 9)
+        self.assertEqual(package.create_timeout_manager(timeout_from_marker=9).initial_timeout, 9)
+
+
+if __name__ == "__main__":
+    unittest.main()
