@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import time
-
 from .errors import PhaseTimeout
 from .phase import Budget, Cleanup, Phase, caller
-from .seconds import INFINITY, scale, scaled, text
+from .seconds import INFINITY, amount, mechanism, monotonic, scale, scaled, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeVar
 
+    from .interrupt import Watch
+
     T = TypeVar("T")
 
-_monotonic = time.monotonic  # bound once: a test that replaces time.monotonic does not reach us
+_no_interrupt = frozenset({"__enter__", "__exit__", "enforcement", "reset"})  # see interrupt
 
 
 class TimeoutManager:
@@ -25,13 +25,28 @@ class TimeoutManager:
     that it is spent. NaN, a bool or a string is a ValueError or TypeError that names it. Every limit given to a manager
     is multiplied by the environment variable TIMEOUT_MANAGER_SCALE, which is read here (0 or less: no limits at all).
 
-    ``clock`` returns seconds that never go back; it is there for tests.
+    ``enforce=True`` interrupts a phase that is still running when its time is over, by the best mechanism for the
+    thread that entered it; "signal" and "thread" ask for one by name, and entering a phase where it cannot work is a
+    RuntimeError. False only counts. TIMEOUT_MANAGER_ENFORCE (off, auto, signal, thread) overrides it.
+
+    ``kill_after``, seconds or None, ends the whole process with exit status 124, after all stacks have been printed on
+    stderr, if a block is still running that long after its deadline. It is not scaled. None: never.
+
+    ``clock`` returns seconds that never go back; it is there for tests, and limits on another clock than
+    ``time.monotonic`` are only counted.
 
     All methods can be called from any thread. Each thread, and each asyncio task, has its own stack of open phases; the
     budget is shared, and runs while at least one phase of the manager is open anywhere.
     """
 
-    def __init__(self, initial_timeout: float | None = None, *, clock: Callable[[], float] = _monotonic) -> None:
+    def __init__(
+        self,
+        initial_timeout: float | None = None,
+        *,
+        enforce: bool | str = False,
+        kill_after: float | None = None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self._scale = scale()
         self._initial = scaled(initial_timeout, "initial_timeout", self._scale)
         self._clock = clock
@@ -40,6 +55,16 @@ class TimeoutManager:
         self._phases: list[Phase] = []
         self._open: dict[object, Phase] = {}  # thread or task -> its innermost phase that is charged to the budget
         self._aside: dict[object, Phase] = {}  # the same where a cleanup is open
+        self._kill_after = amount(kill_after, "kill_after")
+        self._enforce = mechanism(enforce)
+        self._enforcer: Any = None  # the module, where limits are enforced
+        self._watch: Watch | None = None  # there, the one that was used last
+        self._sessions: dict[int, list[Watch | None]] = {}  # thread -> what is watched in its open sessions
+        if self._enforce and clock is monotonic:
+            from . import enforcer
+
+            self._enforcer = enforcer
+            self._watch = enforcer.NOBODY
 
     def __repr__(self) -> str:
         return f"<TimeoutManager {text(self._used())} used of {text(self._initial)}, {len(self._phases)} phases>"
@@ -65,9 +90,25 @@ class TimeoutManager:
         return self._budget.amount - self._used() <= 0.0
 
     @property
+    def enforcement(self) -> str:
+        """What would interrupt the calling code: "none", "signal", "thread" or "asyncio"."""
+        return "none" if self._enforcer is None else self._enforcer.choice(self._enforce)
+
+    @property
     def phases(self) -> tuple[Phase, ...]:
         """Every phase so far, open ones too, in the order of entry."""
         return tuple(self._phases)
+
+    def __enter__(self) -> TimeoutManager:
+        """Open a session: what enforces the limits stays armed between the phases of this thread. Sessions nest."""
+        if self._enforcer is not None:
+            self._enforcer.open_session(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close the session: disarm, and put everything back as it was."""
+        if self._enforcer is not None:
+            self._enforcer.close_session(self)
 
     def timed_operation(self, phase_name: str = "operation", limit: float | None = None) -> Phase:
         """Return a phase to enter, or to decorate a function with.
@@ -76,7 +117,14 @@ class TimeoutManager:
         is. A block that ends later raises PhaseTimeout on leaving; an error of the block itself is never replaced,
         unless it is a timeout by its type (``subprocess.TimeoutExpired``, ...), which becomes the cause.
         """
-        return Phase(self, phase_name, limit if limit is None else scaled(limit, "limit", self._scale))
+        phase = Phase()
+        phase._manager = self
+        phase._stack = self._open
+        phase.name = phase_name
+        phase.limit = limit if limit is None else scaled(limit, "limit", self._scale)
+        phase.parent = phase._watch = None
+        phase.outcome = "new"
+        return phase
 
     def cleanup_operation(self, phase_name: str = "cleanup", *, limit: float) -> Phase:
         """Return a phase outside the budget, with a limit of its own, for teardown after a timeout.
@@ -86,7 +134,7 @@ class TimeoutManager:
         """
         if limit is None:
             raise TypeError("limit must be a number of seconds, not None: a cleanup may not hang either")
-        return Cleanup(self, phase_name, scaled(limit, "limit", self._scale))
+        return Cleanup._make(self, phase_name, scaled(limit, "limit", self._scale))
 
     def check_timeout(self, phase_name: str = "operation") -> None:
         """Raise PhaseTimeout, naming ``phase_name``, if nothing is left of ``remaining_timeout``."""
@@ -103,6 +151,8 @@ class TimeoutManager:
         """
         seconds = self._initial if timeout is None else scaled(timeout, "timeout", self._scale)
         self._budget = Budget(INFINITY if seconds is None else seconds, self._clock())
+        if self._enforcer is not None:
+            self._enforcer.refresh(self)
 
     def execute_with_timeout(self, operation: Callable[..., T], phase_name: str = "operation", **kwargs: Any) -> T:
         """Return ``operation(**kwargs)``, run as a phase."""
@@ -182,3 +232,5 @@ class TimeoutManager:
                 self._budget.origin = self._clock() - self._budget.used
             self._open[here] = top
             del self._aside[here]
+            if self._enforcer is not None:
+                self._enforcer.refresh(self)

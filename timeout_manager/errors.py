@@ -31,7 +31,7 @@ class PhaseTimeout(TimeoutError):
     output: Any = None
     stderr: Any = None
 
-    _owner: object = None  # whose limit it was, for matching by identity; stays at home when the error travels
+    _owner: Any = None  # whose limit it was, for matching by identity; stays at home when the error travels
 
     @property
     def stdout(self) -> Any:

@@ -13,18 +13,21 @@ it removes itself. Two threads that meet in between disagree by the moment betwe
 from __future__ import annotations
 
 from _thread import get_ident
-from sys import modules
+from sys import _getframe, modules
 
-from .errors import PhaseTimeout, is_timeout
+from .errors import PhaseInterrupt, PhaseTimeout, is_timeout
 from .seconds import INFINITY, text
+
+_no_interrupt = frozenset({"__enter__", "__exit__", "__aenter__", "__aexit__"})  # see interrupt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
+    from types import FrameType, TracebackType
     from typing import Any, TypeVar
 
     from .accounting import TimeoutManager
+    from .interrupt import Watch
 
     F = TypeVar("F", bound=Callable[..., Any])
 
@@ -54,7 +57,11 @@ class Phase:
     that entered it; anything else is a RuntimeError and changes nothing.
     """
 
-    __slots__ = ("name", "limit", "parent", "outcome", "_manager", "_key", "_stack", "_started", "_ended", "_until", "_rest")
+    __slots__ = (
+        *("name", "limit", "parent", "outcome"),
+        *("_manager", "_stack", "_key", "_started", "_ended", "_until", "_rest"),
+        *("_watch", "_frame", "_lasti", "_struck"),  # only where limits are enforced
+    )
 
     name: str  #: as given
     limit: float | None  #: the most this phase may take by itself, in seconds; None = no limit of its own
@@ -62,36 +69,64 @@ class Phase:
     outcome: str  #: "new" before it is entered, then "running", then "done", "failed" or "timeout"
 
     _cleanup = False
+    _manager: TimeoutManager
+    _stack: dict[object, Phase]  # of the manager: each thread or task has its innermost phase there,
+    _key: object  # under this key
+    _started: float
+    _ended: float
+    _until: float  # when its own limit and those around it are over; the budget's deadline may come earlier
+    _rest: float  # what was left at its end
+    _watch: Watch | None  # what interrupts it
+    _frame: FrameType | None  # that entered it, while it is open,
+    _lasti: int  # at this instruction
+    _struck: PhaseTimeout | None  # what has been raised in it
 
-    def __init__(self, manager: TimeoutManager, name: str, limit: float | None) -> None:
-        self._manager = manager
-        self.name = name
-        self.limit = limit
-        self.parent = None
-        self.outcome = "new"
+    @classmethod
+    def _make(cls, manager: TimeoutManager, name: str, limit: float | None) -> Phase:
+        phase = cls()  # no __init__: it would cost a tenth of a phase
+        phase._manager = manager
+        phase._stack = manager._open
+        phase.name = name
+        phase.limit = limit
+        phase.parent = phase._watch = None
+        phase.outcome = "new"
+        return phase
 
     def __enter__(self) -> Phase:
         if self.outcome != "new":
             raise RuntimeError(f"phase {self.name!r} was entered before; timed_operation() gives a fresh one each time")
         manager = self._manager
         self._key = key = caller() if "asyncio" in modules else get_ident()
-        clock = manager._clock
-        self._started = now = clock()
-        self._until = INFINITY if self.limit is None else now + self.limit
-        self._stack: dict[object, Phase] = manager._open
-        stack = manager._open
+        self._started = now = manager._clock()
+        limit = self.limit
+        self._until = until = INFINITY if limit is None else now + limit
+        stack = self._stack
+        budget = manager._budget
         if stack or manager._aside or self._cleanup:
-            self._nest(manager, key, now)
+            until = self._nest(manager, key, now)
         else:
-            budget = manager._budget
             budget.origin = now - budget.used
             stack[key] = self
         manager._phases.append(self)
         self.outcome = "running"
+        watch = manager._watch
+        if watch is not None:
+            end = budget.origin + budget.amount
+            if end < until and self._stack is stack:
+                until = end
+            self._frame = frame = _getframe(1)
+            self._lasti = frame.f_lasti
+            self._struck = None
+            if until < INFINITY:
+                if now < until and watch.at <= until and watch.ident == key:  # armed already
+                    self._watch = watch
+                    watch.phases.append(self)
+                else:
+                    manager._enforcer.enter(self, manager, until)
         return self
 
-    def _nest(self, manager: TimeoutManager, key: object, now: float) -> None:
-        """Enter beside or inside other phases."""
+    def _nest(self, manager: TimeoutManager, key: object, now: float) -> float:
+        """Enter beside or inside other phases; return when it is over, the budget aside."""
         if self._cleanup or key in manager._aside:
             self._stack = manager._aside
         elif not manager._open:
@@ -100,51 +135,88 @@ class Phase:
         if parent is not None and parent._until < self._until and not self._cleanup:
             self._until = parent._until
         self._stack[key] = self
+        return self._until
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         manager = self._manager
-        clock = manager._clock
-        now = clock()
-        if self.outcome != "running":
-            raise RuntimeError(f"phase {self.name!r} cannot be left: it is {self.outcome}, not running")
-        key = self._key
-        if key != get_ident() and type(key) is int:
-            raise RuntimeError(f"phase {self.name!r} was entered in another thread, and can only be left there")
+        now = manager._clock()
+        stack = self._stack
+        here: object = get_ident()
+        if stack.get(here) is not self:
+            here = self._check_leaving()
         budget = manager._budget
         used = now - budget.origin
-        stack = self._stack
-        if stack is not manager._open:
-            rest = self._until - now
-        else:
+        rest = self._until - now
+        if budget.amount - used < rest and stack is manager._open:
             rest = budget.amount - used
-            if self._until - now < rest:
-                rest = self._until - now
-        if stack.get(key) is self:  # otherwise it leaves out of order, and those above it stay open
+        self._ended = now
+        self._rest = rest
+        if stack.get(here) is self:  # otherwise it leaves out of order, and those above it stay open
             parent = self.parent
             while parent is not None and parent.outcome != "running":
                 parent = parent.parent
             if parent is not None:
-                stack[key] = parent
+                stack[here] = parent
             else:
                 if stack is manager._open:
                     budget.used = used
-                del stack[key]
-        self._ended = now
-        self._rest = rest
-        if rest > 0.0:
+                del stack[here]
+        struck = None
+        if manager._watch is not None:
+            struck = self._struck
+            self._frame = self._struck = None
+            watch = self._watch
+            if watch is not None:
+                if watch.sessions and watch.phases[-1] is self and struck is None:
+                    watch.phases.pop()
+                else:
+                    manager._enforcer.leave(self, watch)
+        if rest > 0.0 and struck is None:
             self.outcome = "done" if error is None else "failed"
         else:
-            self._judge(error, now)
+            self._judge(error, now, struck)
+
+    def _check_leaving(self) -> object:
+        """Return its key; RuntimeError if it is not open, or in another thread. Leaving out of order is allowed."""
+        if self.outcome != "running":
+            raise RuntimeError(f"phase {self.name!r} cannot be left: it is {self.outcome}, not running")
+        if self._key != get_ident() and type(self._key) is int:
+            raise RuntimeError(f"phase {self.name!r} was entered in another thread, and can only be left there")
+        return self._key
+
+    def _abandon(self, outcome: str) -> None:
+        """Close it where the interpreter leaves the block without calling ``__exit__``."""
+        try:
+            self.__exit__(None, None, None)
+        except PhaseTimeout:
+            pass
+        self.outcome = outcome
 
     async def __aenter__(self) -> Phase:
-        return self.__enter__()
+        self.__enter__()
+        self._stands_in(_getframe(1))
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.__exit__(kind, error, traceback)
+
+    def _stands_in(self, frame: FrameType) -> None:
+        """Say whose `with` it is, where another ``__enter__`` lies in between."""
+        if self._manager._watch is not None:
+            self._frame, self._lasti = frame, frame.f_lasti
+
+    def _retract(self) -> None:
+        """Undo entering: this thread cannot be watched as was asked for."""
+        if self.parent is None:
+            del self._stack[self._key]
+        else:
+            self._stack[self._key] = self.parent
+        self._manager._phases.remove(self)
+        self.outcome = "new"
 
     def __call__(self, func: F) -> F:
         """Return ``func`` wrapped so that every call runs in a fresh phase of this name and limit.
@@ -159,16 +231,16 @@ class Phase:
                 f"timed_operation cannot decorate the generator function {func.__qualname__}, whose body runs after"
                 f" the call; write `with manager.timed_operation({self.name!r}):` inside it"
             )
-        kind, manager, name, limit = type(self), self._manager, self.name, self.limit
+        make, manager, name, limit = self._make, self._manager, self.name, self.limit
 
         @wraps(func)
         def call(*args: Any, **kwargs: Any) -> Any:
-            with kind(manager, name, limit):
+            with make(manager, name, limit):
                 return func(*args, **kwargs)
 
         @wraps(func)
         async def call_async(*args: Any, **kwargs: Any) -> Any:
-            async with kind(manager, name, limit):
+            async with make(manager, name, limit):
                 return await func(*args, **kwargs)
 
         return call_async if iscoroutinefunction(func) else call  # type: ignore[return-value]
@@ -226,29 +298,33 @@ class Phase:
 
     def _left(self, now: float) -> float:
         """Return the seconds until this open phase is over, as things stand now; negative when it is."""
-        return min([_left(limit, now) for limit in self._limits()], default=INFINITY)
+        return min([left(limit, now) for limit in self._limits()], default=INFINITY)
 
     def _over(self, now: float) -> Budget | Phase | None:
         """Return the outermost limit that has passed; it owns the error."""
-        return next((limit for limit in self._limits() if _left(limit, now) <= 0.0), None)
+        return next((limit for limit in self._limits() if left(limit, now) <= 0.0), None)
 
-    def _judge(self, error: BaseException | None, now: float) -> None:
-        """End a phase whose time is over: raise PhaseTimeout, or let the body's own error pass."""
-        owner = self._over(now)
+    def _judge(self, error: BaseException | None, now: float, struck: PhaseTimeout | None) -> None:
+        """End a phase whose time is over: raise PhaseTimeout, or let the body's own error pass.
+
+        ``struck`` is the error that an enforcer has raised in the block; what became of it there does not matter.
+        """
+        owner = self._over(now) if struck is None else struck._owner
         if owner is None:  # what seemed to bind it has closed meanwhile
             self.outcome = "done" if error is None else "failed"
             return
         self.outcome = "timeout"
         if error is None:
-            raise self._timeout(owner, now)
-        if isinstance(error, PhaseTimeout) and error._owner is owner:
+            raise struck or self._timeout(owner, now)
+        if error is struck or isinstance(error, PhaseTimeout) and error._owner is owner:
             return
+        if isinstance(error, PhaseInterrupt) and struck is not None:
+            raise struck from None
         if is_timeout(error):
-            raise self._timeout(owner, now, error) from error
+            raise struck or self._timeout(owner, now, error) from error
         if isinstance(error, Exception) and hasattr(error, "add_note"):
-            note = str(self._timeout(owner, now))
-            if not any(line.startswith("Timeout exceeded after ") for line in getattr(error, "__notes__", ())):
-                error.add_note(note)
+            if not any(note.startswith("Timeout exceeded after ") for note in getattr(error, "__notes__", ())):
+                error.add_note(str(struck or self._timeout(owner, now)))
 
     def _timeout(self, owner: Budget | Phase, now: float, cause: BaseException | None = None) -> PhaseTimeout:
         return self._manager._timeout(owner, now, self.name, self.path(), cause)
@@ -262,9 +338,16 @@ class Cleanup(Phase):
     _cleanup = True
 
     def __enter__(self) -> Phase:
+        here = caller()
         if self.outcome == "new":
-            self._manager._step_aside(caller())
-        return super().__enter__()
+            self._manager._step_aside(here)
+        try:
+            super().__enter__()
+        except BaseException:
+            self._manager._step_back(here)
+            raise
+        self._stands_in(_getframe(1))
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -276,7 +359,8 @@ class Cleanup(Phase):
                 self._manager._step_back(self._key)
 
 
-def _left(limit: Budget | Phase, now: float) -> float:
+def left(limit: Budget | Phase, now: float) -> float:
+    """Return the seconds until this one limit has passed; negative when it has."""
     if isinstance(limit, Budget):
         return limit.amount - (now - limit.origin)
     assert limit.limit is not None

@@ -1,6 +1,8 @@
-"""What counts as an amount of seconds, and the scale that every limit is multiplied by."""
+"""What counts as an amount of seconds, and what the environment says of every limit."""
 
 from __future__ import annotations
+
+from time import monotonic as monotonic  # bound once: a test that replaces time.monotonic does not reach us
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -8,6 +10,7 @@ if TYPE_CHECKING:
 
 INFINITY = float("inf")
 SCALE = "TIMEOUT_MANAGER_SCALE"
+ENFORCE = "TIMEOUT_MANAGER_ENFORCE"
 
 
 def amount(value: Any, parameter: str) -> float | None:
@@ -50,6 +53,24 @@ def scale() -> float:
     if not -INFINITY < factor < INFINITY:
         raise ValueError(f"{SCALE} must be a finite number, not {text!r} (from the environment)")
     return factor
+
+
+def mechanism(enforce: bool | str) -> bool | str:
+    """Return how limits are to be enforced: False, True (the best mechanism), "signal" or "thread".
+
+    TIMEOUT_MANAGER_ENFORCE, if set, overrides what the code asks for: off, auto, signal or thread.
+    """
+    from os import environ
+
+    if not isinstance(enforce, bool) and enforce not in ("signal", "thread"):
+        raise ValueError(f'enforce must be False, True, "signal" or "thread", not {enforce!r}')
+    choices: dict[str, bool | str] = {"off": False, "auto": True, "signal": "signal", "thread": "thread"}
+    asked = environ.get(ENFORCE)
+    if asked is None:
+        return enforce
+    if asked not in choices:
+        raise ValueError(f"{ENFORCE} must be off, auto, signal or thread, not {asked!r} (from the environment)")
+    return choices[asked]
 
 
 def text(seconds: float | None) -> str:

@@ -1,0 +1,675 @@
+"""What every enforcer has to do, run against each: the alarm, the watchdog by a signal, the watchdog in another thread."""
+
+import gc
+import os
+import queue
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import unittest
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+from . import package
+from .stress import BODIES, holes
+
+PhaseInterrupt, PhaseTimeout, TimeoutManager = package.PhaseInterrupt, package.PhaseTimeout, package.TimeoutManager
+
+LIMIT = 0.05  # seconds
+LONG = 60  # what would hang for so long has hung
+MARGIN = 20  # what ends within so many seconds has not
+CPYTHON = sys.implementation.name == "cpython"
+HANG = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
+
+
+def count_threads():
+    tasks = "/proc/self/task"
+    return len(os.listdir(tasks)) if os.path.isdir(tasks) else threading.active_count()
+
+
+def spin(seconds=LONG):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+
+
+def swallow_exceptions():
+    end = time.monotonic() + LONG
+    while time.monotonic() < end:
+        try:
+            spin()
+        except Exception:
+            pass
+
+
+def swallow_everything():
+    end = time.monotonic() + LONG
+    while time.monotonic() < end:
+        try:
+            spin()
+        except:  # noqa: E722
+            pass
+
+
+def retry_on_os_error():
+    end = time.monotonic() + LONG
+    while time.monotonic() < end:
+        try:
+            spin()
+        except OSError:
+            continue
+
+
+class Contract:
+    enforce = "signal"
+    ends_blocking_calls = True
+
+    def in_thread(self, function):
+        """Call the function where this enforcer works."""
+        return function()
+
+    def manager(self, timeout=None, **options):
+        return TimeoutManager(timeout, enforce=self.enforce, **options)
+
+    def assert_times_out(self, body, limit=LIMIT, **expected):
+        """Run the body in a phase "run" with a limit; it has to end there. Return the error."""
+        manager = self.manager()
+
+        def go():
+            start = time.monotonic()
+            with self.assertRaises(PhaseTimeout) as caught:
+                with manager.timed_operation("run", limit):
+                    body()
+            self.assertLess(time.monotonic() - start, MARGIN)
+            return caught.exception
+
+        error = self.in_thread(go)
+        expected = {"phase": "run", "limited_phase": "run", "interrupted": True, "timeout": limit, **expected}
+        self.assertEqual({name: getattr(error, name) for name in expected}, expected)
+        self.assertEqual([phase.outcome for phase in manager.phases], ["timeout"])
+        return error
+
+    # -- ending
+
+    def test_a_loop_ends_at_the_limit_with_an_error_raised_inside(self):
+        seen = []
+
+        def body():
+            try:
+                spin()
+            except PhaseTimeout as error:
+                seen.append(error)
+                raise
+
+        error = self.assert_times_out(body)
+        self.assertIs(seen[0], error)
+        self.assertTrue(str(error).startswith("Timeout exceeded after run phase!"))
+
+    def test_a_loop_ends_at_the_deadline_of_the_budget(self):
+        def go():
+            manager = self.manager(LIMIT)
+            with self.assertRaises(PhaseTimeout) as caught:
+                with manager.timed_operation("convert"):
+                    pass
+                with manager.timed_operation("build"):
+                    spin()
+            self.assertEqual((caught.exception.limited_by, caught.exception.phase), ("budget", "build"))
+            self.assertEqual([phase.outcome for phase in manager.phases], ["done", "timeout"])
+            self.assertTrue(manager.expired)
+
+        self.in_thread(go)
+
+    def test_blocking_calls(self):
+        one, other = socket.socketpair()
+        self.addCleanup(one.close)
+        self.addCleanup(other.close)
+        lock = threading.Lock()
+        lock.acquire()
+        leave = threading.Event()
+        thread = threading.Thread(target=leave.wait, args=(LONG,), daemon=True)
+        thread.start()
+        self.addCleanup(leave.set)
+        seconds = LONG if self.ends_blocking_calls else 0.2
+        calls = {
+            "sleep": lambda: time.sleep(seconds),
+            "lock": lambda: lock.acquire(True, seconds),
+            "event": lambda: threading.Event().wait(seconds),
+            "queue": lambda: self.quiet(queue.Empty, queue.Queue().get, True, seconds),
+            "select": lambda: select.select([one], [], [], seconds),
+            "join": lambda: thread.join(seconds),
+        }
+        if self.ends_blocking_calls:
+            calls["recv"] = lambda: one.recv(1)
+        for name, call in calls.items():
+            with self.subTest(name):
+                self.assert_times_out(call)
+
+    def quiet(self, error, function, *args):
+        try:
+            function(*args)
+        except error:
+            pass
+
+    def test_waiting_for_a_child_process(self):
+        if not self.ends_blocking_calls:
+            self.skipTest("this enforcer waits for blocking calls")
+        self.assert_times_out(lambda: subprocess.run(HANG), limit=0.5)
+        child = subprocess.Popen(HANG)
+        try:
+            self.assert_times_out(child.wait)
+        finally:
+            child.kill()
+            child.wait()
+
+    def test_nothing_left_on_entry_raises_before_the_body(self):
+        def go():
+            for manager in self.manager(0), self.manager(-1):
+                with self.assertRaises(PhaseTimeout) as caught:
+                    with manager.timed_operation("run"):
+                        self.fail("the body ran")
+                self.assertTrue(caught.exception.interrupted)
+                self.assertEqual([phase.outcome for phase in manager.phases], ["timeout"])
+                self.assertLess(manager.as_dict()["used"], 1)
+
+        self.in_thread(go)
+
+    def test_a_body_that_ends_in_time_is_left_alone(self):
+        def go():
+            manager = self.manager(LONG)
+            with manager.timed_operation("run", LONG / 2):
+                pass
+            with self.assertRaises(KeyError):
+                with manager.timed_operation("run"):
+                    raise KeyError
+            self.assertEqual([phase.outcome for phase in manager.phases], ["done", "failed"])
+
+        self.in_thread(go)
+
+    def test_an_error_of_the_body_passes_also_when_it_comes_too_late(self):
+        def body():
+            try:
+                spin()
+            finally:
+                raise AssertionError("the real one")
+
+        def go():
+            manager = self.manager()
+            with self.assertRaisesRegex(AssertionError, "the real one") as caught:
+                with manager.timed_operation("run", LIMIT):
+                    body()
+            self.assertEqual(manager.phases[0].outcome, "timeout")
+            if hasattr(caught.exception, "__notes__"):
+                self.assertIn("Timeout exceeded after run phase!", caught.exception.__notes__[0])
+
+        self.in_thread(go)
+
+    # -- what is swallowed comes again
+
+    def test_what_except_exception_swallows_comes_again(self):
+        self.assert_times_out(swallow_exceptions)
+
+    def test_what_a_retry_on_os_error_swallows_comes_again(self):
+        self.assert_times_out(retry_on_os_error)
+
+    @unittest.skipUnless(CPYTHON, "PyPy offers nothing to find a place outside of the handler")
+    def test_an_endless_loop_around_a_bare_except_ends(self):
+        self.assert_times_out(swallow_everything)
+
+    @unittest.skipUnless(CPYTHON, "PyPy offers nothing to find a place outside of the handler")
+    def test_a_bare_except_around_a_bare_except_ends(self):
+        def body():
+            end = time.monotonic() + LONG
+            while time.monotonic() < end:
+                try:
+                    swallow_everything()
+                except:  # noqa: E722
+                    pass
+
+        self.assert_times_out(body)
+
+    def test_a_body_that_swallows_and_returns_has_timed_out_all_the_same(self):
+        def body():
+            try:
+                spin()
+            except TimeoutError:
+                pass
+
+        self.assert_times_out(body)
+
+    def test_what_is_lost_in_a_del_comes_again(self):
+        class Slow:
+            def __del__(self):
+                spin()
+
+        hook, sys.unraisablehook = sys.unraisablehook, lambda *args: None
+        try:
+
+            def body():
+                Slow()
+                spin()
+
+            self.assert_times_out(body)
+        finally:
+            sys.unraisablehook = hook
+
+    def test_a_popen_that_waits_for_its_child_on_the_way_out(self):
+        if not self.ends_blocking_calls:
+            self.skipTest("this enforcer waits for blocking calls")
+        children = []
+
+        def body():
+            with subprocess.Popen(HANG) as child:
+                children.append(child)
+                spin()
+
+        try:
+            self.assert_times_out(body)
+        finally:
+            children[0].kill()
+            children[0].wait()
+
+    def test_an_executor_that_waits_for_its_workers_on_the_way_out(self):
+        if not self.ends_blocking_calls:
+            self.skipTest("this enforcer waits for blocking calls")
+        leave = threading.Event()
+        self.addCleanup(leave.set)
+
+        def body():
+            with ThreadPoolExecutor(1) as executor:
+                executor.submit(leave.wait, LONG).result()
+
+        self.assert_times_out(body)
+
+    def test_a_finally_is_not_torn_to_pieces(self):
+        done = []
+
+        def body():
+            try:
+                spin()
+            finally:
+                spin(0.4)  # longer than the first repeats would wait
+                done.append(True)
+
+        self.assert_times_out(body)
+        self.assertEqual(done, [True])
+
+    def test_a_finally_that_hangs_ends(self):
+        def body():
+            try:
+                spin()
+            finally:
+                spin()
+
+        self.assert_times_out(body)
+
+    # -- nesting
+
+    def nested(self, *limits, body=spin, budget=None):
+        """Run phases a, b, c, ... with these limits in each other; return the error and the outcomes."""
+        manager = self.manager(budget)
+
+        def go():
+            with self.assertRaises(PhaseTimeout) as caught, ExitStack() as stack:
+                for name, limit in zip("abc", limits):
+                    stack.enter_context(manager.timed_operation(name, limit))
+                body()
+            return caught.exception, [phase.outcome for phase in manager.phases]
+
+        return self.in_thread(go)
+
+    def test_the_inner_limit_comes_first(self):
+        error, outcomes = self.nested(LONG, LIMIT)
+        self.assertEqual((error.limited_phase, error.phase, error.phase_path), ("b", "b", ("a", "b")))
+        self.assertEqual(outcomes, ["failed", "timeout"])
+
+    def test_the_outer_limit_comes_first(self):
+        error, outcomes = self.nested(LIMIT, LONG)
+        self.assertEqual((error.limited_phase, error.phase, error.phase_path), ("a", "b", ("a", "b")))
+        self.assertEqual(outcomes, ["timeout", "timeout"])
+
+    def test_of_equal_limits_the_outermost_owns_the_error(self):
+        def body():
+            time.sleep(2 * LIMIT)
+            spin()
+
+        error, outcomes = self.nested(LIMIT, LIMIT, LIMIT, body=body)
+        if self.ends_blocking_calls:
+            self.assertEqual((error.limited_phase in "abc", error.phase), (True, "c"))
+        else:
+            self.assertEqual((error.limited_phase, error.phase), ("a", "c"))
+
+    def test_three_deep(self):
+        error, outcomes = self.nested(LONG, LIMIT, LONG)
+        self.assertEqual((error.limited_phase, error.phase), ("b", "c"))
+        self.assertEqual(outcomes, ["failed", "timeout", "timeout"])
+
+    def test_the_budget_is_outside_of_all_phases(self):
+        error, outcomes = self.nested(LONG, LONG, budget=LIMIT)
+        self.assertEqual((error.limited_by, error.limited_phase, error.phase), ("budget", None, "b"))
+        self.assertEqual(outcomes, ["timeout", "timeout"])
+
+    def test_the_inner_error_is_caught_and_the_outer_limit_still_holds(self):
+        def go():
+            manager = self.manager()
+            with self.assertRaises(PhaseTimeout) as caught:
+                with manager.timed_operation("outer", 4 * LIMIT):
+                    for _ in range(LONG):
+                        with self.assertRaises(PhaseTimeout) as inner:
+                            with manager.timed_operation("inner", LIMIT):
+                                spin()
+                        if inner.exception.limited_phase == "outer":
+                            raise inner.exception
+            self.assertEqual(caught.exception.limited_phase, "outer")
+            self.assertEqual((manager.phases[0].outcome, manager.phases[1].outcome), ("timeout", "timeout"))
+
+        self.in_thread(go)
+
+    def test_two_managers(self):
+        def go():
+            for outer_limit, inner_limit, owner in (LONG, LIMIT, "inner"), (LIMIT, LONG, "outer"):
+                with self.assertRaises(PhaseTimeout) as caught:
+                    with self.manager().timed_operation("outer", outer_limit):
+                        with self.manager().timed_operation("inner", inner_limit):
+                            spin()
+                self.assertEqual((caught.exception.limited_phase, caught.exception.phase_path), (owner, (owner,)))
+
+        self.in_thread(go)
+
+    def test_a_manager_of_one_kind_around_one_of_the_other(self):
+        def go():
+            for kinds in (True, self.enforce), (self.enforce, True):
+                for outer_limit, inner_limit, owner in (LONG, LIMIT, "inner"), (LIMIT, LONG, "outer"):
+                    with self.assertRaises(PhaseTimeout) as caught:
+                        with TimeoutManager(enforce=kinds[0]).timed_operation("outer", outer_limit):
+                            with TimeoutManager(enforce=kinds[1]).timed_operation("inner", inner_limit):
+                                spin()
+                    self.assertEqual(caught.exception.limited_phase, owner)
+
+        self.in_thread(go)
+
+    def test_a_thousand_deep(self):
+        def go():
+            manager = self.manager(LONG)
+            with self.assertRaises(PhaseTimeout) as caught, ExitStack() as stack:
+                for _ in range(1000):
+                    stack.enter_context(manager.timed_operation("level", LONG))
+                stack.enter_context(manager.timed_operation("last", LIMIT))
+                spin()
+            self.assertEqual(len(caught.exception.phase_path), 1001)
+
+        self.in_thread(go)
+
+    # -- changes while a phase is open
+
+    def test_reset_gives_an_open_phase_more_time(self):
+        def go():
+            manager = self.manager(LIMIT)
+            with manager.timed_operation("run"):
+                manager.reset(LONG)
+                spin(4 * LIMIT)
+            self.assertEqual(manager.phases[0].outcome, "done")
+
+        self.in_thread(go)
+
+    def test_reset_from_another_thread_gives_an_open_phase_less_time(self):
+        manager = self.manager(LONG)
+
+        def go():
+            entered = threading.Event()
+            other = threading.Thread(target=lambda: (entered.wait(LONG), manager.reset(LIMIT)))
+            other.start()
+            with self.assertRaises(PhaseTimeout):
+                with manager.timed_operation("run"):
+                    entered.set()
+                    spin()
+            other.join()
+
+        self.in_thread(go)
+
+    def test_reset_sets_a_limit_where_there_was_none(self):
+        def go():
+            manager = self.manager()
+            with self.assertRaises(PhaseTimeout):
+                with manager.timed_operation("outer"), manager.timed_operation("run"):
+                    manager.reset(LIMIT)
+                    spin()
+
+        self.in_thread(go)
+
+    def test_a_cleanup_holds_the_other_limits_back(self):
+        done = []
+
+        def go():
+            manager = self.manager(LIMIT)
+            with self.assertRaises(PhaseTimeout) as caught:
+                with manager.timed_operation("run", LIMIT):
+                    with manager.cleanup_operation("tidy", limit=LONG):
+                        spin(4 * LIMIT)
+                        done.append(True)
+                    spin()
+            self.assertEqual(caught.exception.phase, "run")
+
+        self.in_thread(go)
+        self.assertEqual(done, [True])
+
+    def test_a_cleanup_that_hangs_ends(self):
+        def go():
+            manager = self.manager(0)
+            with self.assertRaises(PhaseTimeout) as caught:
+                with manager.cleanup_operation("tidy", limit=LIMIT):
+                    spin()
+            self.assertEqual((caught.exception.phase, caught.exception.limited_phase), ("tidy", "tidy"))
+
+        self.in_thread(go)
+
+    # -- frames
+
+    def test_a_suspended_generator_never_interrupts_its_consumer(self):
+        def go():
+            manager = self.manager()
+
+            def produce():
+                with manager.timed_operation("produce", LIMIT):
+                    yield 1
+                    spin()
+
+            producer = produce()
+            next(producer)
+            spin(6 * LIMIT)  # the limit passes here
+            with self.assertRaises(PhaseTimeout) as caught:
+                next(producer)
+            self.assertEqual(caught.exception.phase, "produce")
+
+            abandoned = produce()
+            next(abandoned)
+            spin(4 * LIMIT)
+            abandoned.close()  # a GeneratorExit is never masked
+            self.assertEqual([phase.outcome for phase in manager.phases], ["timeout", "timeout"])
+
+        self.in_thread(go)
+
+    def test_the_loops_that_the_interpreter_leaves_without_its_handlers(self):
+        def go():
+            return holes(2, self.enforce, 5)
+
+        counts = self.in_thread(go)
+        self.assertEqual(counts.pop("expiries"), 4 * len(BODIES))
+        self.assertEqual(sum(counts.values()), 0, counts)
+
+    def test_a_loop_without_any_place_to_land_ends_and_leaves_clean_state(self):
+        def nowhere(manager):
+            with manager.timed_operation("run", LIMIT):
+                while True:
+                    pass
+
+        def go():
+            manager = self.manager()
+            with self.assertRaises(PhaseTimeout):
+                nowhere(manager)
+            self.assertEqual([phase.outcome for phase in manager.phases], ["timeout"])
+            with manager.timed_operation("next") as phase:
+                self.assertEqual(phase.path(), ("next",))
+            self.assertIsNone(manager.remaining_timeout)
+
+        self.in_thread(go)
+
+    def test_the_trace_function_of_somebody_else_is_put_back(self):
+        def trace(frame, event, arg):
+            return trace
+
+        def go():
+            before = sys.gettrace()
+            sys.settrace(trace)
+            try:
+                with self.assertRaises(PhaseTimeout):
+                    with self.manager().timed_operation("run", LIMIT):
+                        swallow_exceptions()
+                holes(1, self.enforce, 5)
+                self.assertIs(sys.gettrace(), trace)
+            finally:
+                sys.settrace(before)
+
+        self.in_thread(go)
+
+    def test_nothing_is_kept_of_a_finished_phase_but_the_ledger(self):
+        class Thing:
+            pass
+
+        things = []
+
+        def body():
+            thing = Thing()
+            things.append(weakref.ref(thing))
+            spin()
+
+        def go():
+            manager = self.manager()
+            with manager:
+                try:
+                    with manager.timed_operation("run", LIMIT):
+                        body()
+                except PhaseTimeout:
+                    pass
+                gc.collect()
+                self.assertIsNone(things[0]())
+
+        self.in_thread(go)
+
+    # -- sessions and threads
+
+    def test_a_session_enforces_each_phase_and_ends_clean(self):
+        def go():
+            before = self.state()
+            manager = self.manager(LONG)
+            with manager as entered:
+                self.assertIs(entered, manager)
+                for _ in range(3):
+                    with manager.timed_operation("fast"):
+                        pass
+                    with self.assertRaises(PhaseTimeout):
+                        with manager.timed_operation("slow", LIMIT):
+                            spin()
+                    with manager:
+                        pass
+                time.sleep(0.01)
+            self.assertEqual(self.state(), before)
+            with self.assertRaises(ZeroDivisionError):
+                with manager, manager.timed_operation("run"):
+                    1 / 0
+            self.assertEqual(self.state(), before)
+            with self.assertRaises(RuntimeError):
+                manager.__exit__(None, None, None)
+
+        self.in_thread(go)
+
+    def state(self):
+        """What must be as it was after the last phase and session; threads that have ended do not count."""
+        for _ in range(500):
+            if count_threads() <= self.threads:
+                break
+            time.sleep(0.01)  # the kernel takes a moment to forget one
+        return (
+            max(count_threads(), self.threads),
+            signal.getitimer(signal.ITIMER_REAL),
+            [signal.getsignal(number) for number in signal.valid_signals()],
+        )
+
+    def setUp(self):
+        self.threads = count_threads() + (not self.ends_blocking_calls)
+
+    def test_no_thread_and_no_handler_outlives_the_last_phase(self):
+        def go():
+            before = self.state()
+            for _ in range(3):
+                with self.assertRaises(PhaseTimeout):
+                    with self.manager().timed_operation("run", LIMIT):
+                        spin()
+            self.assertEqual(self.state(), before)
+
+        self.in_thread(go)
+
+    def test_a_phase_without_a_limit_touches_nothing(self):
+        def go():
+            before = self.state()
+            with self.manager().timed_operation("run"):
+                self.assertEqual(self.state(), before)
+
+        self.in_thread(go)
+
+    def test_it_is_named(self):
+        name = "signal" if self.enforce == "signal" else "thread"
+        self.assertEqual(self.in_thread(lambda: self.manager().enforcement), name)
+
+    def test_the_decorator(self):
+        def go():
+            manager = self.manager()
+            with self.assertRaises(PhaseTimeout):
+                manager.timed_operation("run", LIMIT)(spin)()
+            with self.assertRaises(PhaseTimeout):
+                manager.timed_operation("run", LIMIT)(spin)()
+            self.assertEqual([phase.outcome for phase in manager.phases], ["timeout", "timeout"])
+
+        self.in_thread(go)
+
+
+class ByAlarm(Contract, unittest.TestCase):
+    pass
+
+
+class ByWatchdogInTheMainThread(Contract, unittest.TestCase):
+    enforce = "thread"
+
+
+@unittest.skipUnless(CPYTHON, "PyPy offers no way into another thread")
+class ByWatchdogInAnotherThread(Contract, unittest.TestCase):
+    enforce = "thread"
+    ends_blocking_calls = False
+
+    def in_thread(self, function):
+        found, errors = [], []
+
+        def go():
+            try:
+                found.append(function())
+            except BaseException as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=go, daemon=True)
+        thread.start()
+        thread.join(2 * MARGIN)
+        self.assertFalse(thread.is_alive(), "it hangs")
+        if errors:
+            raise errors[0]
+        return found[0]
+
+    def test_a_blocking_call_ends_when_it_returns(self):
+        self.assert_times_out(lambda: time.sleep(6 * LIMIT))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,215 @@
+"""Interrupt the main thread by SIGALRM.
+
+What is wanted: a sleep, a lock, a read from a socket ends at the limit, not after it, in the thread where nearly all
+work is done. A signal handler that raises does that, and nothing else in the standard library does.
+
+What does not work: to take the alarm as if it were ours. It is one timer and one handler for the whole process. Whoever
+replaces them and puts SIG_DFL back kills the process at the next alarm of somebody else; whoever leaves its timer armed
+kills it after exec; whoever restores the handler before the timer is off meets its own alarm with the other's handler.
+
+What works: to save both, to keep the account of the other timer while ours is set (the timer is always set to whichever
+is due first), and to leave in one order: marked as closed, timer off, handler back, other timer on with the time gone
+taken off. An alarm that comes when neither is due is somebody's ``kill``, and goes to the other handler. A handler or a
+timer that is not the one we set was installed by the block, and stays. Reading the handler after setting it tells
+whether it took: some servers ignore that silently.
+
+A signal that comes between the last look of the interpreter and the system call that blocks does not end that call
+(2 of 150,000 phases on 3.15), so the alarm repeats until it has been handled.
+
+What remains: C code that does not return to the interpreter is not interrupted. A block that replaces our timer or our
+handler has taken its own limit away until the next phase begins or ends; leaving it late is still a timeout. A block
+that calls ``exec`` hands its alarm on to the new program.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from _thread import allocate_lock, get_ident
+
+try:  # what `signal` wraps: numbers in, numbers out, and not what a test may have put in its place
+    from _signal import ITIMER_REAL, SIG_BLOCK, SIG_DFL, SIG_UNBLOCK, SIGALRM  # type: ignore[import-not-found]
+    from _signal import getsignal, pthread_kill, pthread_sigmask, raise_signal, setitimer, signal
+except ImportError:  # Windows; WASI and Pyodide have the signal, but not the timer
+    setitimer = None
+
+from .interrupt import MOMENT, Watch, guarded, look, up
+from .seconds import INFINITY, monotonic
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any
+
+_no_interrupt = frozenset({"_fired", "arrived"})  # see interrupt
+
+NAME = "signal"
+SLACK = 1e-5  # seconds: an alarm is late, never early; this is for the rounding of the figures
+REPEAT = 0.05 + id(sys.modules[__name__]) // 64 % 5000 * 1e-6  # seconds; the interval tells our timer from others
+LONGEST = 1e8  # what every setitimer takes
+
+watch = Watch(0, sys.modules[__name__])  #: over the main thread
+_running = False
+_previous: Any = None  # the handler that was there
+_foreign = INFINITY  # when the timer of somebody else is due,
+_interval = 0.0  # and its interval
+_armed = INFINITY  # when the timer is due as we have set it
+_closing = allocate_lock()  # held while another thread sends the signal, lest it finds the handler gone
+
+
+def missing() -> str:
+    """Return why the calling thread cannot be watched; nothing if it can."""
+    if setitimer is None:
+        return "this system has no setitimer"
+    if _running and watch.ident == get_ident():
+        return ""
+    try:
+        previous = signal(SIGALRM, _fired)
+    except ValueError:
+        return "only the main thread of the main interpreter can be interrupted by a signal"
+    took = getsignal(SIGALRM) is _fired
+    signal(SIGALRM, SIG_DFL if previous is None else previous)
+    if previous is None:
+        return "the handler of SIGALRM was not installed by Python, and could not be put back"
+    return "" if took else "setting the handler of SIGALRM has no effect here"
+
+
+def start(at: float) -> Watch | None:
+    """Watch the calling thread, and fire at this instant at the latest; return None if that cannot be."""
+    global _running, _previous, _armed, _foreign
+    if _running:
+        if watch.ident != get_ident():
+            return None
+        if at < watch.at:
+            arm(watch, at)
+        return watch
+    if setitimer is None:
+        return None
+    previous = getsignal(SIGALRM)
+    if previous is None:
+        return None
+    try:
+        signal(SIGALRM, _fired)
+    except ValueError:
+        return None
+    if getsignal(SIGALRM) is not _fired:
+        return None
+    _previous = previous
+    watch.ident = get_ident()
+    watch.blocked = SIGALRM in pthread_sigmask(SIG_UNBLOCK, (SIGALRM,))
+    _armed = _foreign = INFINITY
+    _running = True
+    arm(watch, at)
+    return watch
+
+
+def stop(watch: Watch) -> None:
+    """Give the alarm back."""
+    global _running
+    if not watch.ident:  # it is the watch of the process that this one was forked from
+        return
+    with _closing:
+        _running = False
+    rest, interval = setitimer(ITIMER_REAL, 0.0)
+    watch.at = INFINITY
+    if getsignal(SIGALRM) is _fired:
+        signal(SIGALRM, _previous)
+    if rest and abs(interval - REPEAT) > 1e-6:
+        setitimer(ITIMER_REAL, rest, interval)
+    elif _foreign < INFINITY:
+        setitimer(ITIMER_REAL, max(_foreign - monotonic(), 1e-6), _interval)
+    if watch.blocked:
+        pthread_sigmask(SIG_BLOCK, (SIGALRM,))
+
+
+def arm(watch: Watch, at: float) -> None:
+    """Fire at this instant, or when the other timer is due if that is earlier."""
+    global _armed, _foreign, _interval
+    watch.at = at
+    now = monotonic()
+    first = _armed == INFINITY
+    _armed = at if at < _foreign else _foreign
+    seconds = _armed - now
+    if not 1e-6 < seconds < LONGEST:
+        seconds = 1e-6 if seconds <= 1e-6 else LONGEST if _armed < INFINITY else 0.0
+    rest, interval = setitimer(ITIMER_REAL, seconds, REPEAT)
+    if rest and (first or abs(interval - REPEAT) > 1e-6):
+        _foreign, _interval = now + rest, interval
+        if _foreign < _armed:
+            arm(watch, at)
+
+
+def poke(watch: Watch) -> None:
+    """Have the watched thread look at once; called in any thread."""
+    with _closing:
+        if _running:
+            pthread_kill(watch.ident, SIGALRM)
+
+
+def arrived(frame: FrameType, at: int) -> None:
+    """Look where the thread was sent to."""
+    error = look(watch, frame, at)
+    _go_on()
+    if error is not None:
+        try:
+            raise error
+        finally:
+            del error
+
+
+def _fired(signum: int, frame: FrameType | None) -> None:
+    global _foreign, _interval
+    now = monotonic()
+    if not watch.stale and now < _armed - SLACK:
+        return _forward(signum, frame)
+    if not _running or frame is None:  # it came while the watch was stopped
+        return None
+    if now >= _foreign - SLACK:
+        if any(guarded(each) for each in up(frame)):
+            _foreign = now + MOMENT
+            return arm(watch, watch.at)
+        _foreign = _foreign + _interval if _interval else INFINITY
+        setitimer(ITIMER_REAL, 0.0)
+        try:
+            return _forward(signum, frame)
+        finally:
+            rest, interval = setitimer(ITIMER_REAL, 0.0)
+            if rest:
+                _foreign, _interval = monotonic() + rest, interval
+            _go_on()
+    error = look(watch, frame)
+    _go_on()
+    if error is not None:
+        try:
+            raise error
+        finally:
+            del error
+
+
+def _go_on() -> None:
+    if _running:  # a look can close the last phase
+        arm(watch, watch.at)
+
+
+def _forward(signum: int, frame: FrameType | None) -> None:
+    """Hand an alarm that is not ours to the handler that was there."""
+    if callable(_previous):
+        _previous(signum, frame)
+    elif _previous == SIG_DFL:
+        signal(signum, SIG_DFL)
+        raise_signal(signum)
+
+
+def _forked() -> None:
+    """Begin anew in a child process: it has inherited the handler, but not the timer."""
+    global watch, _running, _closing
+    if _running and getsignal(SIGALRM) is _fired:
+        signal(SIGALRM, _previous)
+    _running = False
+    _closing = allocate_lock()
+    watch.forget()
+    watch = Watch(0, sys.modules[__name__])
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

@@ -1,0 +1,229 @@
+"""Read code objects: which handlers an exception meets that is raised at an instruction, and where it is well received.
+
+Wanted: an exception that comes from outside reaches every `try` and `with` around the place where it is raised, as if a
+line of the code itself had raised it. The interpreter does not promise that. It looks for signals on the jump back of a
+loop, and there
+
+* 3.11 and 3.12 take the instruction before the head of the loop for the place (cpython#108214);
+* 3.13 and later split some of these jumps from their condition, and the split part is missing in the exception table
+  (cpython#130279);
+* 3.9 looks also between the end of a block and the call of its ``__exit__`` (bpo-29988).
+
+So `misplaced` names the places where nothing must be raised, and `landings` those where it is good to: the head of a
+loop, the jump back to it, and behind a call. Everything else is left alone, because between two instructions of a `with`
+or `finally` there is often no handler that the source promises. Offsets are in bytes, as in ``frame.f_lasti``.
+"""
+
+from __future__ import annotations
+
+import sys
+from opcode import EXTENDED_ARG, hasjabs, hasjrel, opmap
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import CodeType, FrameType
+
+_CPYTHON = sys.implementation.name == "cpython"
+_TABLE = sys.version_info >= (3, 11) and _CPYTHON  # exceptions are handled by a table; before by blocks that are set up
+_HEAD_COUNTS = _TABLE and sys.version_info < (3, 13)
+_GAPS = _CPYTHON and sys.version_info < (3, 10)
+_UNIT = 1 if sys.version_info < (3, 10) else 2  # what the argument of a jump counts in, in bytes
+
+
+def _named(*names: str) -> frozenset[int]:
+    return frozenset(opmap[name] for name in names if name in opmap)
+
+
+# not those without interrupt: they come back from a handler that was moved away
+_JUMP_BACK = frozenset(n for name, n in opmap.items() if "JUMP_BACKWARD" in name and not name.endswith("NO_INTERRUPT"))
+_CONDITION = frozenset(n for name, n in opmap.items() if name.startswith("POP_JUMP"))
+_CALL = frozenset(n for name, n in opmap.items() if name.startswith("CALL") and "INTRINSIC" not in name)
+_FILLING = frozenset({0, EXTENDED_ARG}) | _named("NOT_TAKEN")
+_WITH = _named("SETUP_WITH", "SETUP_ASYNC_WITH")
+_SETUP = _WITH | _named("SETUP_FINALLY")
+_POP_BLOCK = _named("POP_BLOCK")
+_NO_NEXT = _named("RETURN_VALUE", "RAISE_VARARGS", "RERAISE", "JUMP_FORWARD", "JUMP_ABSOLUTE")
+
+
+def _argument(raw: bytes, at: int) -> int:
+    value, shift = raw[at + 1], 8
+    while at >= 2 and raw[at - 2] == EXTENDED_ARG:
+        at -= 2
+        value |= raw[at + 1] << shift
+        shift += 8
+    return value
+
+
+def _next(raw: bytes, at: int) -> int:
+    at += 2
+    while raw[at : at + 1] == b"\0":  # inline caches
+        at += 2
+    return at
+
+
+def _jump(raw: bytes, at: int) -> int:
+    """Return where the instruction may jump to, -1 if it never jumps."""
+    if raw[at] in _JUMP_BACK:
+        return _next(raw, at) - 2 * _argument(raw, at)
+    if raw[at] in hasjabs:
+        return _argument(raw, at) * _UNIT
+    return at + 2 + _argument(raw, at) * _UNIT if raw[at] in hasjrel and not _TABLE else -1
+
+
+def _head(raw: bytes, at: int) -> int:
+    """Return the head of the loop that this instruction jumps back to, -1 if it does not."""
+    if at < 0:
+        return -1
+    while raw[at] == EXTENDED_ARG:
+        at += 2
+    head = _jump(raw, at)
+    return head if head <= at else -1
+
+
+# -- handlers ----------------------------------------------------------------------------------------------------------
+
+
+def handlers(code: CodeType, at: int) -> tuple[int, ...]:
+    """Return the handlers that an exception raised at this instruction meets if each raises it again, innermost first."""
+    return _from_table(code.co_exceptiontable, at) if _TABLE else _blocks(code.co_code).get(at, ())
+
+
+def _from_table(table: bytes, at: int) -> tuple[int, ...]:
+    entries = list(_entries(table))
+    met: list[int] = []
+    while True:
+        handler = next((target for start, end, target in entries if start <= at < end), -1)
+        if handler < 0 or handler in met:
+            return tuple(met)
+        met.append(handler)
+        at = handler
+
+
+def _entries(table: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield start, end and handler of every entry of an exception table (Objects/exception_handling_notes.txt)."""
+    entry: list[int] = []
+    value = 0
+    for byte in table:
+        value = value << 6 | byte & 63
+        if not byte & 64:
+            entry.append(2 * value)
+            value = 0
+            if len(entry) == 4:
+                yield entry[0], entry[0] + entry[1], entry[2]
+                entry = []
+
+
+def _blocks(raw: bytes) -> dict[int, tuple[int, ...]]:
+    """Follow the code before 3.11 through all its jumps; return the handlers that are set up before each instruction."""
+    found: dict[int, tuple[int, ...]] = {}
+    todo: list[tuple[int, tuple[int, ...]]] = [(0, ())]
+    while todo:
+        at, blocks = todo.pop()
+        while at < len(raw) and at not in found:
+            found[at] = blocks
+            goal = _jump(raw, at)
+            if raw[at] in _SETUP:
+                todo.append((goal, blocks))
+                blocks = (goal, *blocks)
+            elif goal >= 0:
+                todo.append((goal, blocks))
+            elif raw[at] in _POP_BLOCK:
+                blocks = blocks[1:]
+            if raw[at] in _NO_NEXT:
+                break
+            at += 2
+    return found
+
+
+def stand(code: CodeType, at: int) -> int:
+    """Return the instruction that counts for a frame that is interrupted, or calls, at this one."""
+    if _TABLE or at < 0:
+        head = _head(code.co_code, at) if _HEAD_COUNTS else -1
+        return head - 2 if head >= 2 else at
+    return at + 2 if code.co_code[at] in _SETUP | _POP_BLOCK else at  # it has done its work already
+
+
+def entry(code: CodeType, at: int) -> int:
+    """Return the handler of the `with` statement that is entering its context manager at this instruction, else -1."""
+    raw = code.co_code
+    if at < 0:
+        return -1
+    if not _TABLE:
+        if raw[at] not in _WITH and raw[at + 2 : at + 3] in {bytes([each]) for each in _WITH}:
+            at += 2  # an `async with`, while it waits
+        return _jump(raw, at) if raw[at] in _WITH else -1
+    body = _awaited(raw, at)
+    handler = next(iter(handlers(code, body)), -1)
+    is_with = handler not in handlers(code, at) and raw[handler + 2 : handler + 3] == bytes([opmap["WITH_EXCEPT_START"]])
+    return handler if handler >= 0 and is_with else -1
+
+
+def _awaited(raw: bytes, at: int) -> int:
+    """Return the instruction behind this one; where an ``__aenter__`` is awaited, the one behind that."""
+    after = _next(raw, at)
+    if raw[after] == opmap["GET_AWAITABLE"] or raw[at] in _named("SEND", "YIELD_VALUE"):
+        ends = _named("END_SEND") or _named("JUMP_BACKWARD_NO_INTERRUPT")
+        return next((_next(raw, here) for here in range(after, min(after + 48, len(raw)), 2) if raw[here] in ends), after)
+    return after
+
+
+def inside(frame: FrameType, lasti: int) -> bool:
+    """Tell whether a frame still stands in the block of the `with` that it entered at this offset."""
+    code = frame.f_code
+    return entry(code, lasti) in handlers(code, stand(code, frame.f_lasti))
+
+
+# -- places ------------------------------------------------------------------------------------------------------------
+
+
+def _split_off(code: CodeType, raw: bytes, at: int) -> bool:
+    """Tell whether this jump back was split from its condition, and is missing in the exception table.
+
+    3.15 loses the jump of the condition, too; what the condition has computed before is still there.
+    """
+    if not _TABLE or handlers(code, at):
+        return False
+    at -= 2
+    while raw[at] in _FILLING:
+        at -= 2
+    return raw[at] in _CONDITION and bool(handlers(code, at) or handlers(code, at - 2))
+
+
+def misplaced(frame: FrameType) -> bool:
+    """Tell whether an exception raised where this frame is interrupted would miss a handler that the source promises."""
+    code, at = frame.f_code, frame.f_lasti
+    raw = code.co_code
+    if _GAPS:
+        return at >= 0 and raw[at] in _POP_BLOCK
+    head = _head(raw, at) if _TABLE else -1
+    if head < 0:
+        return False
+    return _split_off(code, raw, at) or _HEAD_COUNTS and handlers(code, head - 2)[:1] != handlers(code, at)[:1]
+
+
+def landings(code: CodeType) -> frozenset[int]:
+    """Return the instructions at which an exception may be raised: heads of loops, jumps back, and behind calls."""
+    raw = code.co_code
+    found = set()
+    for at in range(0, len(raw), 2):
+        head = _head(raw, at) if raw[at] != EXTENDED_ARG else -1
+        if head >= 0:
+            found.add(head)
+            if not _split_off(code, raw, at):
+                found.add(at)
+        elif raw[at] in _CALL and handlers(code, at) == handlers(code, _next(raw, at)):
+            found.add(_next(raw, at))
+    return frozenset(found)
+
+
+def swallower(error: BaseException) -> tuple[CodeType, int] | None:
+    """Return the innermost handler around the place where an error was last seen before it was swallowed.
+
+    Where that one only passed it on (a `finally`, a `with`), an exception raised outside of it will find the next one.
+    """
+    trace = error.__traceback__
+    if trace is None:
+        return None
+    code = trace.tb_frame.f_code
+    return next(((code, handler) for handler in handlers(code, stand(code, trace.tb_lasti))), None)

@@ -1,0 +1,152 @@
+"""What an enforcer is, which one suits the calling code, and what entering and leaving a phase mean to it.
+
+An enforcer is a module that can interrupt a thread: `alarm` by a signal, `watchdog` from another thread. Each has the
+same names in the same order: ``NAME``, what it is called; ``missing``, why it cannot watch the calling thread; ``start``
+and ``stop`` a watch over it; ``arm`` it for an instant; ``poke`` it to look at once; ``arrived``, called where a thread
+was sent to. When it fires, the watched thread looks (`interrupt`).
+"""
+
+from __future__ import annotations
+
+from _thread import get_ident
+from warnings import warn
+
+from . import alarm, kill, watchdog
+from .errors import PhaseTimeout
+from .interrupt import Watch
+from .seconds import monotonic
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from .accounting import TimeoutManager
+    from .phase import Phase
+
+
+
+def enter(phase: Phase, manager: TimeoutManager, at: float) -> None:
+    """See to it that the phase is interrupted at this instant; raise PhaseTimeout at once if it has passed."""
+    if at <= phase._started:
+        _refuse(phase)
+    try:
+        watch = begin(manager, at)
+    except BaseException:
+        phase._retract()
+        raise
+    if watch is not None:
+        phase._watch = watch
+        watch.phases.append(phase)
+        if manager._kill_after is not None:
+            kill.guard(phase, at + manager._kill_after)
+
+
+def leave(phase: Phase, watch: Watch) -> None:
+    """See to it that the phase is not interrupted any more."""
+    phases = watch.phases
+    if phases[-1] is phase:
+        phases.pop()
+    else:
+        phases.remove(phase)
+    if phase._manager._kill_after is not None:
+        kill.release(phase)
+    if watch.strike is not None and (not phases or watch.strike.over is phase):
+        watch.strike = None
+    if not phases and not watch.sessions:
+        watch.enforcer.stop(watch)
+
+
+def _refuse(phase: Phase) -> None:
+    """Leave the phase again, since nothing is left of its time."""
+    over = phase._over(phase._started)
+    if over is not None:
+        error = phase._timeout(over, phase._started)
+        error.interrupted = True
+        try:
+            phase.__exit__(None, None, None)
+        except PhaseTimeout:
+            phase.outcome = "timeout"
+            raise error from None
+
+
+def begin(manager: TimeoutManager, at: float) -> Watch | None:
+    """Watch the calling thread from now on; warn and return None where nothing can.
+
+    RuntimeError, saying what is missing and what would work, where the mechanism was asked for by name.
+    """
+    for enforcer in CANDIDATES[manager._enforce]:
+        watch: Watch | None = enforcer.start(at)
+        if watch is not None:
+            if manager._kill_after is None:  # otherwise entering and leaving take the long way
+                manager._watch = watch
+            return watch
+    missing = [enforcer.missing() for enforcer in CANDIDATES[manager._enforce]]
+    if manager._enforce is not True:
+        works = choice(True)
+        advice = f'enforce="{works}" works' if works != "none" else "time can only be counted"
+        raise RuntimeError(f"enforce={manager._enforce!r} cannot work here: {missing[0]}; here {advice}")
+    warn(f"nothing can interrupt this thread, so time is only counted: {'; '.join(missing)}", RuntimeWarning, 4)
+    return None
+
+
+def choice(wish: bool | str) -> str:
+    """Name what would interrupt the calling code."""
+    return next((enforcer.NAME for enforcer in CANDIDATES[wish] if not enforcer.missing()), "none")
+
+
+def refresh(manager: TimeoutManager) -> None:
+    """Look again at once, in all threads: the limits have changed."""
+    top = manager._top()
+    if top is not None and top._watch is None and manager.remaining_timeout is not None:
+        _catch_up(manager, top)
+    for watch in (alarm.watch, *watchdog.watches.copy().values()):
+        if any(phase._manager is manager for phase in watch.phases.copy()):
+            watch.stale = True
+            watch.enforcer.poke(watch)
+    if manager._kill_after is not None:
+        kill.refresh(manager)
+
+
+def _catch_up(manager: TimeoutManager, top: Phase) -> None:
+    """Watch the calling thread, whose phases had no limit when they were entered."""
+    watch = begin(manager, monotonic())
+    phase: Phase | None = top
+    opened = []
+    while watch is not None and phase is not None:
+        if phase.outcome == "running" and phase._watch is None:
+            phase._watch = watch
+            opened.append(phase)
+        phase = phase.parent
+    if watch is not None:
+        watch.phases[:0] = opened[::-1]
+
+
+def open_session(manager: TimeoutManager) -> None:
+    """Watch the calling thread, if there is a budget, until the session is closed."""
+    rest = manager._left()
+    watch = None if rest is None else begin(manager, monotonic() + rest)
+    manager._sessions.setdefault(get_ident(), []).append(watch)
+    if watch is not None:
+        watch.sessions += 1
+
+
+def close_session(manager: TimeoutManager) -> None:
+    """Disarm, and put everything back, unless phases are open that need it."""
+    sessions = manager._sessions.get(get_ident())
+    if not sessions:
+        raise RuntimeError("a session can only be closed in the thread that opened it, and once")
+    watch = sessions.pop()
+    if not sessions:
+        del manager._sessions[get_ident()]
+    if watch is not None:
+        watch.sessions -= 1
+        if not watch.sessions and not watch.phases:
+            watch.enforcer.stop(watch)
+
+
+NOBODY = Watch(0, alarm)  #: what a manager has before its first phase
+CANDIDATES: dict[bool | str, tuple[ModuleType, ...]] = {
+    True: (alarm, watchdog),  # the best first
+    "signal": (alarm,),
+    "thread": (watchdog,),
+}

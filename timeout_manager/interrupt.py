@@ -1,0 +1,264 @@
+"""What is raised in a thread whose phase is over: when, where, and how often.
+
+Whatever fires, a signal or another thread, it is the watched thread itself that calls `look`. Since only this thread
+enters and leaves its phases, none of this needs a lock. Four things keep an interrupt inside its block.
+
+* Code that enters or leaves a phase is never interrupted. It is known by the names in ``_no_interrupt`` of its module
+  (another copy of the package has that, too); the look is put off by a moment.
+* A phase that was entered by a `with` counts only while the frame of that `with` is on the stack and in the block. A
+  generator that is suspended in it is not; its phase is due when it is resumed. Nor is a block that the interpreter left
+  without calling ``__exit__``; such a phase is closed.
+* Where the exception would miss a `try` or `with` of the source, the thread is sent on to a better place (`landing`),
+  which is never far. A loop without one is left without its ``__exit__``, so its phase is closed before.
+* What is raised in a phase is written into it: it ends in that error whatever the block makes of it.
+
+An interrupt that is swallowed comes again, and where the block is an endless loop around a handler that swallows
+everything, it is raised out of reach of that handler.
+"""
+
+from __future__ import annotations
+
+import sys
+from itertools import islice
+
+from . import landing
+from .bytecode import entry, handlers, misplaced, stand, swallower
+from .errors import PhaseInterrupt
+from .phase import Budget, Phase, left
+from .seconds import INFINITY, monotonic
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import CodeType, FrameType, ModuleType
+    from typing import Any
+
+    from .accounting import TimeoutManager
+    from .errors import PhaseTimeout
+
+MOMENT = 0.001  # seconds until the next look where this one came at a bad place
+PATIENCE = 100  # bad places that are passed over, if a better one can be reached; where it was interrupted counts
+INTERRUPTED = 10  # as so many
+FIRST, LAST = 0.05, 1.0  # between interrupts that are swallowed: doubling from the first to the last
+SUSPENDED = 0.1  # between looks at a phase that is over in a suspended generator
+NEAR = 8  # frames in which the interpreter may stand at a bad place: a signal handler of others has callers
+
+_SUSPENDS = 0x20 | 0x80 | 0x200  # flags of code: generators, coroutines, asynchronous generators
+
+
+class Strike:
+    """A limit that has passed, and the interrupts raised for it so far."""
+
+    __slots__ = ("over", "error", "hits", "hit", "again", "wanted", "tries", "raised", "avoid", "depth")
+
+    def __init__(self, over: Budget | Phase, error: PhaseTimeout) -> None:
+        self.over = over
+        self.error = error
+        self.hits = 0
+        self.hit = self.again = 0.0  # when it was raised last, and when it may be raised again
+        self.tries = 0  # how many places have been looked at since it is due
+        self.raised: BaseException = error
+        self.avoid: set[tuple[CodeType, int]] = set()  # handlers that have swallowed it
+        self.depth = 0  # how many of them were around the place where it was raised last
+
+    def next(self, now: float) -> None:
+        """Count one more interrupt."""
+        self.raised = PhaseInterrupt(str(self.error)) if self.hits else self.error
+        self.hit = now
+        self.again = now + min(LAST, FIRST * 2 ** min(self.hits, 9))
+        self.hits += 1
+        self.tries = 0
+
+
+class Watch:
+    """A thread whose phases can be interrupted: by which enforcer, which phases, and when it will look next."""
+
+    __slots__ = ("ident", "enforcer", "phases", "sessions", "at", "stale", "strike", "state", "signum", "blocked", "wait")
+
+    def __init__(self, ident: int, enforcer: ModuleType) -> None:
+        self.ident = ident
+        self.enforcer = enforcer
+        self.phases: list[Phase] = []  # in the order of entry; empty, and no session: the watch is stopped
+        self.sessions = 0
+        self.at = INFINITY
+        self.stale = False  # the limits have changed: look at once
+        self.strike: Strike | None = None
+        self.state = 0  # what landing must know of the thread
+        self.signum = 0  # by which the watchdog interrupts the main thread,
+        self.blocked = False  # and whether that was blocked before
+        self.wait = MOMENT  # of the watchdog, for a thread that does not arrive
+
+    def forget(self) -> None:
+        """Watch nothing any more: this is a child process, and the phases are those of its parent."""
+        self.ident = 0
+        for phase in self.phases:
+            phase._watch = None
+        self.phases.clear()
+
+
+
+def guarded(frame: FrameType) -> bool:
+    """Tell whether a frame is code of ours, or of another copy, that must not be interrupted."""
+    names: Any = frame.f_globals.get("_no_interrupt")
+    return names is not None and frame.f_code.co_name in names
+
+
+def up(frame: FrameType | None) -> Iterator[FrameType]:
+    """Yield the frame and its callers."""
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def look(watch: Watch, frame: FrameType, landed: int = -1) -> BaseException | None:
+    """Return what is to be raised in the calling thread, if anything; set when to look again.
+
+    The thread stands at this frame. It was interrupted there, or has been sent to this instruction (``landed``).
+    """
+    now = monotonic()
+    watch.stale = False
+    watch.at = now + MOMENT
+    stack: dict[FrameType, None] = {}
+    for each in up(frame):
+        if guarded(each):
+            return None
+        stack[each] = None
+    phases, suspended = _standing(watch, stack)
+    watch.at = now + SUSPENDED if suspended else INFINITY
+    over, bound = _over(watch, phases, now)
+    if over is None:
+        watch.strike = None
+        landing.withdraw(watch.ident)
+        return None
+    struck = [phase for phase in bound if phase._manager is bound[0]._manager]
+    strike = watch.strike
+    if strike is None or strike.over is not over:
+        error = struck[-1]._timeout(over, struck[-1]._manager._clock())
+        error.interrupted = True
+        watch.strike = strike = Strike(over, error)
+    again = strike.again
+    if strike.hits and strike.hit + LAST > again and _is_handling(strike):
+        again = strike.hit + LAST
+    if now < again:
+        watch.at = again
+        strike.tries = 0
+        landing.withdraw(watch.ident)
+        return None
+    return _raise(watch, strike, struck, stack, frame, landed, now)
+
+
+def _standing(watch: Watch, stack: dict[FrameType, None]) -> tuple[list[Phase], bool]:
+    """Return the phases in which the thread is now, and whether there are others, in suspended generators.
+
+    Those that were left without their ``__exit__`` are closed.
+    """
+    found, suspended = [], False
+    for phase in watch.phases.copy():
+        frame = phase._frame
+        assert frame is not None
+        with_handler = entry(frame.f_code, phase._lasti)
+        if with_handler < 0:
+            found.append(phase)
+        elif frame in stack:
+            if with_handler in handlers(frame.f_code, stand(frame.f_code, frame.f_lasti)) or misplaced(frame):
+                found.append(phase)
+            else:
+                phase._abandon("failed")
+        elif frame.f_code.co_flags & _SUSPENDS:
+            suspended = True
+        else:
+            phase._abandon("failed")
+    return found, suspended
+
+
+def _over(watch: Watch, phases: list[Phase], now: float) -> tuple[Budget | Phase | None, list[Phase]]:
+    """Return the outermost limit that has passed, and the phases that it binds; set when the next one will pass."""
+    aside = {phase._manager: index for index, phase in enumerate(phases) if phase._cleanup}
+    seen: set[TimeoutManager] = set()
+    for index, phase in enumerate(phases):
+        manager = phase._manager
+        if index < aside.get(manager, 0):
+            continue
+        limits: list[Budget | Phase] = []
+        if phase._stack is manager._open and manager not in seen:
+            seen.add(manager)
+            limits.append(manager._budget)
+        if phase.limit is not None:
+            limits.append(phase)
+        for limit in limits:
+            rest = left(limit, manager._clock())
+            if rest <= 0.0:
+                return limit, phases[index:]
+            watch.at = min(watch.at, now + rest)
+    return None, []
+
+
+def _raise(
+    watch: Watch, strike: Strike, struck: list[Phase], stack: dict[FrameType, None], frame: FrameType, landed: int, now: float
+) -> BaseException | None:
+    """Return the next interrupt if the place is right; otherwise see to it that the thread comes to a better one."""
+    if not strike.tries:
+        strike.depth = 0
+        avoid = swallower(strike.raised)
+        if avoid is not None:
+            strike.avoid.add(avoid)
+    strike.tries += INTERRUPTED if landed < 0 else 1
+    place = landed if landed >= 0 else stand(frame.f_code, frame.f_lasti)
+    good = frame.f_globals.get("__name__") != "contextlib"  # ExitStack, between two of its callbacks
+    if landed < 0:
+        tracer = _code_of(sys.gettrace())  # an error in a trace function would end the tracing
+        good = good and not any(misplaced(each) or each.f_code is tracer for each in islice(stack, NEAR))
+    missed = [phase for phase in watch.phases if phase._frame is frame and not _covers(phase, place)]
+    around = _count_avoided(strike, stack, struck[0]._frame, frame, place)
+    watch.at = now + MOMENT
+    if (not good or missed or around and not around < strike.depth) and strike.tries < PATIENCE:
+        if landing.arrange(watch.ident, watch.state, stack, watch.enforcer.arrived):
+            return None
+    if around:  # it will be swallowed, but ends what the handler guards, and so brings the thread to a better place
+        strike.raised = PhaseInterrupt(str(strike.error))
+        strike.depth = around
+        strike.tries = 1
+    else:
+        landing.withdraw(watch.ident)
+        strike.next(now)
+        watch.at = strike.again
+    for phase in struck:
+        phase._struck = strike.error
+    for phase in reversed(missed):
+        phase._abandon("timeout")
+    return strike.raised
+
+
+def _code_of(function: Any) -> CodeType | None:
+    return getattr(getattr(function, "__func__", function), "__code__", None)
+
+
+def _covers(phase: Phase, at: int) -> bool:
+    assert phase._frame is not None
+    code = phase._frame.f_code
+    handler = entry(code, phase._lasti)
+    return handler < 0 or handler in handlers(code, at)
+
+
+def _count_avoided(
+    strike: Strike, stack: dict[FrameType, None], last: FrameType | None, frame: FrameType, place: int
+) -> int:
+    """Count the handlers which an exception raised here would meet that have swallowed one before."""
+    count = 0
+    for each in stack if strike.avoid else ():
+        code = each.f_code
+        at = place if each is frame else stand(code, each.f_lasti)
+        count += sum((code, handler) in strike.avoid for handler in handlers(code, at))
+        if each is last:
+            break
+    return count
+
+
+def _is_handling(strike: Strike) -> bool:
+    """Tell whether the block is on its way out: an error of ours is being handled, or what came of it."""
+    error = sys.exc_info()[1]
+    while error is not None:
+        if error is strike.error or error is strike.raised:
+            return True
+        error = error.__context__
+    return False

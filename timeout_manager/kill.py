@@ -1,0 +1,186 @@
+"""End the whole process when a block outlives its deadline by ``kill_after``.
+
+What is wanted: a block that nothing can interrupt (a loop in C, a lock that is never given back, code that swallows
+everything) ends all the same, and says where it stood. Exit status 124, as of coreutils' ``timeout``.
+
+What does not work: Python code alone. While C code holds the GIL none runs, in any thread. ``faulthandler`` has a timer
+for that, but it exits with 1, and it is one for the whole process: to take it breaks whoever set it.
+
+What works: the watchdog looks at the instant, and if the block is still running it prints the error, the ledger and
+all stacks, and exits. Behind it stand three timers of the kernel, set a little later and handled by C code alone: a line
+on stderr by libc's ``warnx``, the stacks by the handler that ``faulthandler.register`` installs for a signal, and
+libc's ``_exit``.
+
+What it costs others: one real-time signal, while such a block is open, and a sleeping thread of libc's (no Python
+thread) from the first such block on. What remains: the timers are Linux's; elsewhere the GIL has to be free.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from . import watchdog
+from .seconds import INFINITY, monotonic, text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    from .accounting import TimeoutManager
+    from .phase import Phase
+
+STATUS = 124
+STDERR = 2  # the real one, whatever stands in its place
+AGAIN = 0.1  # seconds until the next look at a block that is over but not running
+LATER = 0.5, 0.55, 0.8  # seconds by which the timers are later: line, stacks, end
+
+_ends: dict[Phase, float] = {}  # when the process is to be ended
+_timers: Any = None  # the kernel's, False where there are none
+
+
+def guard(phase: Phase, at: float) -> None:
+    """End the process at this instant if the phase is still running."""
+    _ends[phase] = at
+    watchdog.employ(phase, lambda now: _look(phase, now))
+    _set_timers()
+
+
+def release(phase: Phase) -> None:
+    """The phase has been left."""
+    if _ends.pop(phase, None) is not None:
+        watchdog.dismiss(phase)
+        _set_timers()
+
+
+def refresh(manager: TimeoutManager) -> None:
+    """The limits have changed."""
+    for phase in [phase for phase in _ends if phase._manager is manager]:
+        _put_off(phase, monotonic())
+    _set_timers()
+
+
+def _look(phase: Phase, now: float) -> float:
+    """Return when to look again; called by the watchdog."""
+    if now < _ends.get(phase, INFINITY):
+        return _ends.get(phase, INFINITY)
+    frame = sys._current_frames().get(phase._watch.ident) if phase._watch is not None else None
+    manager = phase._manager
+    while frame is not None and frame is not phase._frame:
+        frame = frame.f_back
+    if not _put_off(phase, now) and frame is not None and phase._key not in manager._aside:
+        error = phase._timeout(phase._over(manager._clock()) or phase, manager._clock())
+        kill(f"{error}\nThe block is still running {text(manager._kill_after)} after that.", manager.report())
+    _ends[phase] = max(_ends[phase], now + AGAIN)
+    _set_timers()
+    return _ends[phase]
+
+
+def _put_off(phase: Phase, now: float) -> bool:
+    """Move the end to where the limits are now; tell whether that is later."""
+    kill_after = phase._manager._kill_after
+    assert kill_after is not None
+    at = now + phase._left(phase._manager._clock()) + kill_after
+    if phase in _ends:
+        _ends[phase] = at
+    return at > now
+
+
+def kill(why: str, report: str) -> NoReturn:
+    """Say why, print the report and all stacks on the real stderr, and end the process."""
+    try:
+        import faulthandler
+
+        os.write(STDERR, f"\n{why}\nThe process ends with status {STATUS}.\n\n{report}\n\n".encode(errors="replace"))
+        faulthandler.dump_traceback(STDERR, all_threads=True)
+    finally:
+        os._exit(STATUS)
+
+
+# -- the kernel's timers -----------------------------------------------------------------------------------------------
+
+
+def _set_timers() -> None:
+    global _timers
+    if _timers is None and _ends:
+        _timers = _Timers.make() or False
+    if _timers:
+        phase = min(_ends, key=lambda each: _ends[each], default=None)
+        if phase is None:
+            _timers.set(INFINITY, "")
+        else:
+            _timers.set(_ends[phase], f"phase {' > '.join(phase.path())} outlives its limit, and the GIL is not free")
+
+
+class _Timers:
+    """Three timers of the kernel, by ctypes: ``timer_create`` and what it needs of C."""
+
+    def __init__(self, libc: Any, signum: int) -> None:
+        import ctypes
+
+        class Event(ctypes.Structure):
+            _fields_ = [
+                *(("value", ctypes.c_void_p), ("signo", ctypes.c_int), ("notify", ctypes.c_int)),
+                *(("function", ctypes.c_void_p), ("attributes", ctypes.c_void_p), ("rest", ctypes.c_char * 32)),
+            ]
+
+        self.libc = libc
+        self.signum = signum
+        self.armed = False
+        self.line = ctypes.create_string_buffer(500)
+        by_signal, by_thread, clock_monotonic = 0, 2, 1
+        address = ctypes.cast(self.line, ctypes.c_void_p).value
+        events = [
+            Event(address, 0, by_thread, ctypes.cast(libc.warnx, ctypes.c_void_p).value),
+            Event(None, signum, by_signal),
+            Event(STATUS, 0, by_thread, ctypes.cast(libc._exit, ctypes.c_void_p).value),
+        ]
+        self.timers = []
+        for event in events:
+            timer = ctypes.c_void_p()
+            if libc.timer_create(clock_monotonic, ctypes.byref(event), ctypes.byref(timer)):
+                raise OSError("no timer")
+            self.timers.append(timer)
+        self.when = ctypes.c_long * 4
+
+    @classmethod
+    def make(cls) -> _Timers | None:
+        """Return them; None where there are none of this kind."""
+        import signal
+
+        try:
+            import ctypes
+
+            if sys.platform != "linux" or sys.maxsize < 2**32:
+                return None
+            libc = ctypes.CDLL(None)
+            if not hasattr(libc, "timer_create"):  # glibc before 2.34
+                libc = ctypes.CDLL("librt.so.1")
+            free = [number for number in range(signal.SIGRTMIN, signal.SIGRTMAX) if signal.getsignal(number) == 0]
+            return cls(libc, free[-1])
+        except (ImportError, OSError, AttributeError, IndexError):
+            return None
+
+    def set(self, at: float, line: str) -> None:
+        import faulthandler
+
+        armed = at < INFINITY
+        if armed and not self.armed:
+            faulthandler.register(self.signum, STDERR, all_threads=True)
+        self.line.value = line.replace("%", "%%").encode(errors="replace")[:499]
+        for timer, later in zip(self.timers, LATER):
+            seconds = max(at - monotonic(), 0.0) + later if armed else 0.0
+            self.libc.timer_settime(timer, 0, self.when(0, 0, int(seconds), int(seconds % 1 * 1e9)), None)
+        if self.armed and not armed:
+            faulthandler.unregister(self.signum)
+        self.armed = armed
+
+
+def _forked() -> None:
+    global _timers
+    _ends.clear()
+    _timers = None  # a child process inherits none
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

@@ -1,0 +1,231 @@
+"""Interrupt any thread from another one.
+
+What is wanted: what the alarm does for the main thread, for all others; and for the main thread, too, where SIGALRM is
+not to be touched.
+
+What does not work: to set an exception in another thread. Between the look whether its phase is still open and the
+moment when the exception arrives the phase may end, and the exception surfaces in whatever comes next.
+
+What works: to send the thread to a function of ours, which looks and raises there (`landing`). Whatever it sees is true,
+since it is the watched thread itself that looks. The main thread gets a signal instead, one of the real-time signals
+that nobody uses, and looks in its handler, so that blocking calls end, too.
+
+What remains: a blocking call in a thread that is not the main one ends when it returns. While C code holds the GIL, the
+watchdog does not run either. There is one watchdog for all threads, started with the first watch and gone with the last.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]
+import os
+import sys
+from _thread import allocate_lock, get_ident, start_new_thread
+
+from . import landing
+from .interrupt import MOMENT, SUSPENDED, Watch, look, up
+from .seconds import INFINITY, monotonic
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+_no_interrupt = frozenset({"_fired", "arrived"})  # see interrupt
+
+NAME = "thread"
+LONGEST = 1e6  # seconds that a lock waits for everywhere
+
+watches: dict[int, Watch] = {}  #: by the ident of the thread
+_jobs: dict[object, Callable[[float], float]] = {}  # what the watchdog does: each says when to come again
+_starting = allocate_lock()  # held while the watchdog is started or stopped
+_closing = allocate_lock()  # held while the watchdog sends a thread somewhere, lest its watch is gone
+_bell = allocate_lock()  # the watchdog sleeps on it; whoever lets it go wakes the watchdog
+_ended = allocate_lock()  # held while the watchdog runs
+
+
+def missing() -> str:
+    """Return why the calling thread cannot be watched; nothing if it can."""
+    if get_ident() in watches:
+        return ""
+    probe = Watch(get_ident(), sys.modules[__name__])
+    reason = _find_way(probe)
+    if not reason:
+        _leave_way(probe)
+        try:
+            employ(probe, lambda now: INFINITY)
+            dismiss(probe)
+        except RuntimeError as error:
+            reason = f"no thread can be started here ({error})"
+    return reason
+
+
+def start(at: float) -> Watch | None:
+    """Watch the calling thread, and fire at this instant at the latest; return None if that cannot be."""
+    watch = watches.get(get_ident())
+    if watch is not None:
+        if at < watch.at:
+            arm(watch, at)
+        return watch
+    watch = Watch(get_ident(), sys.modules[__name__])
+    watch.at = at
+    if _find_way(watch):
+        return None
+    try:
+        employ(watch.ident, lambda now: _attend(watch, now))
+    except RuntimeError:  # no thread can be started
+        _leave_way(watch)
+        return None
+    watches[watch.ident] = watch
+    return watch
+
+
+def stop(watch: Watch) -> None:
+    """Let the thread go."""
+    if not watch.ident:  # it is the watch of the process that this one was forked from
+        return
+    with _closing:
+        del watches[watch.ident]
+    watch.at = INFINITY
+    dismiss(watch.ident)
+    landing.withdraw(watch.ident)
+    _leave_way(watch)
+
+
+def arm(watch: Watch, at: float) -> None:
+    """Fire at this instant."""
+    watch.at = at
+    watch.wait = MOMENT
+    _ring()
+
+
+def poke(watch: Watch) -> None:
+    """Have the watched thread look at once; called in any thread."""
+    _ring()
+
+
+def arrived(frame: FrameType, at: int) -> None:
+    """Look where the thread was sent to."""
+    watch = watches.get(get_ident())
+    if watch is not None:
+        _look(watch, frame, at)
+
+
+def _fired(signum: int, frame: FrameType | None) -> None:
+    watch = watches.get(get_ident())
+    if watch is not None and frame is not None:
+        _look(watch, frame, -1)
+
+
+def _look(watch: Watch, frame: FrameType, landed: int) -> None:
+    error = look(watch, frame, landed)
+    watch.wait = MOMENT
+    _ring()
+    if error is not None:
+        try:
+            raise error
+        finally:
+            del error
+
+
+# -- the thread --------------------------------------------------------------------------------------------------------
+
+
+def employ(key: object, job: Callable[[float], float]) -> None:
+    """Have the watchdog call the job, which returns when to call it again; start it if it does not run yet."""
+    with _starting:
+        _jobs[key] = job
+        if not _ended.locked():
+            _ended.acquire()
+            try:
+                start_new_thread(_run, ())
+            except BaseException:
+                _ended.release()
+                del _jobs[key]
+                raise
+    _ring()
+
+
+def dismiss(key: object) -> None:
+    """Take the job back; the watchdog ends with the last one."""
+    with _starting:
+        del _jobs[key]
+        if not _jobs:
+            _ring()
+            with _ended:
+                pass
+
+
+def _ring() -> None:
+    try:
+        _bell.release()
+    except RuntimeError:  # it rings already
+        pass
+
+
+def _run() -> None:
+    """Be the watchdog."""
+    try:
+        while _jobs:
+            now = monotonic()
+            soonest = min([job(now) for job in list(_jobs.values())], default=INFINITY)
+            _bell.acquire(True, min(max(soonest - monotonic(), 0.0), LONGEST))
+    finally:
+        _ended.release()
+
+
+def _attend(watch: Watch, now: float) -> float:
+    """Have the watched thread look if it is time; look after it again later and later, until it has done so."""
+    with _closing:
+        if watches.get(watch.ident) is watch and (watch.stale or watch.at <= now):
+            watch.at = now + watch.wait
+            watch.wait = min(2 * watch.wait, SUSPENDED)
+            watch.stale = False
+            if watch.signum:
+                _signal.pthread_kill(watch.ident, watch.signum)
+            else:
+                landing.arrange(watch.ident, watch.state, up(sys._current_frames().get(watch.ident)), arrived)
+    return watch.at
+
+
+# -- the way to a thread -----------------------------------------------------------------------------------------------
+
+
+def _find_way(watch: Watch) -> str:
+    """Find out how the calling thread can be interrupted: by a signal, or by sending it somewhere."""
+    for signum in range(getattr(_signal, "SIGRTMAX", 0), getattr(_signal, "SIGRTMIN", 0), -1):
+        if _signal.getsignal(signum) != _signal.SIG_DFL:
+            continue  # somebody's
+        try:
+            _signal.signal(signum, _fired)
+        except ValueError:  # not the main thread of the main interpreter
+            break
+        if _signal.getsignal(signum) is _fired:
+            watch.signum = signum
+            watch.blocked = signum in _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (signum,))
+            return ""
+    watch.state = landing.thread_state()
+    return "" if watch.state else "this interpreter cannot reach into another thread"
+
+
+def _leave_way(watch: Watch) -> None:
+    if watch.signum:
+        _signal.sigpending()  # a system call: what was sent to this thread comes before the handler is gone
+        _signal.signal(watch.signum, _signal.SIG_DFL)
+        if watch.blocked:
+            _signal.pthread_sigmask(_signal.SIG_BLOCK, (watch.signum,))
+
+
+def _forked() -> None:
+    """Begin anew in a child process: it has inherited no thread but the calling one."""
+    global _starting, _closing, _bell, _ended
+    _starting, _closing, _bell, _ended = (allocate_lock() for _ in range(4))
+    _jobs.clear()
+    for watch in watches.values():
+        if watch.signum:
+            _leave_way(watch)
+        watch.forget()
+    watches.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
