@@ -13,7 +13,7 @@ taken off. An alarm that comes when neither is due is somebody's ``kill``, and g
 timer that is not the one we set was installed by the block, and stays. Reading the handler after setting it tells
 whether it took: some servers ignore that silently.
 
-A signal that comes between the last look of the interpreter and the system call that blocks does not end that call
+A signal can also come late: 3.9 forgets to tell the main thread of one that the kernel gave to another thread. A signal that comes between the last look of the interpreter and the system call that blocks does not end that call
 (2 of 150,000 phases on 3.15), so the alarm repeats until it has been handled.
 
 What remains: C code that does not return to the interpreter is not interrupted. A block that replaces our timer or our
@@ -53,7 +53,8 @@ _running = False
 _previous: Any = None  # the handler that was there
 _foreign = INFINITY  # when the timer of somebody else is due,
 _interval = 0.0  # and its interval
-_armed = INFINITY  # when the timer is due as we have set it
+_armed = INFINITY  # when the timer is due as we have set it,
+_owed = False  # and whether it was due before it was set anew: that signal may be on its way still
 _closing = allocate_lock()  # held while another thread sends the signal, lest it finds the handler gone
 
 
@@ -99,7 +100,7 @@ def start(at: float) -> Watch | None:
     watch.blocked = SIGALRM in pthread_sigmask(SIG_UNBLOCK, (SIGALRM,))
     _armed = _foreign = INFINITY
     _running = True
-    arm(watch, at)
+    arm(watch, at, first=True)
     return watch
 
 
@@ -122,12 +123,13 @@ def stop(watch: Watch) -> None:
         pthread_sigmask(SIG_BLOCK, (SIGALRM,))
 
 
-def arm(watch: Watch, at: float) -> None:
+def arm(watch: Watch, at: float, first: bool = False) -> None:
     """Fire at this instant, or when the other timer is due if that is earlier."""
-    global _armed, _foreign, _interval
+    global _armed, _owed, _foreign, _interval
     watch.at = at
     now = monotonic()
-    first = _armed == INFINITY
+    if _armed <= now:
+        _owed = True
     _armed = at if at < _foreign else _foreign
     seconds = _armed - now
     if not 1e-6 < seconds < LONGEST:
@@ -158,12 +160,15 @@ def arrived(frame: FrameType, at: int) -> None:
 
 
 def _fired(signum: int, frame: FrameType | None) -> None:
-    global _foreign, _interval
+    global _armed, _owed, _foreign, _interval
     now = monotonic()
-    if not watch.stale and now < _armed - SLACK:
-        return _forward(signum, frame)
     if not _running or frame is None:  # it came while the watch was stopped
         return None
+    if now >= _armed - SLACK:
+        _armed = INFINITY
+    elif not watch.stale and not _owed:
+        return _forward(signum, frame)
+    _owed = False
     if now >= _foreign - SLACK:
         if any(guarded(each) for each in up(frame)):
             _foreign = now + MOMENT

@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import CodeType, FrameType
 
-_CPYTHON = sys.implementation.name == "cpython"
-_TABLE = sys.version_info >= (3, 11) and _CPYTHON  # exceptions are handled by a table; before by blocks that are set up
-_HEAD_COUNTS = _TABLE and sys.version_info < (3, 13)
-_GAPS = _CPYTHON and sys.version_info < (3, 10)
-_UNIT = 1 if sys.version_info < (3, 10) else 2  # what the argument of a jump counts in, in bytes
-
-
 def _named(*names: str) -> frozenset[int]:
     return frozenset(opmap[name] for name in names if name in opmap)
+
+
+_CPYTHON = sys.implementation.name == "cpython"
+_TABLE = hasattr(_named.__code__, "co_exceptiontable")  # from 3.11; before, handlers are blocks that the code sets up
+_HEAD_COUNTS = _TABLE and _CPYTHON and sys.version_info < (3, 13)
+_GAPS = _CPYTHON and sys.version_info < (3, 10)
+_UNIT = 1 if sys.version_info < (3, 10) else 2  # what the argument of a jump counts in, in bytes
 
 
 # not those without interrupt: they come back from a handler that was moved away
@@ -153,6 +153,8 @@ def entry(code: CodeType, at: int) -> int:
         if raw[at] not in _WITH and raw[at + 2 : at + 3] in {bytes([each]) for each in _WITH}:
             at += 2  # an `async with`, while it waits
         return _jump(raw, at) if raw[at] in _WITH else -1
+    while not raw[at]:  # 3.12 stands in the cache of a SEND
+        at -= 2
     body = _awaited(raw, at)
     handler = next(iter(handlers(code, body)), -1)
     is_with = handler not in handlers(code, at) and raw[handler + 2 : handler + 3] == bytes([opmap["WITH_EXCEPT_START"]])
@@ -182,7 +184,7 @@ def _split_off(code: CodeType, raw: bytes, at: int) -> bool:
 
     3.15 loses the jump of the condition, too; what the condition has computed before is still there.
     """
-    if not _TABLE or handlers(code, at):
+    if not (_TABLE and _CPYTHON) or handlers(code, at):
         return False
     at -= 2
     while raw[at] in _FILLING:
@@ -196,7 +198,7 @@ def misplaced(frame: FrameType) -> bool:
     raw = code.co_code
     if _GAPS:
         return at >= 0 and raw[at] in _POP_BLOCK
-    head = _head(raw, at) if _TABLE else -1
+    head = _head(raw, at) if _TABLE and _CPYTHON else -1
     if head < 0:
         return False
     return _split_off(code, raw, at) or _HEAD_COUNTS and handlers(code, head - 2)[:1] != handlers(code, at)[:1]

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from .errors import PhaseTimeout
 
 MOMENT = 0.001  # seconds until the next look where this one came at a bad place
-PATIENCE = 100  # bad places that are passed over, if a better one can be reached; where it was interrupted counts
-INTERRUPTED = 10  # as so many
+PATIENCE = 100  # bad places that are passed over, if a better one may come
+STUCK = 20  # how many of them it counts for when a thread is found where it was found before
 FIRST, LAST = 0.05, 1.0  # between interrupts that are swallowed: doubling from the first to the last
 SUSPENDED = 0.1  # between looks at a phase that is over in a suspended generator
 NEAR = 8  # frames in which the interpreter may stand at a bad place: a signal handler of others has callers
@@ -49,14 +49,15 @@ _SUSPENDS = 0x20 | 0x80 | 0x200  # flags of code: generators, coroutines, asynch
 class Strike:
     """A limit that has passed, and the interrupts raised for it so far."""
 
-    __slots__ = ("over", "error", "hits", "hit", "again", "wanted", "tries", "raised", "avoid", "depth")
+    __slots__ = ("over", "error", "hits", "hit", "again", "wanted", "tries", "place", "raised", "avoid", "depth")
 
     def __init__(self, over: Budget | Phase, error: PhaseTimeout) -> None:
         self.over = over
         self.error = error
         self.hits = 0
         self.hit = self.again = 0.0  # when it was raised last, and when it may be raised again
-        self.tries = 0  # how many places have been looked at since it is due
+        self.tries = 0  # how many places have been passed over since it is due
+        self.place: tuple[int, int] | None = None  # the last of them, if it was interrupted there
         self.raised: BaseException = error
         self.avoid: set[tuple[CodeType, int]] = set()  # handlers that have swallowed it
         self.depth = 0  # how many of them were around the place where it was raised last
@@ -202,16 +203,17 @@ def _raise(
         avoid = swallower(strike.raised)
         if avoid is not None:
             strike.avoid.add(avoid)
-    strike.tries += INTERRUPTED if landed < 0 else 1
+    found, strike.place = strike.place, None if landed >= 0 else (id(frame), frame.f_lasti)
+    strike.tries += STUCK if strike.place and strike.place == found else 1
+    watch.at = now + MOMENT
+    if strike.tries < PATIENCE or landed >= 0:
+        if _is_between(frame, stack, landed):
+            landing.arrange(watch.ident, watch.state, stack, watch.enforcer.arrived)
+            return None
     place = landed if landed >= 0 else stand(frame.f_code, frame.f_lasti)
-    good = frame.f_globals.get("__name__") != "contextlib"  # ExitStack, between two of its callbacks
-    if landed < 0:
-        tracer = _code_of(sys.gettrace())  # an error in a trace function would end the tracing
-        good = good and not any(misplaced(each) or each.f_code is tracer for each in islice(stack, NEAR))
     missed = [phase for phase in watch.phases if phase._frame is frame and not _covers(phase, place)]
     around = _count_avoided(strike, stack, struck[0]._frame, frame, place)
-    watch.at = now + MOMENT
-    if (not good or missed or around and not around < strike.depth) and strike.tries < PATIENCE:
+    if strike.tries < PATIENCE and (missed or around and not around < strike.depth):
         if landing.arrange(watch.ident, watch.state, stack, watch.enforcer.arrived):
             return None
     if around:  # it will be swallowed, but ends what the handler guards, and so brings the thread to a better place
@@ -229,8 +231,15 @@ def _raise(
     return strike.raised
 
 
-def _code_of(function: Any) -> CodeType | None:
-    return getattr(getattr(function, "__func__", function), "__code__", None)
+def _is_between(frame: FrameType, stack: dict[FrameType, None], landed: int) -> bool:
+    """Tell whether an exception raised here would do harm: miss a handler, or leave somebody's work half done."""
+    if frame.f_globals.get("__name__") == "contextlib":  # ExitStack, between two of its callbacks
+        return True
+    if landed >= 0:
+        return False
+    tracer = sys.gettrace()  # an error in a trace function would end the tracing
+    code = getattr(getattr(tracer, "__func__", tracer), "__code__", None)
+    return any(misplaced(each) or each.f_code is code for each in islice(stack, NEAR))
 
 
 def _covers(phase: Phase, at: int) -> bool:

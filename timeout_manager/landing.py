@@ -34,8 +34,12 @@ if TYPE_CHECKING:
 
 _no_interrupt = frozenset({"_event", "__bool__", "arrange", "withdraw"})  # see enforcer
 
+try:
+    from _thread import daemon_threads_allowed  # type: ignore[attr-defined]
+except ImportError:  # before 3.12
+    pass
+
 _monitoring: Any = getattr(sys, "monitoring", None)
-_FREE = not getattr(sys, "_is_gil_enabled", lambda: True)()
 _tool = -1  # ours, while there is a visit
 _visits: dict[int, _Visit] = {}  # by the ident of the thread
 _lock = RLock()  # held while visits come and go
@@ -64,8 +68,8 @@ class _Visit:
 
 def thread_state() -> int:
     """Return what ``arrange`` must know of the calling thread; 0 if no other thread can send it anywhere."""
-    if _monitoring is not None:
-        return 1
+    if _monitoring is not None:  # up to 3.13 the frames of other threads are rubbish in a subinterpreter
+        return int(sys.version_info >= (3, 14) or daemon_threads_allowed())
     try:
         from ctypes import PyDLL, c_void_p
     except ImportError:
@@ -119,9 +123,6 @@ def _monitor(ident: int, frames: Iterable[FrameType], arrive: Arrive) -> bool:
     if visit is None:
         visit = _visits[ident] = _Visit(arrive)
         visit.undo = lambda: _unmonitor(visit.codes)
-    if _FREE:  # the frames of a thread that is running cannot be walked, so every thread is monitored for the moment
-        _monitoring.set_events(_tool, _monitoring.events.INSTRUCTION)
-        return True
     for code in {frame.f_code for frame in frames} - visit.codes:
         visit.codes.add(code)
         _monitoring.set_local_events(_tool, code, _monitoring.events.INSTRUCTION)
@@ -133,8 +134,6 @@ def _unmonitor(codes: set[CodeType]) -> None:
     for code in codes.difference(*(visit.codes for visit in _visits.values())):
         _monitoring.set_local_events(_tool, code, 0)
     if not _visits:
-        if _FREE:
-            _monitoring.set_events(_tool, 0)
         _monitoring.register_callback(_tool, _monitoring.events.INSTRUCTION, None)
         _monitoring.free_tool_id(_tool)
         _tool = -1

@@ -183,8 +183,16 @@ def _attend(watch: Watch, now: float) -> float:
             if watch.signum:
                 _signal.pthread_kill(watch.ident, watch.signum)
             else:
-                landing.arrange(watch.ident, watch.state, up(sys._current_frames().get(watch.ident)), arrived)
+                landing.arrange(watch.ident, watch.state, _frames(watch), arrived)
     return watch.at
+
+
+def _frames(watch: Watch) -> list[FrameType]:
+    """Return where the thread will soon be: its stack, or what may be known of it while it runs on without a GIL."""
+    top = sys._current_frames().get(watch.ident)
+    if getattr(sys, "_is_gil_enabled", lambda: True)():
+        return list(up(top))
+    return [frame for frame in (top, *(phase._frame for phase in watch.phases.copy())) if frame is not None]
 
 
 # -- the way to a thread -----------------------------------------------------------------------------------------------
