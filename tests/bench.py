@@ -6,10 +6,14 @@ both; the figure is the median of the rounds. The garbage collector is left as i
 
 from __future__ import annotations
 
+import importlib
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from contextlib import ExitStack
 from statistics import median
 
 from . import package
@@ -17,21 +21,32 @@ from . import package
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 ROUNDS = 2000
 PHASES = 100  # in a round
 STARTS = 30  # of an interpreter
+LIMITS = 300  # that pass
 
 
 def main() -> None:
     on_311 = sys.version_info[:2] == (3, 11)
     show("counting phase, against time.time() by hand", "x", counting_phase(), goal=3.0 if on_311 else 3.5)
+    show("enforced phase alone, against a setitimer pair", "x", enforced_phase(in_session=False), goal=2.3)
+    show("enforced phase in a session, against the pair", "x", enforced_phase(in_session=True), goal=0.6)
+    bare = median(latencies_of_a_bare_handler())
+    show("latency, main thread, beyond a bare handler", " us", [each - bare for each in latencies("signal")], goal=10.0)
+    switch = sys.getswitchinterval() * 1e6
+    show("latency, other thread, beyond a switch", " us", in_thread(lambda: latencies("thread", -switch)), goal=300.0)
+    show("a level of nesting at depth 1000, against 10", "x", nesting(), goal=1.5)
+    show("a level of nesting at depth 1000", " us", level(1000), goal=1.0)
+    show("threads started by 100,000 phases", "", threads_started(), goal=1)
     show("import, processor time", " ms", import_time(), goal=1.0)
 
 
 def show(what: str, unit: str, samples: list[float], goal: float) -> None:
     figure = median(samples)
-    print(f"{what:48}{figure:6.2f}{unit:3}  goal <= {goal}{unit}{'' if figure <= goal else ', missed'}", flush=True)
+    print(f"{what:48}{figure:7.2f}{unit:3}  goal <= {goal}{unit}{'' if figure <= goal else ', missed'}", flush=True)
 
 
 def ratios(ours: Callable[[], None], theirs: Callable[[], None]) -> list[float]:
@@ -62,6 +77,115 @@ def counting_phase() -> list[float]:
                 raise TimeoutError("Timeout exceeded after convert phase!")
 
     return ratios(ours, theirs)
+
+
+def enforced_phase(in_session: bool) -> list[float]:
+    manager = package.TimeoutManager(3600, enforce="signal")
+
+    def ours() -> None:
+        manager._phases.clear()
+        for _ in range(PHASES):
+            with manager.timed_operation("convert"):
+                pass
+
+    def theirs() -> None:
+        for _ in range(PHASES):
+            signal.setitimer(signal.ITIMER_REAL, 3600)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+    if not in_session:
+        return ratios(ours, theirs)
+    pair = median(seconds(theirs) for _ in range(ROUNDS))
+    with manager:  # the pair would disarm it
+        return [seconds(ours) / pair for _ in range(ROUNDS)]
+
+
+def spin() -> None:
+    while True:
+        time.perf_counter()
+
+
+def latencies_of_a_bare_handler() -> list[float]:
+    """Return the microseconds from when an alarm is due to when its exception is caught, without this package."""
+    found = []
+
+    def handler(*args: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, handler)
+    for _ in range(LIMITS):
+        due = time.monotonic() + 0.002
+        signal.setitimer(signal.ITIMER_REAL, due - time.monotonic())
+        try:
+            spin()
+        except TimeoutError:
+            found.append((time.monotonic() - due) * 1e6)
+    signal.signal(signal.SIGALRM, before)
+    return found
+
+
+def latencies(enforce: str, offset: float = 0.0) -> list[float]:
+    """Return the microseconds from a deadline to the exception in the block."""
+    found = []
+    manager = package.TimeoutManager(enforce=enforce)
+    for _ in range(LIMITS):
+        phase = manager.timed_operation("spin", 0.002)
+        try:
+            with phase:
+                try:
+                    spin()
+                except TimeoutError:
+                    found.append((phase.elapsed() - 0.002) * 1e6 + offset)
+        except TimeoutError:
+            pass
+    return found
+
+
+def in_thread(function: Callable[[], list[float]]) -> list[float]:
+    found: list[float] = []
+    thread = threading.Thread(target=lambda: found.extend(function()))
+    thread.start()
+    thread.join()
+    return found
+
+
+def level(depth: int) -> list[float]:
+    """Return the microseconds that one more phase takes inside so many others."""
+    manager = package.TimeoutManager(3600, enforce="signal")
+    found = []
+    with ExitStack() as stack:
+        for _ in range(depth):
+            stack.enter_context(manager.timed_operation("level"))
+        for _ in range(ROUNDS // 4):
+            start = time.perf_counter()
+            for _ in range(PHASES):
+                with manager.timed_operation("level"):
+                    pass
+            found.append((time.perf_counter() - start) / PHASES * 1e6)
+    return found
+
+
+def nesting() -> list[float]:
+    return [median(level(1000)) / median(level(10)) for _ in range(3)]
+
+
+def threads_started() -> list[float]:
+    """Return how many threads are started by many phases in a session that the watchdog enforces."""
+    watchdog: Any = importlib.import_module(package.__name__ + ".watchdog")
+    start, started = watchdog.start_new_thread, []
+
+    def count(*args: Any) -> int:
+        started.append(args)
+        return int(start(*args))
+
+    watchdog.start_new_thread = count
+    manager = package.TimeoutManager(3600, enforce="thread")
+    with manager:
+        for _ in range(100_000):
+            with manager.timed_operation("convert"):
+                pass
+    watchdog.start_new_thread = start
+    return [float(len(started))]
 
 
 def import_time() -> list[float]:

@@ -7,7 +7,7 @@ loop, and there
 * 3.11 and 3.12 take the instruction before the head of the loop for the place (cpython#108214);
 * 3.13 and later split some of these jumps from their condition, and the split part is missing in the exception table
   (cpython#130279);
-* 3.9 looks also between the end of a block and the call of its ``__exit__`` (bpo-29988).
+* 3.9 looks also between the end of a block and the call of its ``__exit__``, and before a handler begins (bpo-29988).
 
 So `misplaced` names the places where nothing must be raised, and `landings` those where it is good to: the head of a
 loop, the jump back to it, and behind a call. Everything else is left alone, because between two instructions of a `with`
@@ -21,8 +21,14 @@ from opcode import EXTENDED_ARG, hasjabs, hasjrel, opmap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
     from types import CodeType, FrameType
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
+
+KEPT = 1000  # facts that are remembered of code objects
+_known: dict[tuple[object, int, int], tuple[CodeType, Any]] = {}
 
 def _named(*names: str) -> frozenset[int]:
     return frozenset(opmap[name] for name in names if name in opmap)
@@ -43,6 +49,11 @@ _FILLING = frozenset({0, EXTENDED_ARG}) | _named("NOT_TAKEN")
 _WITH = _named("SETUP_WITH", "SETUP_ASYNC_WITH")
 _SETUP = _WITH | _named("SETUP_FINALLY")
 _POP_BLOCK = _named("POP_BLOCK")
+_AFTER_SETUP = _SETUP | _POP_BLOCK
+_WITH_STARTS = opmap.get("WITH_EXCEPT_START")
+_AWAITS = _named("SEND", "YIELD_VALUE")
+_AWAITED = _named("END_SEND") or _named("JUMP_BACKWARD_NO_INTERRUPT")
+_GET_AWAITABLE = opmap.get("GET_AWAITABLE")
 _NO_NEXT = _named("RETURN_VALUE", "RAISE_VARARGS", "RERAISE", "JUMP_FORWARD", "JUMP_ABSOLUTE")
 
 
@@ -86,36 +97,51 @@ def _head(raw: bytes, at: int) -> int:
 
 def handlers(code: CodeType, at: int) -> tuple[int, ...]:
     """Return the handlers that an exception raised at this instruction meets if each raises it again, innermost first."""
-    return _from_table(code.co_exceptiontable, at) if _TABLE else _blocks(code.co_code).get(at, ())
+    return _once(_handlers, code, at)
 
 
-def _from_table(table: bytes, at: int) -> tuple[int, ...]:
-    entries = list(_entries(table))
+def _once(read: Callable[[CodeType, int], T], code: CodeType, at: int = -1) -> T:
+    """Return ``read(code, at)``, read once of late: a limit that passes often is not slow each time."""
+    known = _known.get((read, id(code), at))
+    if known is None or known[0] is not code:
+        if len(_known) >= KEPT:
+            _known.clear()
+        _known[read, id(code), at] = known = code, read(code, at)
+    return known[1]
+
+
+def _handlers(code: CodeType, at: int) -> tuple[int, ...]:
+    if not _TABLE:
+        return _once(_blocks, code).get(at, ())
+    entries = _once(_entries, code)
     met: list[int] = []
     while True:
-        handler = next((target for start, end, target in entries if start <= at < end), -1)
+        handler = next((handler for start, end, handler in entries if start <= at < end), -1)
         if handler < 0 or handler in met:
             return tuple(met)
         met.append(handler)
         at = handler
 
 
-def _entries(table: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield start, end and handler of every entry of an exception table (Objects/exception_handling_notes.txt)."""
+def _entries(code: CodeType, _: int) -> list[tuple[int, int, int]]:
+    """Return start, end and handler of every entry of the exception table (Objects/exception_handling_notes.txt)."""
+    found = []
     entry: list[int] = []
     value = 0
-    for byte in table:
+    for byte in code.co_exceptiontable:
         value = value << 6 | byte & 63
         if not byte & 64:
             entry.append(2 * value)
             value = 0
             if len(entry) == 4:
-                yield entry[0], entry[0] + entry[1], entry[2]
+                found.append((entry[0], entry[0] + entry[1], entry[2]))
                 entry = []
+    return found
 
 
-def _blocks(raw: bytes) -> dict[int, tuple[int, ...]]:
+def _blocks(code: CodeType, _: int) -> dict[int, tuple[int, ...]]:
     """Follow the code before 3.11 through all its jumps; return the handlers that are set up before each instruction."""
+    raw = code.co_code
     found: dict[int, tuple[int, ...]] = {}
     todo: list[tuple[int, tuple[int, ...]]] = [(0, ())]
     while todo:
@@ -141,7 +167,7 @@ def stand(code: CodeType, at: int) -> int:
     if _TABLE or at < 0:
         head = _head(code.co_code, at) if _HEAD_COUNTS else -1
         return head - 2 if head >= 2 else at
-    return at + 2 if code.co_code[at] in _SETUP | _POP_BLOCK else at  # it has done its work already
+    return at + 2 if code.co_code[at] in _AFTER_SETUP else at  # it has done its work already
 
 
 def entry(code: CodeType, at: int) -> int:
@@ -155,18 +181,18 @@ def entry(code: CodeType, at: int) -> int:
         return _jump(raw, at) if raw[at] in _WITH else -1
     while not raw[at]:  # 3.12 stands in the cache of a SEND
         at -= 2
-    body = _awaited(raw, at)
-    handler = next(iter(handlers(code, body)), -1)
-    is_with = handler not in handlers(code, at) and raw[handler + 2 : handler + 3] == bytes([opmap["WITH_EXCEPT_START"]])
-    return handler if handler >= 0 and is_with else -1
+    handler = next(iter(handlers(code, _awaited(raw, at))), -1)
+    if handler < 0 or raw[handler + 2] != _WITH_STARTS or handler in handlers(code, at):
+        return -1
+    return handler
 
 
 def _awaited(raw: bytes, at: int) -> int:
     """Return the instruction behind this one; where an ``__aenter__`` is awaited, the one behind that."""
     after = _next(raw, at)
-    if raw[after] == opmap["GET_AWAITABLE"] or raw[at] in _named("SEND", "YIELD_VALUE"):
-        ends = _named("END_SEND") or _named("JUMP_BACKWARD_NO_INTERRUPT")
-        return next((_next(raw, here) for here in range(after, min(after + 48, len(raw)), 2) if raw[here] in ends), after)
+    if raw[after] == _GET_AWAITABLE or raw[at] in _AWAITS:
+        end = min(after + 48, len(raw))
+        return next((_next(raw, here) for here in range(after, end, 2) if raw[here] in _AWAITED), after)
     return after
 
 
@@ -197,7 +223,9 @@ def misplaced(frame: FrameType) -> bool:
     code, at = frame.f_code, frame.f_lasti
     raw = code.co_code
     if _GAPS:
-        return at >= 0 and raw[at] in _POP_BLOCK
+        trace = sys.exc_info()[2]
+        begins_handling = trace is not None and trace.tb_frame is frame and trace.tb_lasti == at
+        return at >= 0 and raw[at] in _POP_BLOCK or begins_handling
     head = _head(raw, at) if _TABLE and _CPYTHON else -1
     if head < 0:
         return False
@@ -206,6 +234,10 @@ def misplaced(frame: FrameType) -> bool:
 
 def landings(code: CodeType) -> frozenset[int]:
     """Return the instructions at which an exception may be raised: heads of loops, jumps back, and behind calls."""
+    return _once(_landings, code)
+
+
+def _landings(code: CodeType, _: int) -> frozenset[int]:
     raw = code.co_code
     found = set()
     for at in range(0, len(raw), 2):

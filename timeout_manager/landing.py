@@ -46,23 +46,18 @@ _lock = RLock()  # held while visits come and go
 
 
 class _Visit:
-    """What is to be called in a thread, and where: an entry for each code object, made when it is first met."""
+    """What is to be called in a thread, and how to take it back."""
 
-    __slots__ = ("arrive", "places", "codes", "frames", "undo")
+    __slots__ = ("arrive", "codes", "frames", "undo")
 
     def __init__(self, arrive: Arrive) -> None:
         self.arrive = arrive
-        self.places: dict[int, tuple[CodeType, frozenset[int]]] = {}
         self.codes: set[CodeType] = set()  # what is monitored
         self.frames: dict[FrameType, tuple[bool, bool]] = {}  # what is traced, and how it was before
         self.undo: Callable[[], None] = lambda: None
 
     def at(self, frame: FrameType, at: int) -> None:
-        code = frame.f_code
-        known = self.places.get(id(code))
-        if known is None:
-            self.places[id(code)] = known = code, landings(code)
-        if at in known[1]:
+        if at in landings(frame.f_code):
             self.arrive(frame, at)
 
 
