@@ -29,7 +29,7 @@ from _thread import allocate_lock, get_ident
 
 try:  # what `signal` wraps: numbers in, numbers out, and not what a test may have put in its place
     from _signal import ITIMER_REAL, SIG_BLOCK, SIG_DFL, SIG_UNBLOCK, SIGALRM  # type: ignore[import-not-found]
-    from _signal import getsignal, pthread_kill, pthread_sigmask, raise_signal, setitimer, signal
+    from _signal import getitimer, getsignal, pthread_kill, pthread_sigmask, raise_signal, setitimer, signal
 except ImportError:  # Windows; WASI and Pyodide have the signal, but not the timer
     setitimer = None
 
@@ -111,8 +111,8 @@ def stop(watch: Watch) -> None:
         return
     with _closing:
         _running = False
-    rest, interval = setitimer(ITIMER_REAL, 0.0)
     watch.at = INFINITY
+    rest, interval = setitimer(ITIMER_REAL, 0.0)
     if getsignal(SIGALRM) is _fired:
         signal(SIGALRM, _previous)
     if rest and abs(interval - REPEAT) > 1e-6:
@@ -134,6 +134,11 @@ def arm(watch: Watch, at: float, first: bool = False) -> None:
     seconds = _armed - now
     if not 1e-6 < seconds < LONGEST:
         seconds = 1e-6 if seconds <= 1e-6 else LONGEST if _armed < INFINITY else 0.0
+    if getsignal(SIGALRM) is not _fired:  # another copy has taken over, and will call ours
+        rest = getitimer(ITIMER_REAL)[0]
+        if seconds and not 0.0 < rest < seconds:
+            setitimer(ITIMER_REAL, seconds, REPEAT)
+        return
     rest, interval = setitimer(ITIMER_REAL, seconds, REPEAT)
     if rest and (first or abs(interval - REPEAT) > 1e-6):
         _foreign, _interval = now + rest, interval
@@ -166,7 +171,7 @@ def _fired(signum: int, frame: FrameType | None) -> None:
         return None
     if now >= _armed - SLACK:
         _armed = INFINITY
-    elif not watch.stale and not _owed:
+    elif not watch.stale and not _owed and getsignal(SIGALRM) is _fired:
         return _forward(signum, frame)
     _owed = False
     if now >= _foreign - SLACK:
@@ -174,14 +179,7 @@ def _fired(signum: int, frame: FrameType | None) -> None:
             _foreign = now + MOMENT
             return arm(watch, watch.at)
         _foreign = _foreign + _interval if _interval else INFINITY
-        setitimer(ITIMER_REAL, 0.0)
-        try:
-            return _forward(signum, frame)
-        finally:
-            rest, interval = setitimer(ITIMER_REAL, 0.0)
-            if rest:
-                _foreign, _interval = monotonic() + rest, interval
-            _go_on()
+        return _forward(signum, frame)
     error = look(watch, frame)
     _go_on()
     if error is not None:
@@ -197,12 +195,20 @@ def _go_on() -> None:
 
 
 def _forward(signum: int, frame: FrameType | None) -> None:
-    """Hand an alarm that is not ours to the handler that was there."""
-    if callable(_previous):
-        _previous(signum, frame)
-    elif _previous == SIG_DFL:
-        signal(signum, SIG_DFL)
-        raise_signal(signum)
+    """Hand an alarm that is not ours to the handler that was there; it may set its timer anew."""
+    global _foreign, _interval
+    setitimer(ITIMER_REAL, 0.0)
+    try:
+        if callable(_previous):
+            _previous(signum, frame)
+        elif _previous == SIG_DFL:
+            signal(signum, SIG_DFL)
+            raise_signal(signum)
+    finally:
+        rest, interval = setitimer(ITIMER_REAL, 0.0)
+        if rest:
+            _foreign, _interval = monotonic() + rest, interval
+        _go_on()
 
 
 def _forked() -> None:
