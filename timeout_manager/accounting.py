@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeVar
 
-    from .interrupt import Watch
+    from .watch import Watch
 
     T = TypeVar("T")
 

@@ -13,12 +13,14 @@ taken off. An alarm that comes when neither is due is somebody's ``kill``, and g
 timer that is not the one we set was installed by the block, and stays. Reading the handler after setting it tells
 whether it took: some servers ignore that silently.
 
-A signal can also come late: 3.9 forgets to tell the main thread of one that the kernel gave to another thread. A signal that comes between the last look of the interpreter and the system call that blocks does not end that call
-(2 of 150,000 phases on 3.15), so the alarm repeats until it has been handled.
+An alarm can come between the last look of the interpreter and the system call that blocks, and then does not end that
+call (2 of 150,000 phases on 3.15), so it repeats until it has been handled; the interval also tells our timer from
+others. And it can come late: 3.9 does not tell the main thread of a signal that the kernel gave to another thread. So
+one alarm that was due and has not come is owed, and the next one that nobody is known to have set is taken for it.
 
 What remains: C code that does not return to the interpreter is not interrupted. A block that replaces our timer or our
-handler has taken its own limit away until the next phase begins or ends; leaving it late is still a timeout. A block
-that calls ``exec`` hands its alarm on to the new program.
+handler has taken the limits of the open phases away, until a phase that is due earlier arms the alarm again; leaving
+them late is still a timeout. A block that calls ``exec`` hands its alarm on to the new program.
 """
 
 from __future__ import annotations
@@ -33,8 +35,9 @@ try:  # what `signal` wraps: numbers in, numbers out, and not what a test may ha
 except ImportError:  # Windows; WASI and Pyodide have the signal, but not the timer
     setitimer = None
 
-from .interrupt import MOMENT, Watch, guarded, look, up
+from .interrupt import guarded, look, up
 from .seconds import INFINITY, monotonic
+from .watch import MOMENT, Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -165,7 +168,7 @@ def arrived(frame: FrameType, at: int) -> None:
 
 
 def _fired(signum: int, frame: FrameType | None) -> None:
-    global _armed, _owed, _foreign, _interval
+    global _armed, _owed, _foreign
     now = monotonic()
     if not _running or frame is None:  # it came while the watch was stopped
         return None

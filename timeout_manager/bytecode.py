@@ -7,11 +7,11 @@ loop, and there
 * 3.11 and 3.12 take the instruction before the head of the loop for the place (cpython#108214);
 * 3.13 and later split some of these jumps from their condition, and the split part is missing in the exception table
   (cpython#130279);
-* 3.9 looks also between the end of a block and the call of its ``__exit__``, and before a handler begins (bpo-29988).
+* 3.9 looks also between the end of a block and its ``__exit__``, and before a handler begins (bpo-29988).
 
 So `misplaced` names the places where nothing must be raised, and `landings` those where it is good to: the head of a
-loop, the jump back to it, and behind a call. Everything else is left alone, because between two instructions of a `with`
-or `finally` there is often no handler that the source promises. Offsets are in bytes, as in ``frame.f_lasti``.
+loop, the jump back to it, and behind a call. Everything else is left alone, because between two instructions of a
+`with` or `finally` there is often no handler that the source promises. Offsets are in bytes, as in ``frame.f_lasti``.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 KEPT = 1000  # facts that are remembered of code objects
 _known: dict[tuple[object, int, int], tuple[CodeType, Any]] = {}
 
+
 def _named(*names: str) -> frozenset[int]:
     return frozenset(opmap[name] for name in names if name in opmap)
 
@@ -39,7 +40,6 @@ _TABLE = hasattr(_named.__code__, "co_exceptiontable")  # from 3.11; before, han
 _HEAD_COUNTS = _TABLE and _CPYTHON and sys.version_info < (3, 13)
 _GAPS = _CPYTHON and sys.version_info < (3, 10)
 _UNIT = 1 if sys.version_info < (3, 10) else 2  # what the argument of a jump counts in, in bytes
-
 
 # not those without interrupt: they come back from a handler that was moved away
 _JUMP_BACK = frozenset(n for name, n in opmap.items() if "JUMP_BACKWARD" in name and not name.endswith("NO_INTERRUPT"))
@@ -96,7 +96,7 @@ def _head(raw: bytes, at: int) -> int:
 
 
 def handlers(code: CodeType, at: int) -> tuple[int, ...]:
-    """Return the handlers that an exception raised at this instruction meets if each raises it again, innermost first."""
+    """Return the handlers which an exception raised at this instruction meets if each raises it again."""
     return _once(_handlers, code, at)
 
 
@@ -140,7 +140,7 @@ def _entries(code: CodeType, _: int) -> list[tuple[int, int, int]]:
 
 
 def _blocks(code: CodeType, _: int) -> dict[int, tuple[int, ...]]:
-    """Follow the code before 3.11 through all its jumps; return the handlers that are set up before each instruction."""
+    """Follow the code before 3.11 through all its jumps; return which handlers are set up at each instruction."""
     raw = code.co_code
     found: dict[int, tuple[int, ...]] = {}
     todo: list[tuple[int, tuple[int, ...]]] = [(0, ())]
@@ -219,7 +219,7 @@ def _split_off(code: CodeType, raw: bytes, at: int) -> bool:
 
 
 def misplaced(frame: FrameType) -> bool:
-    """Tell whether an exception raised where this frame is interrupted would miss a handler that the source promises."""
+    """Tell whether an exception raised where this frame is interrupted would miss a handler of the source."""
     code, at = frame.f_code, frame.f_lasti
     raw = code.co_code
     if _GAPS:

@@ -1,9 +1,9 @@
 """What an enforcer is, which one suits the calling code, and what entering and leaving a phase mean to it.
 
 An enforcer is a module that can interrupt a thread: `alarm` by a signal, `watchdog` from another thread. Each has the
-same names in the same order: ``NAME``, what it is called; ``missing``, why it cannot watch the calling thread; ``start``
-and ``stop`` a watch over it; ``arm`` it for an instant; ``poke`` it to look at once; ``arrived``, called where a thread
-was sent to. When it fires, the watched thread looks (`interrupt`).
+same names in the same order: ``NAME``, what it is called; ``missing``, why it cannot watch the calling thread;
+``start`` and ``stop`` a watch over it; ``arm`` it for an instant; ``poke`` it to look at once; ``arrived``, called
+where a thread was sent to. When it fires, the watched thread looks (`interrupt`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from warnings import warn
 
 from . import alarm, kill, watchdog
 from .errors import PhaseTimeout
-from .interrupt import Watch
 from .seconds import monotonic
+from .watch import Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from .accounting import TimeoutManager
     from .phase import Phase
-
 
 
 def enter(phase: Phase, manager: TimeoutManager, at: float) -> None:

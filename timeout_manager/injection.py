@@ -49,7 +49,7 @@ def with_timeout_management(func: Any = None, *, timeout: float | None = None, *
     if func is None:
         return partial(with_timeout_management, timeout=timeout, **options)
     if not callable(func):
-        raise TypeError(f"with_timeout_management decorates a function, not {func!r}; write timeout={func!r} for a limit")
+        raise TypeError(f"with_timeout_management decorates a function, not {func!r}; write timeout={func!r}")
     inner = signature(func)
     kinds = {parameter.kind for parameter in inner.parameters.values()}
     if MANAGER not in inner.parameters and Parameter.VAR_KEYWORD not in kinds:

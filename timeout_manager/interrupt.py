@@ -6,8 +6,8 @@ enters and leaves its phases, none of this needs a lock. Four things keep an int
 * Code that enters or leaves a phase is never interrupted. It is known by the names in ``_no_interrupt`` of its module
   (another copy of the package has that, too); the look is put off by a moment.
 * A phase that was entered by a `with` counts only while the frame of that `with` is on the stack and in the block. A
-  generator that is suspended in it is not; its phase is due when it is resumed. Nor is a block that the interpreter left
-  without calling ``__exit__``; such a phase is closed.
+  generator that is suspended in it is not; its phase is due when it is resumed. Nor is a block that the interpreter
+  left without calling ``__exit__``; such a phase is closed.
 * Where the exception would miss a `try` or `with` of the source, the thread is sent on to a better place (`landing`),
   which is never far. A loop without one is left without its ``__exit__``, so its phase is closed before.
 * What is raised in a phase is written into it: it ends in that error whatever the block makes of it.
@@ -26,76 +26,21 @@ from .bytecode import entry, handlers, misplaced, stand, swallower
 from .errors import PhaseInterrupt
 from .phase import Budget, Phase, left
 from .seconds import INFINITY, monotonic
+from .watch import LAST, MOMENT, SUSPENDED, Strike, Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import CodeType, FrameType, ModuleType
+    from types import FrameType
     from typing import Any
 
     from .accounting import TimeoutManager
-    from .errors import PhaseTimeout
 
-MOMENT = 0.001  # seconds until the next look where this one came at a bad place
 PATIENCE = 100  # bad places that are passed over, if a better one may come
 STUCK = 20  # how many of them it counts for when a thread is found where it was found before
-FIRST, LAST = 0.05, 1.0  # between interrupts that are swallowed: doubling from the first to the last
-SUSPENDED = 0.1  # between looks at a phase that is over in a suspended generator
 NEAR = 8  # frames in which the interpreter may stand at a bad place: a signal handler of others has callers
 
 _SUSPENDS = 0x20 | 0x80 | 0x200  # flags of code: generators, coroutines, asynchronous generators
-
-
-class Strike:
-    """A limit that has passed, and the interrupts raised for it so far."""
-
-    __slots__ = ("over", "error", "hits", "hit", "again", "wanted", "tries", "place", "raised", "avoid", "depth")
-
-    def __init__(self, over: Budget | Phase, error: PhaseTimeout) -> None:
-        self.over = over
-        self.error = error
-        self.hits = 0
-        self.hit = self.again = 0.0  # when it was raised last, and when it may be raised again
-        self.tries = 0  # how many places have been passed over since it is due
-        self.place: tuple[int, int] | None = None  # the last of them, if it was interrupted there
-        self.raised: BaseException = error
-        self.avoid: set[tuple[CodeType, int]] = set()  # handlers that have swallowed it
-        self.depth = 0  # how many of them were around the place where it was raised last
-
-    def next(self, now: float) -> None:
-        """Count one more interrupt."""
-        self.raised = PhaseInterrupt(str(self.error)) if self.hits else self.error
-        self.hit = now
-        self.again = now + min(LAST, FIRST * 2 ** min(self.hits, 9))
-        self.hits += 1
-        self.tries = 0
-
-
-class Watch:
-    """A thread whose phases can be interrupted: by which enforcer, which phases, and when it will look next."""
-
-    __slots__ = ("ident", "enforcer", "phases", "sessions", "at", "stale", "strike", "state", "signum", "blocked", "wait")
-
-    def __init__(self, ident: int, enforcer: ModuleType) -> None:
-        self.ident = ident
-        self.enforcer = enforcer
-        self.phases: list[Phase] = []  # in the order of entry; empty, and no session: the watch is stopped
-        self.sessions = 0
-        self.at = INFINITY
-        self.stale = False  # the limits have changed: look at once
-        self.strike: Strike | None = None
-        self.state = 0  # what landing must know of the thread
-        self.signum = 0  # by which the watchdog interrupts the main thread,
-        self.blocked = False  # and whether that was blocked before
-        self.wait = MOMENT  # of the watchdog, for a thread that does not arrive
-
-    def forget(self) -> None:
-        """Watch nothing any more: this is a child process, and the phases are those of its parent."""
-        self.ident = 0
-        for phase in self.phases:
-            phase._watch = None
-        self.phases.clear()
-
 
 
 def guarded(frame: FrameType) -> bool:
@@ -195,7 +140,13 @@ def _over(watch: Watch, phases: list[Phase], now: float) -> tuple[Budget | Phase
 
 
 def _raise(
-    watch: Watch, strike: Strike, struck: list[Phase], stack: dict[FrameType, None], frame: FrameType, landed: int, now: float
+    watch: Watch,
+    strike: Strike,
+    struck: list[Phase],
+    stack: dict[FrameType, None],
+    frame: FrameType,
+    landed: int,
+    now: float,
 ) -> BaseException | None:
     """Return the next interrupt if the place is right; otherwise see to it that the thread comes to a better one."""
     if not strike.tries:

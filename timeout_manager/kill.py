@@ -3,12 +3,12 @@
 What is wanted: a block that nothing can interrupt (a loop in C, a lock that is never given back, code that swallows
 everything) ends all the same, and says where it stood. Exit status 124, as of coreutils' ``timeout``.
 
-What does not work: Python code alone. While C code holds the GIL none runs, in any thread. ``faulthandler`` has a timer
-for that, but it exits with 1, and it is one for the whole process: to take it breaks whoever set it.
+What does not work: Python code alone. While C code holds the GIL none runs, in any thread. ``faulthandler`` has a
+timer for that, but it exits with 1, and it is one for the whole process: to take it breaks whoever set it.
 
 What works: the watchdog looks at the instant, and if the block is still running it prints the error, the ledger and
-all stacks, and exits. Behind it stand three timers of the kernel, set a little later and handled by C code alone: a line
-on stderr by libc's ``warnx``, the stacks by the handler that ``faulthandler.register`` installs for a signal, and
+all stacks, and exits. Behind it stand three timers of the kernel, set a little later and handled by C code alone: a
+line on stderr by libc's ``warnx``, the stacks by the handler that ``faulthandler.register`` installs for a signal, and
 libc's ``_exit``.
 
 What it costs others: one real-time signal, while such a block is open, and a sleeping thread of libc's (no Python

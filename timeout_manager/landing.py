@@ -4,13 +4,13 @@ Wanted: the function runs in that very thread, between two of its instructions, 
 signal handler in that thread, which has found it at a bad place, or another thread.
 
 What does not work: ``PyThreadState_SetAsyncExc``. It raises wherever the thread happens to look, in the holes that
-`bytecode` describes, too, and it raises late: when the thread gets it, the block may be left, or a newborn thread is hit
-in its stead (up to 3.11).
+`bytecode` describes, too, and it raises late: when the thread gets it, the block may be left, or a newborn thread is
+hit in its stead (up to 3.11).
 
 What works: the monitoring of instructions, from 3.12 by ``sys.monitoring``, local to the code objects on the stack, and
-as a tool of its own, so that no debugger or coverage notices. Before 3.12 by a trace function of the thread, set through
-the interpreter's own ``_PyEval_SetTrace``, which takes any thread. The interpreter is given C code that asks our object
-for its truth: an error raised there does not end the tracing, so whoever traced the thread before can be put back.
+as a tool of its own, so that no debugger or coverage notices. Before 3.12 by a trace function of the thread, set
+through the interpreter's own ``_PyEval_SetTrace``, which takes any thread. The interpreter is given C code that asks
+our object for its truth: an error raised there does not end the tracing, so whoever traced before can be put back.
 
 What remains: a thread that is in C code arrives when that returns. PyPy has neither. Before 3.12, who was tracing
 another thread is known by what hangs on its frames only.
@@ -144,39 +144,52 @@ def _event(code: CodeType, at: int) -> None:
 
 
 class _Gate:
-    """A trace function: the interpreter asks for its truth at every event."""
+    """A trace function: the interpreter asks for its truth at every event.
+
+    An error that is raised at the event of a line is forgotten by the event of the instruction that follows. So frames
+    are traced by instructions, without lines, before anything is raised in them, and it is their own thread that sets
+    this: another one could do so between the two events.
+    """
 
     def __init__(self, visit: _Visit) -> None:
         self.visit = visit
 
     def __bool__(self) -> bool:
         frame = sys._getframe(1)
-        self.visit.at(frame, frame.f_lasti)
+        if frame in self.visit.frames:
+            self.visit.at(frame, frame.f_lasti)
+        else:
+            self.trace(frame)
         return False
+
+    def trace(self, frame: FrameType | None) -> None:
+        while frame is not None and frame not in self.visit.frames:
+            self.visit.frames[frame] = frame.f_trace_opcodes, frame.f_trace_lines
+            frame.f_trace_opcodes, frame.f_trace_lines = True, False
+            frame = frame.f_back
 
 
 def _trace(ident: int, state: int, frames: Iterable[FrameType], arrive: Arrive) -> bool:
-    if ident == get_ident():
+    own = ident == get_ident()
+    if own:
         state = thread_state()
     if not state:
         return False
+    if ident in _visits:
+        return True
     from ctypes import PyDLL, c_void_p, cast, py_object
 
-    visit = _visits.get(ident)
-    if visit is None:
-        visit = _visits[ident] = _Visit(arrive)
-        frames = list(frames)
-        tracer = sys.gettrace() if ident == get_ident() else next((f.f_trace for f in frames if f.f_trace), None)
-        visit.undo = lambda: _untrace(ident, visit, tracer)
-        interpreter = PyDLL(None)
-        set_trace = interpreter._PyEval_SetTrace
-        set_trace.argtypes = c_void_p, c_void_p, py_object
-        set_trace(state, cast(interpreter.PyObject_IsTrue, c_void_p), _Gate(visit))
-    for frame in frames:
-        if frame not in visit.frames:
-            visit.frames[frame] = frame.f_trace_opcodes, frame.f_trace_lines
-            # without lines: an error raised at one would be forgotten by the opcode that follows
-            frame.f_trace_opcodes, frame.f_trace_lines = True, False
+    visit = _visits[ident] = _Visit(arrive)
+    stack = list(frames)
+    tracer = sys.gettrace() if own else next((frame.f_trace for frame in stack if frame.f_trace), None)
+    visit.undo = lambda: _untrace(ident, visit, tracer)
+    gate = _Gate(visit)
+    if own:
+        gate.trace(stack[0])
+    interpreter = PyDLL(None)
+    set_trace = interpreter._PyEval_SetTrace
+    set_trace.argtypes = c_void_p, c_void_p, py_object
+    set_trace(state, cast(interpreter.PyObject_IsTrue, c_void_p), gate)
     return True
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from .accounting import TimeoutManager
-    from .interrupt import Watch
+    from .watch import Watch
 
     F = TypeVar("F", bound=Callable[..., Any])
 

@@ -1,17 +1,17 @@
 """Interrupt any thread from another one.
 
-What is wanted: what the alarm does for the main thread, for all others; and for the main thread, too, where SIGALRM is
-not to be touched.
+What is wanted: what the alarm does for the main thread, for all others; and for the main thread, too, where SIGALRM
+is not to be touched.
 
 What does not work: to set an exception in another thread. Between the look whether its phase is still open and the
 moment when the exception arrives the phase may end, and the exception surfaces in whatever comes next.
 
-What works: to send the thread to a function of ours, which looks and raises there (`landing`). Whatever it sees is true,
+What works: to send the thread to a function of ours, which looks and raises there (`landing`). What it sees is true,
 since it is the watched thread itself that looks. The main thread gets a signal instead, one of the real-time signals
 that nobody uses, and looks in its handler, so that blocking calls end, too.
 
 What remains: a blocking call in a thread that is not the main one ends when it returns. While C code holds the GIL, the
-watchdog does not run either. There is one watchdog for all threads, started with the first watch and gone with the last.
+watchdog does not run either. There is one for all threads, started with the first watch and gone with the last.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ import sys
 from _thread import allocate_lock, get_ident, start_new_thread
 
 from . import landing
-from .interrupt import MOMENT, SUSPENDED, Watch, look, up
+from .interrupt import look, up
 from .seconds import INFINITY, monotonic
+from .watch import MOMENT, SUSPENDED, Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
