@@ -117,14 +117,7 @@ class TimeoutManager:
         is. A block that ends later raises PhaseTimeout on leaving; an error of the block itself is never replaced,
         unless it is a timeout by its type (``subprocess.TimeoutExpired``, ...), which becomes the cause.
         """
-        phase = Phase()
-        phase._manager = self
-        phase._stack = self._open
-        phase.name = phase_name
-        phase.limit = limit if limit is None else scaled(limit, "limit", self._scale)
-        phase.parent = phase._watch = None
-        phase.outcome = "new"
-        return phase
+        return Phase(self, phase_name, limit if limit is None else scaled(limit, "limit", self._scale))
 
     def cleanup_operation(self, phase_name: str = "cleanup", *, limit: float) -> Phase:
         """Return a phase outside the budget, with a limit of its own, for teardown after a timeout.
@@ -134,7 +127,7 @@ class TimeoutManager:
         """
         if limit is None:
             raise TypeError("limit must be a number of seconds, not None: a cleanup may not hang either")
-        return Cleanup._make(self, phase_name, scaled(limit, "limit", self._scale))
+        return Cleanup(self, phase_name, scaled(limit, "limit", self._scale))
 
     def check_timeout(self, phase_name: str = "operation") -> None:
         """Raise PhaseTimeout, naming ``phase_name``, if nothing is left of ``remaining_timeout``."""

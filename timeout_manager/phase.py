@@ -81,16 +81,14 @@ class Phase:
     _lasti: int  # at this instruction
     _struck: PhaseTimeout | None  # what has been raised in it
 
-    @classmethod
-    def _make(cls, manager: TimeoutManager, name: str, limit: float | None) -> Phase:
-        phase = cls()  # no __init__: it would cost a tenth of a phase
-        phase._manager = manager
-        phase._stack = manager._open
-        phase.name = name
-        phase.limit = limit
-        phase.parent = phase._watch = None
-        phase.outcome = "new"
-        return phase
+    def __init__(self, manager: TimeoutManager, name: str, limit: float | None) -> None:
+        self._manager = manager
+        self._stack = manager._open
+        self._watch = None
+        self.name = name
+        self.limit = limit
+        self.parent = None
+        self.outcome = "new"
 
     def __enter__(self) -> Phase:
         if self.outcome != "new":
@@ -231,16 +229,16 @@ class Phase:
                 f"timed_operation cannot decorate the generator function {func.__qualname__}, whose body runs after"
                 f" the call; write `with manager.timed_operation({self.name!r}):` inside it"
             )
-        make, manager, name, limit = self._make, self._manager, self.name, self.limit
+        kind, manager, name, limit = type(self), self._manager, self.name, self.limit
 
         @wraps(func)
         def call(*args: Any, **kwargs: Any) -> Any:
-            with make(manager, name, limit):
+            with kind(manager, name, limit):
                 return func(*args, **kwargs)
 
         @wraps(func)
         async def call_async(*args: Any, **kwargs: Any) -> Any:
-            async with make(manager, name, limit):
+            async with kind(manager, name, limit):
                 return await func(*args, **kwargs)
 
         return call_async if iscoroutinefunction(func) else call  # type: ignore[return-value]
