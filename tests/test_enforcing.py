@@ -370,6 +370,25 @@ class Contract:
 
         self.in_thread(go)
 
+    def test_an_outer_limit_that_passes_meanwhile_gives_the_inner_finally_its_time(self):
+        done = []
+
+        def go():
+            manager = self.manager()
+            with self.assertRaises(PhaseTimeout) as caught:
+                with manager.timed_operation("outer", 3 * LIMIT):
+                    with manager.timed_operation("inner", LIMIT):
+                        try:
+                            spin()
+                        finally:
+                            spin(6 * LIMIT)
+                            done.append(True)
+            self.assertEqual(caught.exception.limited_phase, "outer")
+            self.assertEqual([phase.outcome for phase in manager.phases], ["timeout", "timeout"])
+
+        self.in_thread(go)
+        self.assertEqual(done, [True])
+
     def test_two_managers(self):
         def go():
             for outer_limit, inner_limit, owner in (LONG, LIMIT, "inner"), (LIMIT, LONG, "outer"):

@@ -197,9 +197,13 @@ def _awaited(raw: bytes, at: int) -> int:
 
 
 def inside(frame: FrameType, lasti: int) -> bool:
-    """Tell whether a frame still stands in the block of the `with` that it entered at this offset."""
-    code = frame.f_code
-    return entry(code, lasti) in handlers(code, stand(code, frame.f_lasti))
+    """Tell whether a frame still stands in the block of the `with` that it entered at this offset.
+
+    Where the interpreter has lost the place, the loop tells; and the end of the block still belongs to it.
+    """
+    code, at = frame.f_code, frame.f_lasti
+    handler, head = entry(code, lasti), _head(code.co_code, at)
+    return handler in handlers(code, stand(code, at)) or head >= 0 and handler in handlers(code, head) or misplaced(frame)
 
 
 # -- places ------------------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ import sys
 from itertools import islice
 
 from . import landing
-from .bytecode import entry, handlers, misplaced, stand, swallower
+from .bytecode import entry, handlers, inside, misplaced, stand, swallower
 from .errors import PhaseInterrupt
 from .phase import Budget, Phase, left
 from .seconds import INFINITY, monotonic
@@ -77,16 +77,15 @@ def look(watch: Watch, frame: FrameType, landed: int = -1) -> BaseException | No
         landing.withdraw(watch.ident)
         return None
     struck = [phase for phase in bound if phase._manager is bound[0]._manager]
-    strike = watch.strike
+    last = strike = watch.strike
     if strike is None or strike.over is not over:
         error = struck[-1]._timeout(over, struck[-1]._manager._clock())
         error.interrupted = True
         watch.strike = strike = Strike(over, error)
-    again = strike.again
-    if strike.hits and strike.hit + LAST > again and _is_handling(strike):
-        again = strike.hit + LAST
-    if now < again:
-        watch.at = again
+    if last is not None and last.hits and strike.again < last.hit + LAST and _is_handling(last):
+        strike.again = last.hit + LAST
+    if now < strike.again:
+        watch.at = strike.again
         strike.tries = 0
         landing.withdraw(watch.ident)
         return None
@@ -102,15 +101,9 @@ def _standing(watch: Watch, stack: dict[FrameType, None]) -> tuple[list[Phase], 
     for phase in watch.phases.copy():
         frame = phase._frame
         assert frame is not None
-        with_handler = entry(frame.f_code, phase._lasti)
-        if with_handler < 0:
+        if entry(frame.f_code, phase._lasti) < 0 or frame in stack and inside(frame, phase._lasti):
             found.append(phase)
-        elif frame in stack:
-            if with_handler in handlers(frame.f_code, stand(frame.f_code, frame.f_lasti)) or misplaced(frame):
-                found.append(phase)
-            else:
-                phase._abandon("failed")
-        elif frame.f_code.co_flags & _SUSPENDS:
+        elif frame not in stack and frame.f_code.co_flags & _SUSPENDS:
             suspended = True
         else:
             phase._abandon("failed")
