@@ -131,8 +131,7 @@ def arm(watch: Watch, at: float, first: bool = False) -> None:
     global _armed, _owed, _foreign, _interval
     watch.at = at
     now = monotonic()
-    if _armed <= now:
-        _owed = True
+    before, _owed = _armed, True  # until it is known that it was not due when it was set anew
     _armed = at if at < _foreign else _foreign
     seconds = _armed - now
     if not 1e-6 < seconds < LONGEST:
@@ -143,6 +142,8 @@ def arm(watch: Watch, at: float, first: bool = False) -> None:
             setitimer(ITIMER_REAL, seconds, REPEAT)
         return
     rest, interval = setitimer(ITIMER_REAL, seconds, REPEAT)
+    if monotonic() < before:
+        _owed = False
     if rest and (first or abs(interval - REPEAT) > 1e-6):
         _foreign, _interval = now + rest, interval
         if _foreign < _armed:
