@@ -35,7 +35,8 @@ try:  # what `signal` wraps: numbers in, numbers out, and not what a test may ha
 except ImportError:  # Windows; WASI and Pyodide have the signal, but not the timer
     setitimer = None
 
-from .interrupt import guarded, look, up
+from .interrupt import look
+from .landing import guarded, up
 from .seconds import INFINITY, monotonic
 from .watch import MOMENT, Watch
 
@@ -131,7 +132,7 @@ def arm(watch: Watch, at: float, first: bool = False) -> None:
     global _armed, _owed, _foreign, _interval
     watch.at = at
     now = monotonic()
-    before, _owed = _armed, True  # until it is known that it was not due when it was set anew
+    before, owed, _owed = _armed, _owed, True  # until it is known that it was not due when it was set anew
     _armed = at if at < _foreign else _foreign
     seconds = _armed - now
     if not 1e-6 < seconds < LONGEST:
@@ -143,7 +144,7 @@ def arm(watch: Watch, at: float, first: bool = False) -> None:
         return
     rest, interval = setitimer(ITIMER_REAL, seconds, REPEAT)
     if monotonic() < before:
-        _owed = False
+        _owed = owed
     if rest and (first or abs(interval - REPEAT) > 1e-6):
         _foreign, _interval = now + rest, interval
         if _foreign < _armed:

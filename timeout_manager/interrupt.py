@@ -24,15 +24,14 @@ from itertools import islice
 from . import landing
 from .bytecode import entry, handlers, inside, misplaced, stand, swallower
 from .errors import PhaseInterrupt
+from .landing import guarded, up
 from .phase import Budget, Phase, left
 from .seconds import INFINITY, monotonic
 from .watch import LAST, MOMENT, SUSPENDED, Strike, Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import FrameType
-    from typing import Any
 
     from .accounting import TimeoutManager
 
@@ -41,19 +40,6 @@ STUCK = 20  # how many of them it counts for when a thread is found where it was
 NEAR = 8  # frames in which the interpreter may stand at a bad place: a signal handler of others has callers
 
 _SUSPENDS = 0x20 | 0x80 | 0x200  # flags of code: generators, coroutines, asynchronous generators
-
-
-def guarded(frame: FrameType) -> bool:
-    """Tell whether a frame is code of ours, or of another copy, that must not be interrupted."""
-    names: Any = frame.f_globals.get("_no_interrupt")
-    return names is not None and frame.f_code.co_name in names
-
-
-def up(frame: FrameType | None) -> Iterator[FrameType]:
-    """Yield the frame and its callers."""
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
 
 
 def look(watch: Watch, frame: FrameType, landed: int = -1) -> BaseException | None:

@@ -26,7 +26,7 @@ from .bytecode import landings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from types import CodeType, FrameType
     from typing import Any
 
@@ -45,6 +45,19 @@ _visits: dict[int, _Visit] = {}  # by the ident of the thread
 _lock = RLock()  # held while visits come and go
 
 
+def guarded(frame: FrameType) -> bool:
+    """Tell whether a frame is code of ours, or of another copy, that must not be interrupted."""
+    names: Any = frame.f_globals.get("_no_interrupt")
+    return names is not None and frame.f_code.co_name in names
+
+
+def up(frame: FrameType | None) -> Iterator[FrameType]:
+    """Yield the frame and its callers."""
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
 class _Visit:
     """What is to be called in a thread, and how to take it back."""
 
@@ -57,7 +70,7 @@ class _Visit:
         self.undo: Callable[[], None] = lambda: None
 
     def at(self, frame: FrameType, at: int) -> None:
-        if at in landings(frame.f_code):
+        if at in landings(frame.f_code) and not any(guarded(each) for each in up(frame)):
             self.arrive(frame, at)
 
 

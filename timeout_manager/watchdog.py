@@ -22,7 +22,8 @@ import sys
 from _thread import allocate_lock, get_ident, start_new_thread
 
 from . import landing
-from .interrupt import look, up
+from .interrupt import look
+from .landing import up
 from .seconds import INFINITY, monotonic
 from .watch import MOMENT, SUSPENDED, Watch
 
