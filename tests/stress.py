@@ -1,4 +1,4 @@
-"""Count what goes wrong where a block ends just as its limit passes: ``python -m tests.stress [main] [worker] [holes]``.
+"""Count what goes wrong where a block ends as its limit passes: ``python -m tests.stress [main] [worker] [holes]``.
 
 ``main`` and ``worker`` run phases whose bodies end within some tens of microseconds of the limit, in the main thread
 and in another one: counting and enforcing, alone and in a session, nested, through ExitStack, through the decorator,

@@ -35,7 +35,8 @@ class Cleanup(unittest.TestCase):
             with self.manager.cleanup_operation("tidy", limit=5):
                 self.clock.advance(6)
         error = caught.exception
-        self.assertEqual((error.phase, error.limited_by, error.limited_phase, error.timeout), ("tidy", "limit", "tidy", 5))
+        found = error.phase, error.limited_by, error.limited_phase, error.timeout
+        self.assertEqual(found, ("tidy", "limit", "tidy", 5))
         self.assertEqual(self.manager.remaining_timeout, 10)
 
     def test_inside_a_phase_the_budget_stands_still_and_goes_on_after_it(self):

@@ -43,7 +43,8 @@ class PhaseTimeout(unittest.TestCase):
     def test_made_by_hand_it_has_every_attribute(self):
         error = package.PhaseTimeout("own")
         self.assertEqual(str(error), "own")
-        self.assertEqual((error.phase, error.phase_path, error.limited_by, error.limited_phase), ("", (), "budget", None))
+        found = error.phase, error.phase_path, error.limited_by, error.limited_phase
+        self.assertEqual(found, ("", (), "budget", None))
         self.assertEqual((error.timeout, error.elapsed, error.interrupted, error.diagnosis), (None, None, False, ""))
 
     def test_an_interrupt_is_no_exception_for_except_exception(self):

@@ -98,7 +98,8 @@ class InPlaceOfTheFile(unittest.TestCase):
     def test_the_import_of_the_guide(self):
         with tempfile.TemporaryDirectory() as directory:
             utils = os.path.join(directory, "x", "utils")
-            shutil.copytree(DIRECTORY, os.path.join(utils, "timeout_manager"), ignore=shutil.ignore_patterns("__pycache__"))
+            without = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(DIRECTORY, os.path.join(utils, "timeout_manager"), ignore=without)
             for folder in (os.path.dirname(utils), utils):
                 open(os.path.join(folder, "__init__.py"), "w").close()
             code = (

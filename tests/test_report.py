@@ -50,7 +50,7 @@ class Ledger(unittest.TestCase):
         self.assertEqual((data["timeout"], data["used"], data["remaining"], data["expired"]), (20, 10, 10, False))
         self.assertEqual(
             data["phases"][2],
-            {"name": "link", "path": ["build", "link"], "started": 6, "elapsed": 3, "limit": None, "outcome": "timeout"},
+            dict(name="link", path=["build", "link"], started=6, elapsed=3, limit=None, outcome="timeout"),
         )
         unlimited = package.TimeoutManager().as_dict()
         self.assertEqual((unlimited["timeout"], unlimited["remaining"], unlimited["expired"]), (None, None, False))

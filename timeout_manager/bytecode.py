@@ -202,8 +202,9 @@ def inside(frame: FrameType, lasti: int) -> bool:
     Where the interpreter has lost the place, the loop tells; and the end of the block still belongs to it.
     """
     code, at = frame.f_code, frame.f_lasti
-    handler, head = entry(code, lasti), _head(code.co_code, at)
-    return handler in handlers(code, stand(code, at)) or head >= 0 and handler in handlers(code, head) or misplaced(frame)
+    places = stand(code, at), _head(code.co_code, at)
+    handler = entry(code, lasti)
+    return any(handler in handlers(code, place) for place in places if place >= 0) or misplaced(frame)
 
 
 # -- places ------------------------------------------------------------------------------------------------------------
