@@ -15,8 +15,9 @@ whether it took: some servers ignore that silently.
 
 An alarm can come between the last look of the interpreter and the system call that blocks, and then does not end that
 call (2 of 150,000 phases on 3.15), so it repeats until it has been handled; the interval also tells our timer from
-others. And it can come late: 3.9 does not tell the main thread of a signal that the kernel gave to another thread. So
-one alarm that was due and has not come is owed, and the next one that nobody is known to have set is taken for it.
+others. And it can come late, when the kernel gives it to another thread, which has to run first (and up to 3.9 the main
+thread is not told then). So one alarm that was due and has not come is owed: the next one that nobody is known to have
+set is taken for it, and it is discarded before the handler is put back, which it would meet, or SIG_DFL.
 
 What remains: C code that does not return to the interpreter is not interrupted. A block that replaces our timer or our
 handler has taken the limits of the open phases away, until a phase that is due earlier arms the alarm again; leaving
@@ -30,7 +31,7 @@ import sys
 from _thread import allocate_lock, get_ident
 
 try:  # what `signal` wraps: numbers in, numbers out, and not what a test may have put in its place
-    from _signal import ITIMER_REAL, SIG_BLOCK, SIG_DFL, SIG_UNBLOCK, SIGALRM  # type: ignore[import-not-found]
+    from _signal import ITIMER_REAL, SIG_BLOCK, SIG_DFL, SIG_IGN, SIG_UNBLOCK, SIGALRM  # type: ignore[import-not-found]
     from _signal import getitimer, getsignal, pthread_kill, pthread_sigmask, raise_signal, setitimer, signal
 except ImportError:  # Windows; WASI and Pyodide have the signal, but not the timer
     setitimer = None
@@ -49,7 +50,8 @@ _no_interrupt = frozenset({"_fired", "arrived"})  # see interrupt
 
 NAME = "signal"
 SLACK = 1e-5  # seconds: an alarm is late, never early; this is for the rounding of the figures
-REPEAT = 0.05 + id(sys.modules[__name__]) // 64 % 5000 * 1e-6  # seconds; the interval tells our timer from others
+REPEAT = 0.05 + id(sys.modules[__name__]) // 64 % 1000 * 1e-5  # seconds; the interval tells our timer from others
+ROUNDING = 5e-6  # of an interval that is read back
 LONGEST = 1e8  # what every setitimer takes
 
 watch = Watch(0, sys.modules[__name__])  #: over the main thread
@@ -110,7 +112,7 @@ def start(at: float) -> Watch | None:
 
 def stop(watch: Watch) -> None:
     """Give the alarm back."""
-    global _running
+    global _running, _owed
     if not watch.ident:  # it is the watch of the process that this one was forked from
         return
     with _closing:
@@ -118,8 +120,11 @@ def stop(watch: Watch) -> None:
     watch.at = INFINITY
     rest, interval = setitimer(ITIMER_REAL, 0.0)
     if getsignal(SIGALRM) is _fired:
+        if _owed or _armed <= monotonic():
+            signal(SIGALRM, SIG_IGN)  # discards one that waits for another thread to run
+            _owed = False
         signal(SIGALRM, _previous)
-    if rest and abs(interval - REPEAT) > 1e-6:
+    if rest and abs(interval - REPEAT) > ROUNDING:
         setitimer(ITIMER_REAL, rest, interval)
     elif _foreign < INFINITY:
         setitimer(ITIMER_REAL, max(_foreign - monotonic(), 1e-6), _interval)
@@ -145,7 +150,7 @@ def arm(watch: Watch, at: float, first: bool = False) -> None:
     rest, interval = setitimer(ITIMER_REAL, seconds, REPEAT)
     if monotonic() < before:
         _owed = owed
-    if rest and (first or abs(interval - REPEAT) > 1e-6):
+    if rest and (first or abs(interval - REPEAT) > ROUNDING):
         _foreign, _interval = now + rest, interval
         if _foreign < _armed:
             arm(watch, at)
