@@ -17,7 +17,8 @@ An alarm can come between the last look of the interpreter and the system call t
 call (2 of 150,000 phases on 3.15), so it repeats until it has been handled; the interval also tells our timer from
 others. And it can come late, when the kernel gives it to another thread, which has to run first (and up to 3.9 the main
 thread is not told then). So one alarm that was due and has not come is owed: the next one that nobody is known to have
-set is taken for it, and it is discarded before the handler is put back, which it would meet, or SIG_DFL.
+set is taken for it; it is discarded before the handler is put back, which it would meet; and where that is SIG_DFL, an
+alarm within a second after one of ours does not kill.
 
 What remains: C code that does not return to the interpreter is not interrupted. A block that replaces our timer or our
 handler has taken the limits of the open phases away, until a phase that is due earlier arms the alarm again; leaving
@@ -52,6 +53,7 @@ NAME = "signal"
 SLACK = 1e-5  # seconds: an alarm is late, never early; this is for the rounding of the figures
 REPEAT = 0.05 + id(sys.modules[__name__]) // 64 % 1000 * 1e-5  # seconds; the interval tells our timer from others
 ROUNDING = 5e-6  # of an interval that is read back
+LATE = 1.0  # for so long after one of ours nobody's alarm kills the process: it may be ours
 LONGEST = 1e8  # what every setitimer takes
 
 watch = Watch(0, sys.modules[__name__])  #: over the main thread
@@ -61,6 +63,7 @@ _foreign = INFINITY  # when the timer of somebody else is due,
 _interval = 0.0  # and its interval
 _armed = INFINITY  # when the timer is due as we have set it,
 _owed = False  # and whether it was due before it was set anew: that signal may be on its way still
+_recent = -INFINITY  # when one of ours was due last
 _closing = allocate_lock()  # held while another thread sends the signal, lest it finds the handler gone
 
 
@@ -120,7 +123,8 @@ def stop(watch: Watch) -> None:
     watch.at = INFINITY
     rest, interval = setitimer(ITIMER_REAL, 0.0)
     if getsignal(SIGALRM) is _fired:
-        if _owed or _armed <= monotonic():
+        now = monotonic()
+        if _owed or _armed <= now or now - _recent < LATE:
             signal(SIGALRM, SIG_IGN)  # discards one that waits for another thread to run
             _owed = False
         signal(SIGALRM, _previous)
@@ -175,14 +179,16 @@ def arrived(frame: FrameType, at: int) -> None:
 
 
 def _fired(signum: int, frame: FrameType | None) -> None:
-    global _armed, _owed, _foreign
+    global _armed, _owed, _recent, _foreign
     now = monotonic()
     if not _running or frame is None:  # it came while the watch was stopped
         return None
     if now >= _armed - SLACK:
         _armed = INFINITY
+        _recent = now
     elif not watch.stale and not _owed and getsignal(SIGALRM) is _fired:
-        return _forward(signum, frame)
+        if _previous != SIG_DFL or now - _recent > LATE:
+            return _forward(signum, frame)
     _owed = False
     if now >= _foreign - SLACK:
         if any(guarded(each) for each in up(frame)):

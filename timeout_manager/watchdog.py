@@ -166,6 +166,8 @@ def _ring() -> None:
 
 def _run() -> None:
     """Be the watchdog."""
+    if hasattr(_signal, "pthread_sigmask"):  # a signal that the kernel gives to this thread comes late
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGALRM,))
     try:
         while _jobs:
             now = monotonic()
