@@ -61,11 +61,12 @@ def up(frame: FrameType | None) -> Iterator[FrameType]:
 class _Visit:
     """What is to be called in a thread, and how to take it back."""
 
-    __slots__ = ("arrive", "codes", "frames", "undo")
+    __slots__ = ("arrive", "codes", "met", "frames", "undo")
 
     def __init__(self, arrive: Arrive) -> None:
         self.arrive = arrive
-        self.codes: set[CodeType] = set()  # what is monitored
+        self.codes: set[CodeType] = set()  # what is monitored,
+        self.met: set[CodeType] = set()  # and of that, where the thread has been seen
         self.frames: dict[FrameType, tuple[bool, bool]] = {}  # what is traced, and how it was before
         self.undo: Callable[[], None] = lambda: None
 
@@ -131,10 +132,14 @@ def _monitor(ident: int, frames: Iterable[FrameType], arrive: Arrive) -> bool:
     if visit is None:
         visit = _visits[ident] = _Visit(arrive)
         visit.undo = lambda: _unmonitor(visit.codes)
+    _add(visit, frames)
+    return True
+
+
+def _add(visit: _Visit, frames: Iterable[FrameType]) -> None:
     for code in {frame.f_code for frame in frames} - visit.codes:
         visit.codes.add(code)
         _monitoring.set_local_events(_tool, code, _monitoring.events.INSTRUCTION)
-    return True
 
 
 def _unmonitor(codes: set[CodeType]) -> None:
@@ -150,7 +155,12 @@ def _unmonitor(codes: set[CodeType]) -> None:
 def _event(code: CodeType, at: int) -> None:
     visit = _visits.get(get_ident())
     if visit is not None:
-        visit.at(sys._getframe(1), at)
+        frame = sys._getframe(1)
+        if code not in visit.met:  # only the thread itself knows from where it was called
+            visit.met.add(code)
+            with _lock:
+                _add(visit, up(frame))
+        visit.at(frame, at)
 
 
 # -- before 3.12 -------------------------------------------------------------------------------------------------------

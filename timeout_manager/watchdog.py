@@ -20,6 +20,7 @@ import _signal  # type: ignore[import-not-found]
 import os
 import sys
 from _thread import allocate_lock, get_ident, start_new_thread
+from itertools import islice
 
 from . import landing
 from .interrupt import look
@@ -36,6 +37,7 @@ _no_interrupt = frozenset({"_fired", "arrived"})  # see interrupt
 
 NAME = "thread"
 LONGEST = 1e6  # seconds that a lock waits for everywhere
+WALKABLE = None if getattr(sys, "_is_gil_enabled", lambda: True)() else 1  # frames of a thread: without a GIL it runs on
 
 watches: dict[int, Watch] = {}  #: by the ident of the thread
 _jobs: dict[object, Callable[[float], float]] = {}  # what the watchdog does: each says when to come again
@@ -187,16 +189,9 @@ def _attend(watch: Watch, now: float) -> float:
             if watch.signum:
                 _signal.pthread_kill(watch.ident, watch.signum)
             else:
-                landing.arrange(watch.ident, watch.state, _frames(watch), arrived)
+                frames = up(sys._current_frames().get(watch.ident))
+                landing.arrange(watch.ident, watch.state, islice(frames, WALKABLE), arrived)
     return watch.at
-
-
-def _frames(watch: Watch) -> list[FrameType]:
-    """Return where the thread will soon be: its stack, or what may be known of it while it runs on without a GIL."""
-    top = sys._current_frames().get(watch.ident)
-    if getattr(sys, "_is_gil_enabled", lambda: True)():
-        return list(up(top))
-    return [frame for frame in (top, *(phase._frame for phase in watch.phases.copy())) if frame is not None]
 
 
 # -- the way to a thread -----------------------------------------------------------------------------------------------
