@@ -37,7 +37,7 @@ _no_interrupt = frozenset({"_fired", "arrived"})  # see interrupt
 
 NAME = "thread"
 LONGEST = 1e6  # seconds that a lock waits for everywhere
-WALKABLE = None if getattr(sys, "_is_gil_enabled", lambda: True)() else 1  # frames of a thread: without a GIL it runs on
+WALKABLE = None if getattr(sys, "_is_gil_enabled", lambda: True)() else 1  # frames of a thread that may run on
 
 watches: dict[int, Watch] = {}  #: by the ident of the thread
 _jobs: dict[object, Callable[[float], float]] = {}  # what the watchdog does: each says when to come again
