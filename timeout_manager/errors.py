@@ -26,12 +26,17 @@ class PhaseTimeout(TimeoutError):
     timeout: float | None = None  #: that limit
     elapsed: float | None = None  #: the time used against it
     interrupted: bool = False  #: True: the block was cut short; False: it came back late
-    diagnosis: str = ""  #: what was running when time ran out; "" when time was only counted
     cmd: Any = None  #: the command that time ran out for, and what it had written: of ``run``, or of the cause
     output: Any = None
     stderr: Any = None
 
     _owner: Any = None  # whose limit it was, for matching by identity; stays at home when the error travels
+    _scene: Any = ""  # what was running
+
+    @property
+    def diagnosis(self) -> str:
+        """What was running when time ran out, as text; "" when time was only counted."""
+        return str(self._scene)
 
     @property
     def stdout(self) -> Any:
@@ -39,7 +44,8 @@ class PhaseTimeout(TimeoutError):
         return self.output
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), self.args, {name: value for name, value in vars(self).items() if name != "_owner"}
+        state = {name: value for name, value in vars(self).items() if name != "_owner"}
+        return type(self), self.args, {**state, "_scene": self.diagnosis}
 
 
 class PhaseInterrupt(BaseException):
@@ -64,3 +70,6 @@ def is_timeout(error: BaseException) -> bool:
         if isinstance(kind, type) and isinstance(error, kind):
             return True
     return False
+
+
+LET_PASS = PhaseTimeout("a debugger was there")  # stands in a phase whose limit was let pass

@@ -23,7 +23,8 @@ from itertools import islice
 
 from . import landing
 from .bytecode import entry, handlers, inside, misplaced, stand, swallower
-from .errors import PhaseInterrupt
+from .diagnosis import Scene
+from .errors import LET_PASS, PhaseInterrupt
 from .landing import guarded, up
 from .phase import Budget, Phase, left
 from .seconds import INFINITY, monotonic
@@ -65,8 +66,13 @@ def look(watch: Watch, frame: FrameType, landed: int = -1) -> BaseException | No
     struck = [phase for phase in bound if phase._manager is bound[0]._manager]
     last = strike = watch.strike
     if strike is None or strike.over is not over:
+        if struck[-1]._is_debugged():
+            _let_pass(struck)
+            watch.at = now
+            return None
         error = struck[-1]._timeout(over, struck[-1]._manager._clock())
         error.interrupted = True
+        error._scene = Scene(frame)
         watch.strike = strike = Strike(over, error)
     if last is not None and last.hits and strike.again < last.hit + LAST and _is_handling(last):
         strike.again = last.hit + LAST
@@ -102,7 +108,7 @@ def _over(watch: Watch, phases: list[Phase], now: float) -> tuple[Budget | Phase
     seen: set[TimeoutManager] = set()
     for index, phase in enumerate(phases):
         manager = phase._manager
-        if index < aside.get(manager, 0):
+        if index < aside.get(manager, 0) or phase._struck is LET_PASS:
             continue
         limits: list[Budget | Phase] = []
         if phase._stack is manager._open and manager not in seen:
@@ -116,6 +122,15 @@ def _over(watch: Watch, phases: list[Phase], now: float) -> tuple[Budget | Phase
                 return limit, phases[index:]
             watch.at = min(watch.at, now + rest)
     return None, []
+
+
+def _let_pass(phases: list[Phase]) -> None:
+    """Leave these phases alone for good: neither interrupt nor kill."""
+    from . import kill
+
+    for phase in phases:
+        phase._struck = LET_PASS
+        kill.release(phase)
 
 
 def _raise(

@@ -15,7 +15,7 @@ from __future__ import annotations
 from _thread import get_ident
 from sys import _getframe, modules
 
-from .errors import PhaseInterrupt, PhaseTimeout, is_timeout
+from .errors import LET_PASS, PhaseInterrupt, PhaseTimeout, is_timeout
 from .seconds import INFINITY, text
 
 _no_interrupt = frozenset({"__enter__", "__exit__", "__aenter__", "__aexit__"})  # see interrupt
@@ -308,10 +308,12 @@ class Phase:
         ``struck`` is the error that an enforcer has raised in the block; what became of it there does not matter.
         """
         owner = self._over(now) if struck is None else struck._owner
-        if owner is None:  # what seemed to bind it has closed meanwhile
-            self.outcome = "done" if error is None else "failed"
+        if owner is None:  # what seemed to bind it has closed meanwhile, or it was let pass
+            self.outcome = "timeout" if struck is LET_PASS else "done" if error is None else "failed"
             return
         self.outcome = "timeout"
+        if struck is None and self._is_debugged():
+            return
         if error is None:
             raise struck or self._timeout(owner, now)
         if error is struck or isinstance(error, PhaseTimeout) and error._owner is owner:
@@ -323,6 +325,15 @@ class Phase:
         if isinstance(error, Exception) and hasattr(error, "add_note"):
             if not any(note.startswith("Timeout exceeded after ") for note in getattr(error, "__notes__", ())):
                 error.add_note(str(struck or self._timeout(owner, now)))
+
+    def _is_debugged(self) -> bool:
+        """Tell whether a debugger is there, where nothing is raised; say so."""
+        from . import debugger
+
+        name = debugger.present()
+        if name:
+            debugger.say(f"Time is over for phase {' > '.join(self.path())}.", name)
+        return bool(name)
 
     def _timeout(self, owner: Budget | Phase, now: float, cause: BaseException | None = None) -> PhaseTimeout:
         return self._manager._timeout(owner, now, self.name, self.path(), cause)
