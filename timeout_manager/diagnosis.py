@@ -21,7 +21,8 @@ DEPTH = 200  # frames of a stack that are looked at
 TASKS = 20  # tasks that are shown
 
 _LIBRARY = os.path.dirname(os.__file__)
-_PACKAGE = (__package__ or "") + "."
+_PACKAGE = f"{__package__}."
+_RUNNER = f"{__package__}.limits"  # what calls the code under test; what has called that is not of interest
 
 
 class Scene:
@@ -32,7 +33,7 @@ class Scene:
     def __init__(self, frame: FrameType | None) -> None:
         self.thread = get_ident()
         self.stack: list[Line] = []
-        while frame is not None and len(self.stack) < DEPTH:
+        while frame is not None and len(self.stack) < DEPTH and frame.f_globals.get("__name__") != _RUNNER:
             if not _is_machinery(frame):
                 self.stack.append((frame.f_code, frame.f_lineno))
             frame = frame.f_back
@@ -48,9 +49,10 @@ class Scene:
     def __str__(self) -> str:
         lines = []
         stack = self.stack
-        while stack and any(_is_own(code) for code, _ in stack) and not _is_own(stack[-1][0]):
+        own = any(_is_own(code) for code, _ in stack)
+        while own and not _is_own(stack[-1][0]):
             stack = stack[:-1]  # what called the first line of the user's: runpy, a test runner
-        if stack:
+        if stack and (own or not self.tasks):  # otherwise it is the event loop that waits for its tasks
             lines.append(f"Stack of thread {_name(self.thread)} (most recent call last):")
             lines += _text(stack)
         for name, awaiting in self.tasks[:TASKS]:
@@ -63,7 +65,7 @@ class Scene:
 
 def _is_machinery(frame: FrameType) -> bool:
     """Tell whether a frame belongs to this package or to unittest."""
-    return "__unittest" in frame.f_globals or str(frame.f_globals.get("__name__")).startswith(_PACKAGE)
+    return str(frame.f_globals.get("__name__")).startswith((_PACKAGE, "unittest."))
 
 
 def _is_own(code: CodeType) -> bool:
@@ -105,7 +107,7 @@ def _name(thread: int) -> str:
 
 
 def _text(stack: list[Line]) -> list[str]:
-    return [f"  {_place(line)}\n  {_source(line)}".rstrip() for line in reversed(stack)]
+    return [f"  {_place(line)}\n{_source(line)}".rstrip() for line in reversed(stack)]
 
 
 def _place(line: Line) -> str:

@@ -40,6 +40,7 @@ except ImportError:  # before 3.12
     pass
 
 _monitoring: Any = getattr(sys, "monitoring", None)
+IS_CHEAP = _monitoring is not None  # otherwise ``thread_state`` loads ctypes
 _tool = -1  # ours, while there is a visit
 _visits: dict[int, _Visit] = {}  # by the ident of the thread
 _lock = RLock()  # held while visits come and go

@@ -39,6 +39,21 @@ def scaled(value: Any, parameter: str, scale: float) -> float | None:
     return seconds if seconds is None or scale == 1.0 else amount(seconds * scale, parameter) if scale > 0 else None
 
 
+def duration(value: str, source: str) -> float:
+    """Return the seconds that somebody has written: ``90``, ``1.5``, ``90s``, ``2m``, ``1h``, ``1d``.
+
+    ValueError names the source if it is no number, less than 0 or NaN.
+    """
+    factor = {"s": 1, "m": 60, "h": 3600, "d": 86400}.get(value[-1:], 0)
+    try:
+        seconds = float(value[:-1]) * factor if factor else float(value)
+    except ValueError:
+        seconds = -1.0
+    if not seconds >= 0:
+        raise ValueError(f"{source} must be seconds like 90, 1.5, 90s, 2m or 1h, not {value!r}")
+    return seconds
+
+
 def scale() -> float:
     """Read TIMEOUT_MANAGER_SCALE, 1.0 where it is not set; ValueError names it if it is not a finite number."""
     from os import environ

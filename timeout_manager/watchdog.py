@@ -131,6 +131,15 @@ def _look(watch: Watch, frame: FrameType, landed: int) -> None:
             del error
 
 
+def renew() -> None:
+    """Set up the way to the calling thread anew, if code that ran there has replaced or blocked the signal."""
+    watch = watches.get(get_ident())
+    if watch is not None and watch.signum:
+        if _signal.getsignal(watch.signum) is not _fired:
+            _signal.signal(watch.signum, _fired)
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (watch.signum,))
+
+
 # -- the thread --------------------------------------------------------------------------------------------------------
 
 
@@ -186,9 +195,9 @@ def _attend(watch: Watch, now: float) -> float:
             watch.at = now + watch.wait
             watch.wait = min(2 * watch.wait, SUSPENDED)
             watch.stale = False
-            if watch.signum:
+            if watch.signum and _signal.getsignal(watch.signum) is _fired:
                 _signal.pthread_kill(watch.ident, watch.signum)
-            else:
+            if not watch.signum or watch.wait >= SUSPENDED:  # the block may have blocked the signal, or replaced ours
                 frames = up(sys._current_frames().get(watch.ident))
                 landing.arrange(watch.ident, watch.state, islice(frames, WALKABLE), arrived)
     return watch.at
@@ -209,6 +218,7 @@ def _find_way(watch: Watch) -> str:
         if _signal.getsignal(signum) is _fired:
             watch.signum = signum
             watch.blocked = signum in _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (signum,))
+            watch.state = landing.thread_state() if landing.IS_CHEAP else 0
             return ""
     watch.state = landing.thread_state()
     return "" if watch.state else "this interpreter cannot reach into another thread"
@@ -217,7 +227,9 @@ def _find_way(watch: Watch) -> str:
 def _leave_way(watch: Watch) -> None:
     if watch.signum:
         _signal.sigpending()  # a system call: what was sent to this thread comes before the handler is gone
-        _signal.signal(watch.signum, _signal.SIG_DFL)
+        if _signal.getsignal(watch.signum) is _fired:
+            _signal.signal(watch.signum, _signal.SIG_IGN)  # discards what the block has blocked
+            _signal.signal(watch.signum, _signal.SIG_DFL)
         if watch.blocked:
             _signal.pthread_sigmask(_signal.SIG_BLOCK, (watch.signum,))
 

@@ -1,0 +1,39 @@
+"""The command line: ``python -m timeout_manager COMMAND ...``."""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+__unittest = True
+
+PROGRAM = f"python -m {__package__}"
+HELP = f"""usage: {PROGRAM} COMMAND [OPTIONS] ...
+
+commands:
+  unittest   run a unittest suite, unchanged, with a hard limit for every test
+
+  {PROGRAM} unittest --timeout 10                     discover the tests from here on and run them
+  {PROGRAM} unittest --timeout 10 discover -s tests   whatever `python -m unittest` takes
+  {PROGRAM} unittest --help                           all options
+"""
+
+
+def main(arguments: list[str]) -> NoReturn:
+    """Run the command; the exit status is its own, or 2 if it makes no sense."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(HELP, end="")
+        sys.exit(0)
+    if arguments[0] == "unittest":
+        from . import testprogram
+
+        testprogram.main(f"{PROGRAM} unittest", arguments[1:])
+    print(f"{PROGRAM}: there is no command {arguments[0]!r}\n\n{HELP}", end="", file=sys.stderr)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

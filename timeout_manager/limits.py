@@ -1,0 +1,218 @@
+"""How long each part of a unittest run may take, and what becomes of a part that is not over by then.
+
+A *part* is what unittest calls of the code under test: ``setUp``, ``test``, ``tearDown``, ``cleanup``, ``setUpClass``
+and so on, and the ``import`` of a module. Each is a phase. Parts that share a limit share a manager (`Group`): setUp
+and the test; tearDown and the cleanups, so that a test that timed out still cleans up; the two ends of a class; those
+of a module. All of them end when the total of the run is spent.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from _thread import get_ident
+from math import inf
+from unittest.util import strclass
+
+from . import watchdog
+from .accounting import TimeoutManager
+from .errors import PhaseInterrupt, PhaseTimeout
+from .phase import Phase
+from .seconds import amount, duration, monotonic, scale, text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Optional
+    from unittest import TestCase
+
+    Seconds = Optional[float]
+
+__unittest = True  # unittest leaves our frames out of its tracebacks
+
+METHODS = "auto", "signal", "thread"
+SECOND_CHANCE = 0.1  # of the limit, for each cleanup that comes after the one that has used it up
+CLOSING = 0.02  # of the total, for each end that comes when it is spent,
+LONGEST_CLOSING = 5.0  # but no more seconds than this
+ATTRIBUTE = "timeout"
+VARIABLE = "TIMEOUT_MANAGER_TIMEOUT"
+
+
+class Limit:
+    """Seconds, or None for no limit, and where they come from."""
+
+    __slots__ = ("seconds", "source")
+
+    def __init__(self, seconds: Any, source: str) -> None:
+        """ValueError or TypeError, naming the source, if that is not an amount; 0 is no limit."""
+        if isinstance(seconds, (int, float)) and seconds < 0:
+            raise ValueError(f"{source} must not be negative, but is {seconds!r}")
+        self.seconds = amount(seconds, source) or None
+        self.source = source
+
+    def __str__(self) -> str:
+        return f"{text(self.seconds)} ({self.source})"
+
+
+def limit_from_environ() -> Limit:
+    """Return the limit for each test that TIMEOUT_MANAGER_TIMEOUT gives; ValueError names it if it makes no sense."""
+    value = os.environ.get(VARIABLE)
+    return Limit(None if value is None else duration(value, f"{VARIABLE} (from the environment)"), VARIABLE)
+
+
+class Limits:
+    """The limits of a run: of each test, and of all together.
+
+    ``timeout``, ``total``, ``slow_after`` and ``kill_after`` are seconds; None and 0 mean no limit. The total counts
+    from here. ``method`` is "signal" (SIGALRM), "thread" (a watchdog, and for the main thread a private signal) or
+    "auto": the one that code under test is less likely to get into the way of.
+    """
+
+    def __init__(
+        self,
+        timeout: Limit | Seconds = None,
+        total: Limit | Seconds = None,
+        slow_after: Limit | Seconds = None,
+        kill_after: Limit | Seconds = None,
+        method: str = "auto",
+    ) -> None:
+        if method not in METHODS:
+            raise ValueError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
+        self.timeout = _limit(timeout, "timeout")
+        self.total = _limit(total, "total")
+        self.slow_after = _limit(slow_after, "slow_after").seconds
+        self.kill_after = _limit(kill_after, "kill_after").seconds
+        self.enforce: bool | str = method if method != "auto" else "thread" if _has_private_signal() else True
+        self.factor = max(scale(), 0.0)
+        self.began = monotonic()
+        self.end = self.began + (self.total.seconds or inf) * (self.factor or inf)
+        self._open = False
+        self._session = self.manager(1e8)
+
+    def __enter__(self) -> Limits:
+        """Stay armed between the tests, and be what `running` returns."""
+        _running.setdefault(get_ident(), []).append(self)
+        self._open = self._session.enforcement == "thread"  # an alarm that stays armed would meet other handlers
+        if self._open:
+            self._session.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._open:
+            self._session.__exit__(*error)
+        _running[get_ident()].remove(self)
+
+    def spent(self) -> bool:
+        """Tell whether the total is spent."""
+        return monotonic() >= self.end
+
+    def left(self) -> float | None:
+        """Return what is left of the total, not scaled, or the little that is for cleaning up when nothing is."""
+        if self.end == inf:
+            return None
+        left = (self.end - monotonic()) / self.factor
+        return left if left > 0 else min((self.total.seconds or 0.0) * CLOSING, LONGEST_CLOSING)
+
+    def manager(self, seconds: float | None) -> TimeoutManager:
+        if self._open:
+            watchdog.renew()
+        return TimeoutManager(seconds, enforce=self.enforce, kill_after=self.kill_after)
+
+    def of(self, *places: object) -> Limit:
+        """Return the nearest limit: the attribute ``timeout`` of the first place that has one, else that of the run.
+
+        An attribute that is neither a number nor None nor text is something else, and passed over.
+        """
+        for place in places:
+            value = getattr(place, ATTRIBUTE, self)
+            if value is None or isinstance(value, (int, float, str)) and not isinstance(value, bool):
+                name = getattr(place, "__qualname__", None) or getattr(place, "__name__", place)
+                return Limit(value, f"{ATTRIBUTE} of {name}")
+        return self.timeout
+
+    def of_test(self, test: TestCase) -> Limit:
+        kind = type(test)
+        method = getattr(test, getattr(test, "_testMethodName", ""), None)
+        return self.of(method, kind, sys.modules.get(kind.__module__))
+
+
+_running: dict[int, list[Limits]] = {}  # by thread
+
+
+def running() -> Limits | None:
+    """Return the limits that are seen to in this thread at present."""
+    limits = _running.get(get_ident())
+    return limits[-1] if limits else None
+
+
+def _limit(value: Limit | Seconds, name: str) -> Limit:
+    return value if isinstance(value, Limit) else Limit(value, name)
+
+
+def _has_private_signal() -> bool:
+    import signal
+
+    return hasattr(signal, "SIGRTMIN") and hasattr(signal, "pthread_kill")
+
+
+class Part(Phase):
+    """A phase whose block does not decide what became of it: if time is over, it ends in PhaseTimeout.
+
+    An error, a skip or a success that comes too late is the cause at best. Only KeyboardInterrupt passes.
+    """
+
+    __slots__ = ("subject", "error")
+
+    def __init__(self, manager: TimeoutManager, name: str, subject: str) -> None:
+        super().__init__(manager, name, None)
+        self.subject = subject  # more than its name says
+        self.error: PhaseTimeout | None = None
+
+    def _judge(self, error: BaseException | None, now: float, struck: PhaseTimeout | None) -> None:
+        owner = self._over(now) if struck is None else struck._owner
+        if owner is None or struck is None and self._is_debugged():
+            return super()._judge(error, now, struck)
+        self.outcome = "timeout"
+        self.error = timeout = struck or self._timeout(owner, now)
+        if error is timeout or isinstance(error, KeyboardInterrupt):
+            return
+        ours = isinstance(error, PhaseInterrupt) or isinstance(error, PhaseTimeout) and error._owner is owner
+        raise timeout from None if ours else error
+
+
+class Group:
+    """Parts that share one limit, in a phase that has the name of what they belong to."""
+
+    def __init__(self, limits: Limits, name: str, limit: Limit) -> None:
+        self.name = name
+        self.limits = limits
+        self.limit = limit
+        self.parts: list[Part] = []
+        left = limits.left()
+        if left is not None and (limit.seconds is None or left < limit.seconds):
+            self.limit = Limit(left, f"what is left of {limits.total.source} {text(limits.total.seconds)}")
+        self.manager = limits.manager(self.limit.seconds)
+
+    def call(self, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Return what the function returns; raise PhaseTimeout if it is not over in time, whatever it does."""
+        manager = self.manager
+        if manager.expired:  # by a part before this one; if that has no error, a debugger was there
+            manager.reset((self.limit.seconds or inf) * SECOND_CHANCE if self.parts[-1].error else inf)
+        cleanup = args[0] if name == "cleanup" and args else None
+        part = Part(manager, name, f" ({getattr(cleanup, '__qualname__', cleanup)})" if cleanup else "")
+        self.parts.append(part)
+        with manager.timed_operation(self.name), part:
+            return function(*args, **kwargs)
+
+    def owns(self, error: BaseException | None) -> bool:
+        """Tell whether an error is an interrupt of one of these parts."""
+        if isinstance(error, PhaseTimeout):
+            return error.phase_path[:1] == (self.name,)
+        return isinstance(error, PhaseInterrupt)
+
+
+def group_of(owner: Any, limits: Limits) -> Group:
+    """Return the group for a fixture of a class or module."""
+    if isinstance(owner, type):
+        return Group(limits, strclass(owner), limits.of(owner, sys.modules.get(owner.__module__)))
+    return Group(limits, owner.__name__, limits.of(owner))

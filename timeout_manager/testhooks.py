@@ -1,0 +1,284 @@
+"""Where unittest calls the code under test, and how it comes to call it as a `Part`.
+
+A test gets attributes that stand in for the methods through which `TestCase.run` calls it (``_callSetUp`` and so on),
+from ``startTest`` to ``stopTest``; that way nothing is changed for other tests, and subclasses that override these
+methods keep what they do. Class and module fixtures are called by methods of `TestSuite`; while a runner of ours is at
+work these are wrapped, and put a fixture of our own in the place of the user's until it is called.
+"""
+
+from __future__ import annotations
+
+import sys
+import unittest
+import unittest.case
+import unittest.suite
+from contextlib import contextmanager
+from functools import partial, wraps
+
+from .errors import LET_PASS
+from .limits import Group, Limits
+from .seconds import monotonic
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
+
+    from .limits import Part
+
+__unittest = True
+
+BODY, END = 0, 1  # the groups of parts of a test: setUp and the test itself; tearDown and the cleanups
+_CALLS = (
+    ("_callSetUp", "setUp", BODY),
+    ("_callTestMethod", "test", BODY),
+    ("_callTearDown", "tearDown", END),
+    ("_callCleanup", "cleanup", END),
+    ("_tearDownAsyncioRunner", "cleanup", END),  # of IsolatedAsyncioTestCase: cancels what is left in its loop
+    ("_tearDownAsyncioLoop", "cleanup", END),  # the same up to 3.10
+)
+_CLOSE_LOOP = frozenset({"_tearDownAsyncioRunner", "_tearDownAsyncioLoop"})
+_MISSING: Any = object()
+
+
+class Entry:
+    """What a report tells of a test, a fixture or an import."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        self.kind = kind
+        self.name = name
+        self.began = monotonic()
+        self.elapsed = 0.0
+        self.outcome = "running"
+        self.groups: dict[int, Group] = {}
+        self.texts: list[str] = []  # what went wrong, or why it was skipped
+
+    @property
+    def parts(self) -> list[Part]:
+        return [part for group in self.groups.values() for part in group.parts]
+
+    @property
+    def late(self) -> list[tuple[Group, Part]]:
+        """The parts that were not over in time."""
+        return [(group, part) for group in self.groups.values() for part in group.parts if part.error is not None]
+
+    def owns(self, error: BaseException | None) -> bool:
+        """Tell whether an error is an interrupt of a part of this."""
+        return any(group.owns(error) for group in self.groups.values())
+
+
+class LimitedTest(Entry):
+    """A test whose parts have limits from `attach` to `detach`."""
+
+    def __init__(self, test: unittest.TestCase, limits: Limits) -> None:
+        super().__init__("test", test.id())
+        self.test = test
+        self.limits = limits
+        self.limit = limits.timeout
+
+    def attach(self) -> None:
+        own = vars(self.test)
+        try:
+            self.limit = self.limits.of_test(self.test)
+        except (TypeError, ValueError) as error:
+            own["_callSetUp"] = partial(_fail, error)
+            return
+        for attribute, name, which in _CALLS:
+            function = getattr(self.test, attribute, None)
+            if function is not None and not _is_default(self.test, attribute, name):
+                own[attribute] = partial(self.call, which, name, function)
+        if "_callTestMethod" in own:
+            own["subTest"] = self.sub_test
+
+    def detach(self) -> None:
+        """Close the event loop of the test, if it is open, while that still has a limit; leave the test as it was."""
+        own = vars(self.test)
+        for attribute, _, _ in _CALLS:
+            stand_in = own.pop(attribute, None)
+            if attribute in _CLOSE_LOOP and stand_in is not None:
+                own[attribute] = lambda: None  # it is called again after stopTest
+                stand_in()
+        own.pop("subTest", None)
+
+    def call(self, which: int, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        group = self.groups.get(which)
+        if group is None:
+            group = self.groups[which] = Group(self.limits, self.name, self.limit)
+        before = _tasks(self.test)
+        try:
+            return group.call(name, function, *args, **kwargs)
+        except BaseException:
+            if self.late:
+                outcome = getattr(self.test, "_outcome", None)
+                if outcome is not None:
+                    outcome.expecting_failure = False  # that it is late is not what was expected
+                _cancel(self.test, before)
+            raise
+
+    @contextmanager
+    def sub_test(self, *args: Any, **kwargs: Any) -> Iterator[None]:
+        """Be ``subTest``, which swallows what is raised in it; the test itself is not to go on when time is over."""
+        with type(self.test).subTest(self.test, *args, **kwargs):
+            yield
+        struck = getattr(self.groups[BODY].parts[-1], "_struck", None)
+        if struck is not None and struck is not LET_PASS:
+            raise struck
+
+
+def _fail(error: BaseException) -> None:
+    raise error
+
+
+def _is_default(test: unittest.TestCase, attribute: str, name: str) -> bool:
+    """Tell whether what would be called is unittest's own setUp or tearDown, which does nothing."""
+    kind, base = type(test), unittest.TestCase
+    return (
+        name in ("setUp", "tearDown")
+        and name not in vars(test)
+        and getattr(kind, name) is getattr(base, name)
+        and getattr(kind, attribute) is getattr(base, attribute)
+    )
+
+
+def _tasks(test: Any) -> set[Any]:
+    """Return the tasks in the loop of an IsolatedAsyncioTestCase."""
+    loop = getattr(test, "_asyncioTestLoop", None)  # up to 3.10
+    try:
+        if loop is None:
+            runner = getattr(test, "_asyncioRunner", None)
+            loop = runner and runner.get_loop()
+        return sys.modules["asyncio"].all_tasks(loop) if loop else set()
+    except RuntimeError:  # the loop is closed
+        return set()
+
+
+def _cancel(test: Any, before: set[Any]) -> None:
+    """Cancel what a part that was interrupted has left in the loop: it would go on hanging in the next part."""
+    for task in _tasks(test) - before:
+        task.cancel()
+    caller = getattr(test, "_asyncioCallsTask", None)  # up to 3.10 it awaits what is under test
+    if caller is not None and caller.get_coro().cr_frame is not None:
+        waiting = caller.get_coro().cr_frame.f_locals.get("fut")
+        if waiting is not None and not waiting.done():
+            waiting.cancel()
+            caller.cancel()
+
+
+# -- class and module fixtures -----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def limited_fixtures() -> Iterator[None]:
+    """Have the fixtures of classes and modules called by ``result.call_fixture(owner, name, function, *args)``.
+
+    Results without that method are left alone: a test may run tests of its own.
+    """
+    suite: Any = unittest.suite.TestSuite
+    cases: Any = unittest.case
+    originals = {name: getattr(suite, name) for name in _FIXTURES}
+    for method, (name, owner_of) in _FIXTURES.items():
+        setattr(suite, method, _wrap(originals[method], name, owner_of))
+    try:
+        yield
+    finally:
+        cases._module_cleanups = list(cases._module_cleanups)
+        for method, original in originals.items():
+            setattr(suite, method, original)
+
+
+def _wrap(original: Callable[..., None], name: str, owner_of: Callable[..., Any]) -> Callable[..., None]:
+    @wraps(original)
+    def call(self: object, *args: Any) -> None:
+        result = args[-1]
+        owner = owner_of(*args) if hasattr(result, "call_fixture") else None
+        if owner is None:
+            return original(self, *args)
+        with _in_place(owner, name, partial(result.call_fixture, owner, name)):
+            limit_cleanups(owner, partial(result.call_fixture, owner, "cleanup"))
+            original(self, *args)
+
+    return call
+
+
+def _next_class(test: object, result: Any) -> object:
+    return None if test.__class__ is _previous_class(test, result) else test.__class__
+
+
+def _previous_class(test: object, result: Any) -> Any:
+    return getattr(result, "_previousTestClass", None)
+
+
+def _left_class(test: object, result: Any) -> object:
+    return None if test.__class__ is _previous_class(test, result) else _previous_class(test, result)
+
+
+def _next_module(test: object, result: Any) -> object:
+    name = test.__class__.__module__
+    return None if name == getattr(_previous_class(test, result), "__module__", None) else sys.modules.get(name)
+
+
+def _left_module(result: Any) -> object:
+    return sys.modules.get(getattr(_previous_class(None, result), "__module__", ""))
+
+
+_FIXTURES: dict[str, tuple[str, Callable[..., Any]]] = {  # methods of TestSuite: what each calls, and whose it is
+    "_handleClassSetUp": ("setUpClass", _next_class),
+    "_tearDownPreviousClass": ("tearDownClass", _left_class),
+    "_handleModuleFixture": ("setUpModule", _next_module),
+    "_handleModuleTearDown": ("tearDownModule", _left_module),
+}
+
+
+@contextmanager
+def _in_place(owner: Any, name: str, call: Callable[..., Any]) -> Iterator[None]:
+    """Let the fixture be called by ``call`` once, and be back in its place when that happens."""
+    fixture = getattr(owner, name, None)
+    default = getattr(unittest.TestCase, name, None)
+    if fixture is None or getattr(fixture, "__func__", fixture) is getattr(default, "__func__", None):
+        yield
+        return
+    before = vars(owner).get(name, _MISSING)
+
+    def put_back() -> None:
+        if vars(owner).get(name) is not once:
+            pass
+        elif before is _MISSING:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, before)
+
+    def once() -> Any:
+        put_back()
+        return call(fixture)
+
+    try:
+        setattr(owner, name, once)
+    except TypeError:  # the class of a test that is a function
+        yield
+        return
+    try:
+        yield
+    finally:
+        put_back()
+
+
+class Cleanups(list):  # type: ignore[type-arg]
+    """A list of cleanups, which unittest pops one by one and calls: each will be called by ``call``."""
+
+    def __init__(self, cleanups: Iterable[Any], call: Callable[..., Any]) -> None:
+        super().__init__(cleanups)
+        self.call = call
+
+    def pop(self, *args: Any) -> Any:
+        function, positional, keyword = super().pop(*args)
+        return self.call, (function, *positional), keyword
+
+
+def limit_cleanups(owner: Any, call: Callable[..., Any]) -> None:
+    place: Any = owner if isinstance(owner, type) else unittest.case
+    name = "_class_cleanups" if place is owner else "_module_cleanups"
+    if isinstance(getattr(place, name, None), list):
+        try:
+            setattr(place, name, Cleanups(getattr(place, name), call))
+        except TypeError:
+            pass

@@ -1,0 +1,101 @@
+"""Load the tests of a unittest run under limits: a module that hangs while it is imported is a timeout of its own."""
+
+from __future__ import annotations
+
+import sys
+import unittest
+
+from .errors import PhaseTimeout
+from .limits import Group
+from .seconds import INFINITY, monotonic
+from .testhooks import Entry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from .limits import Limits
+    from .testreport import Reports
+
+__unittest = True
+
+
+class ImportTimeout(unittest.TestCase):
+    """Stands for the tests of a module that was not loaded in time."""
+
+    def __init__(self, entry: Entry, error: BaseException) -> None:
+        super().__init__()
+        self.entry = entry
+        self.error = error
+
+    def runTest(self) -> None:
+        raise self.error
+
+    def id(self) -> str:
+        return f"import {self.entry.name}"
+
+    __str__ = id
+
+
+class TestLoader(unittest.TestLoader):
+    """A loader that gives every module the limit of a test to be imported, and goes on with the next one."""
+
+    def __init__(self, limits: Limits, reports: Reports | None = None) -> None:
+        super().__init__()
+        self._limits = limits
+        self._reports = reports
+        self._open: list[Group] = []  # a load_tests function loads others
+        self._late: list[ImportTimeout] = []
+        self._interrupt: BaseException | None = None
+
+    def loadTestsFromName(self, name: str, module: Any = None) -> unittest.TestSuite:
+        return self._suite(name, super().loadTestsFromName, name, module)
+
+    def loadTestsFromModule(self, module: Any, *args: Any, **kwargs: Any) -> unittest.TestSuite:
+        return self._suite(module.__name__, super().loadTestsFromModule, module, *args, **kwargs)
+
+    def _get_module_from_name(self, name: str) -> Any:
+        return self._limited(name, super()._get_module_from_name, name)  # type: ignore[misc]
+
+    def _find_test_path(self, *args: Any, **kwargs: Any) -> Any:
+        found = super()._find_test_path(*args, **kwargs)  # type: ignore[misc]
+        if self._interrupt is not None:
+            raise self._interrupt
+        if self._late:  # unittest has made an import error of it
+            self.errors.pop()
+            return self.suiteClass([self._late.pop()]), False
+        return found
+
+    def _suite(self, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> unittest.TestSuite:
+        try:
+            return self._limited(name, function, *args, **kwargs)  # type: ignore[no-any-return]
+        except PhaseTimeout:
+            if not self._late:
+                raise
+            return self.suiteClass([self._late.pop()])
+
+    def _limited(self, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        entry = Entry("import", name)
+        group = entry.groups[0] = Group(self._limits, name, self._limits.timeout)
+        for outer in self._open[-1:]:
+            outer.manager.reset(INFINITY)
+        self._open.append(group)
+        if self._reports is not None:
+            self._reports.running(entry)
+        try:
+            return group.call("import", function, *args, **kwargs)
+        except BaseException as error:
+            if entry.late:
+                self._late.append(ImportTimeout(entry, error))
+            elif isinstance(error, KeyboardInterrupt):
+                self._interrupt = error
+            raise
+        finally:
+            entry.elapsed = monotonic() - entry.began
+            self._open.pop()
+            for outer in self._open[-1:]:
+                outer.manager.reset()
+            if self._reports is not None and not entry.late:
+                entry.outcome = "passed" if sys.exc_info()[1] is None else "error"
+                self._reports.ended(entry)
