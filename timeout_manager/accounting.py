@@ -48,23 +48,32 @@ class TimeoutManager:
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._scale = scale()
-        self._initial = scaled(initial_timeout, "initial_timeout", self._scale)
         self._clock = clock
-        self._made = clock()
-        self._budget = Budget(INFINITY if self._initial is None else self._initial, self._made)
-        self._phases: list[Phase] = []
-        self._open: dict[object, Phase] = {}  # thread or task -> its innermost phase that is charged to the budget
-        self._aside: dict[object, Phase] = {}  # the same where a cleanup is open
         self._kill_after = amount(kill_after, "kill_after")
         self._enforce = mechanism(enforce)
         self._enforcer: Any = None  # the module, where limits are enforced
-        self._watch: Watch | None = None  # there, the one that was used last
-        self._sessions: dict[int, list[Watch | None]] = {}  # thread -> what is watched in its open sessions
         if self._enforce and clock is monotonic:
             from . import enforcer
 
             self._enforcer = enforcer
-            self._watch = enforcer.NOBODY
+        self._begin(initial_timeout)
+
+    def _begin(self, initial_timeout: float | None) -> None:
+        self._initial = scaled(initial_timeout, "initial_timeout", self._scale)
+        self._made = self._clock()
+        self._budget = Budget(INFINITY if self._initial is None else self._initial, self._made)
+        self._phases: list[Phase] = []
+        self._open: dict[object, Phase] = {}  # thread or task -> its innermost phase that is charged to the budget
+        self._aside: dict[object, Phase] = {}  # the same where a cleanup is open
+        self._watch: Watch | None = self._enforcer and self._enforcer.NOBODY  # the one that was used last
+        self._sessions: dict[int, list[Watch | None]] = {}  # thread -> what is watched in its open sessions
+
+    def _another(self, initial_timeout: float | None) -> TimeoutManager:
+        """Return a fresh manager with the settings of this one, in less time than it takes to make one."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._begin(initial_timeout)
+        return other
 
     def __repr__(self) -> str:
         return f"<TimeoutManager {text(self._used())} used of {text(self._initial)}, {len(self._phases)} phases>"

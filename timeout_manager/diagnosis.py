@@ -71,7 +71,9 @@ def _is_machinery(frame: FrameType) -> bool:
 def _is_own(code: CodeType) -> bool:
     """Tell whether it is code of the user's: not of the standard library, nor installed."""
     path = code.co_filename
-    return not path.startswith((_LIBRARY, "<frozen ")) and "-packages" + os.sep not in path
+    if path.startswith(_LIBRARY):
+        return path.startswith(os.path.join(_LIBRARY, "test"))  # the library's own tests
+    return not path.startswith("<frozen ") and "-packages" + os.sep not in path
 
 
 def _tasks() -> list[Any]:

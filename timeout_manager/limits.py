@@ -82,12 +82,13 @@ class Limits:
         self.total = _limit(total, "total")
         self.slow_after = _limit(slow_after, "slow_after").seconds
         self.kill_after = _limit(kill_after, "kill_after").seconds
-        self.enforce: bool | str = method if method != "auto" else "thread" if _has_private_signal() else True
+        enforce = method if method != "auto" else "thread" if _has_private_signal() else True
         self.factor = max(scale(), 0.0)
         self.began = monotonic()
         self.end = self.began + (self.total.seconds or inf) * (self.factor or inf)
+        self.calls: dict[type, Any] = {}  # what is a part of tests of each class
         self._open = False
-        self._session = self.manager(1e8)
+        self._session = TimeoutManager(1e8, enforce=enforce, kill_after=self.kill_after)
 
     def __enter__(self) -> Limits:
         """Stay armed between the tests, and be what `running` returns."""
@@ -102,6 +103,11 @@ class Limits:
             self._session.__exit__(*error)
         _running[get_ident()].remove(self)
 
+    def renew(self) -> None:
+        """Repair what code under test may have done to the way in which it is interrupted."""
+        if self._open:
+            watchdog.renew()
+
     def spent(self) -> bool:
         """Tell whether the total is spent."""
         return monotonic() >= self.end
@@ -114,9 +120,7 @@ class Limits:
         return left if left > 0 else min((self.total.seconds or 0.0) * CLOSING, LONGEST_CLOSING)
 
     def manager(self, seconds: float | None) -> TimeoutManager:
-        if self._open:
-            watchdog.renew()
-        return TimeoutManager(seconds, enforce=self.enforce, kill_after=self.kill_after)
+        return self._session._another(seconds)
 
     def of(self, *places: object) -> Limit:
         """Return the nearest limit: the attribute ``timeout`` of the first place that has one, else that of the run.
@@ -161,12 +165,16 @@ class Part(Phase):
     An error, a skip or a success that comes too late is the cause at best. Only KeyboardInterrupt passes.
     """
 
-    __slots__ = ("subject", "error")
+    __slots__ = ("whole", "subject", "error")
 
-    def __init__(self, manager: TimeoutManager, name: str, subject: str) -> None:
+    def __init__(self, manager: TimeoutManager, name: str, whole: str, subject: object) -> None:
         super().__init__(manager, name, None)
-        self.subject = subject  # more than its name says
+        self.whole = whole  # the test, class or module that it is a part of
+        self.subject = subject  # what it calls: a cleanup, a subtest
         self.error: PhaseTimeout | None = None
+
+    def path(self) -> tuple[str, ...]:
+        return self.whole, *super().path()
 
     def _judge(self, error: BaseException | None, now: float, struck: PhaseTimeout | None) -> None:
         owner = self._over(now) if struck is None else struck._owner
@@ -181,7 +189,7 @@ class Part(Phase):
 
 
 class Group:
-    """Parts that share one limit, in a phase that has the name of what they belong to."""
+    """Parts of a test, class or module that share one limit."""
 
     def __init__(self, limits: Limits, name: str, limit: Limit) -> None:
         self.name = name
@@ -192,17 +200,23 @@ class Group:
         if left is not None and (limit.seconds is None or left < limit.seconds):
             self.limit = Limit(left, f"what is left of {limits.total.source} {text(limits.total.seconds)}")
         self.manager = limits.manager(self.limit.seconds)
+        limits.renew()
 
     def call(self, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Return what the function returns; raise PhaseTimeout if it is not over in time, whatever it does."""
         manager = self.manager
         if manager.expired:  # by a part before this one; if that has no error, a debugger was there
             manager.reset((self.limit.seconds or inf) * SECOND_CHANCE if self.parts[-1].error else inf)
-        cleanup = args[0] if name == "cleanup" and args else None
-        part = Part(manager, name, f" ({getattr(cleanup, '__qualname__', cleanup)})" if cleanup else "")
+        part = Part(manager, name, self.name, args[0] if name == "cleanup" and args else None)
         self.parts.append(part)
-        with manager.timed_operation(self.name), part:
+        with part:
             return function(*args, **kwargs)
+
+    def forget(self) -> None:
+        """Let go of what has been told: errors with their frames, and cycles that only the collector would find."""
+        for part in self.parts:
+            part.error = part.subject = None
+        self.manager._phases.clear()
 
     def owns(self, error: BaseException | None) -> bool:
         """Tell whether an error is an interrupt of one of these parts."""

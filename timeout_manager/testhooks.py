@@ -21,7 +21,7 @@ from .seconds import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any
 
     from .limits import Part
@@ -39,6 +39,7 @@ _CALLS = (
 )
 _CLOSE_LOOP = frozenset({"_tearDownAsyncioRunner", "_tearDownAsyncioLoop"})
 _MISSING: Any = object()
+_NOTHING: frozenset[Any] = frozenset()
 
 
 class Entry:
@@ -75,25 +76,31 @@ class LimitedTest(Entry):
         self.test = test
         self.limits = limits
         self.limit = limits.timeout
+        self.calls: Sequence[tuple[str, str, int]] = ()  # what stands in for methods of the test
+        self.has_loop = False
 
     def attach(self) -> None:
-        own = vars(self.test)
+        test, kind = self.test, type(self.test)
+        own = vars(test)
         try:
-            self.limit = self.limits.of_test(self.test)
+            self.limit = self.limits.of_test(test)
         except (TypeError, ValueError) as error:
+            self.calls = _CALLS[:1]
             own["_callSetUp"] = partial(_fail, error)
             return
-        for attribute, name, which in _CALLS:
-            function = getattr(self.test, attribute, None)
-            if function is not None and not _is_default(self.test, attribute, name):
-                own[attribute] = partial(self.call, which, name, function)
-        if "_callTestMethod" in own:
-            own["subTest"] = self.sub_test
+        calls = self.limits.calls.get(kind)
+        if calls is None:
+            calls = self.limits.calls[kind] = [call for call in _CALLS if _calls_code_under_test(kind, *call[:2])]
+        self.calls = calls
+        for attribute, name, which in calls:
+            own[attribute] = partial(self.call, which, name, getattr(test, attribute))
+        own["subTest"] = self.sub_test
+        self.has_loop = not _CLOSE_LOOP.isdisjoint(own)
 
     def detach(self) -> None:
         """Close the event loop of the test, if it is open, while that still has a limit; leave the test as it was."""
         own = vars(self.test)
-        for attribute, _, _ in _CALLS:
+        for attribute, _, _ in self.calls:
             stand_in = own.pop(attribute, None)
             if attribute in _CLOSE_LOOP and stand_in is not None:
                 own[attribute] = lambda: None  # it is called again after stopTest
@@ -104,7 +111,7 @@ class LimitedTest(Entry):
         group = self.groups.get(which)
         if group is None:
             group = self.groups[which] = Group(self.limits, self.name, self.limit)
-        before = _tasks(self.test)
+        before = _tasks(self.test) if self.has_loop else _NOTHING
         try:
             return group.call(name, function, *args, **kwargs)
         except BaseException:
@@ -112,7 +119,8 @@ class LimitedTest(Entry):
                 outcome = getattr(self.test, "_outcome", None)
                 if outcome is not None:
                     outcome.expecting_failure = False  # that it is late is not what was expected
-                _cancel(self.test, before)
+                if self.has_loop:
+                    _cancel(self.test, before)
             raise
 
     @contextmanager
@@ -129,15 +137,12 @@ def _fail(error: BaseException) -> None:
     raise error
 
 
-def _is_default(test: unittest.TestCase, attribute: str, name: str) -> bool:
-    """Tell whether what would be called is unittest's own setUp or tearDown, which does nothing."""
-    kind, base = type(test), unittest.TestCase
-    return (
-        name in ("setUp", "tearDown")
-        and name not in vars(test)
-        and getattr(kind, name) is getattr(base, name)
-        and getattr(kind, attribute) is getattr(base, attribute)
-    )
+def _calls_code_under_test(kind: type, attribute: str, name: str) -> bool:
+    """Tell whether tests of this class have the method, and it calls more than unittest's own setUp, which is empty."""
+    base: Any = unittest.TestCase
+    if name not in ("setUp", "tearDown"):
+        return hasattr(kind, attribute)
+    return getattr(kind, name) is not getattr(base, name) or getattr(kind, attribute) is not getattr(base, attribute)
 
 
 def _tasks(test: Any) -> set[Any]:
@@ -152,9 +157,9 @@ def _tasks(test: Any) -> set[Any]:
         return set()
 
 
-def _cancel(test: Any, before: set[Any]) -> None:
+def _cancel(test: Any, before: Iterable[Any]) -> None:
     """Cancel what a part that was interrupted has left in the loop: it would go on hanging in the next part."""
-    for task in _tasks(test) - before:
+    for task in _tasks(test).difference(before):
         task.cancel()
     caller = getattr(test, "_asyncioCallsTask", None)  # up to 3.10 it awaits what is under test
     if caller is not None and caller.get_coro().cr_frame is not None:
@@ -193,8 +198,9 @@ def _wrap(original: Callable[..., None], name: str, owner_of: Callable[..., Any]
         owner = owner_of(*args) if hasattr(result, "call_fixture") else None
         if owner is None:
             return original(self, *args)
-        with _in_place(owner, name, partial(result.call_fixture, owner, name)):
+        if _has(owner, name) or _cleanups(owner):
             limit_cleanups(owner, partial(result.call_fixture, owner, "cleanup"))
+        with _in_place(owner, name, partial(result.call_fixture, owner, name)):
             original(self, *args)
 
     return call
@@ -229,14 +235,19 @@ _FIXTURES: dict[str, tuple[str, Callable[..., Any]]] = {  # methods of TestSuite
 }
 
 
+def _has(owner: Any, name: str) -> bool:
+    """Tell whether a class or module has such a fixture of its own."""
+    fixture, default = getattr(owner, name, None), getattr(unittest.TestCase, name, None)
+    return fixture is not None and getattr(fixture, "__func__", fixture) is not getattr(default, "__func__", None)
+
+
 @contextmanager
 def _in_place(owner: Any, name: str, call: Callable[..., Any]) -> Iterator[None]:
     """Let the fixture be called by ``call`` once, and be back in its place when that happens."""
-    fixture = getattr(owner, name, None)
-    default = getattr(unittest.TestCase, name, None)
-    if fixture is None or getattr(fixture, "__func__", fixture) is getattr(default, "__func__", None):
+    if not _has(owner, name):
         yield
         return
+    fixture = getattr(owner, name)
     before = vars(owner).get(name, _MISSING)
 
     def put_back() -> None:
@@ -275,10 +286,16 @@ class Cleanups(list):  # type: ignore[type-arg]
 
 
 def limit_cleanups(owner: Any, call: Callable[..., Any]) -> None:
-    place: Any = owner if isinstance(owner, type) else unittest.case
-    name = "_class_cleanups" if place is owner else "_module_cleanups"
-    if isinstance(getattr(place, name, None), list):
-        try:
-            setattr(place, name, Cleanups(getattr(place, name), call))
-        except TypeError:
-            pass
+    """Have the cleanups of a class, or of modules, called by ``call``."""
+    try:
+        if isinstance(owner, type):
+            owner._class_cleanups = Cleanups(_cleanups(owner), call)  # type: ignore[attr-defined]
+        else:
+            unittest.case._module_cleanups = Cleanups(_cleanups(owner), call)  # type: ignore[attr-defined]
+    except TypeError:  # the class of a test that is a function
+        pass
+
+
+def _cleanups(owner: Any) -> list[Any]:
+    holder, name = (owner, "_class_cleanups") if isinstance(owner, type) else (unittest.case, "_module_cleanups")
+    return getattr(holder, name, [])

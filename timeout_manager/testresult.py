@@ -96,7 +96,7 @@ class LimitedResult(unittest.TestResult):
             if err is not None:
                 self._note(test, "failed" if issubclass(err[0], test.failureException) else "error", err)
         elif self.current is not None:
-            self.current.parts[-1].subject = f", subTest {subtest._subDescription()},"
+            self.current.parts[-1].subject = f"subTest {subtest._subDescription()}"
 
     def addSkip(self, test: Any, reason: str) -> None:
         super().addSkip(test, reason)
@@ -174,8 +174,9 @@ class LimitedResult(unittest.TestResult):
         error = sys.exc_info()[1]
         if entry.late:
             entry.outcome = "timeout"
-            entry.texts.insert(0, self._tell(entry))
-            self.addTimeout(test, "\n".join(entry.texts))
+            told = self._tell(entry)
+            entry.texts.insert(0, told)
+            self.addTimeout(test, told)
         elif isinstance(error, KeyboardInterrupt):
             entry.outcome = "interrupted"
             entry.texts.append(self._text((type(error), error, error.__traceback__)))
@@ -185,8 +186,8 @@ class LimitedResult(unittest.TestResult):
         self.ran.add(entry.name)
         if self.reports is not None:
             self.reports.ended(entry)
-        for part in entry.parts:
-            part.error = None  # and the frames in its traceback
+        for group in entry.groups.values():
+            group.forget()
 
     def tell_slow(self, slow: float, now: float) -> float:
         """Say what has been running for so long, again and again; return when to call this again."""
@@ -229,7 +230,8 @@ class LimitedResult(unittest.TestResult):
         for group, part in entry.late:
             error = part.error
             assert error is not None
-            place = part.name + part.subject
+            about = part.subject and getattr(part.subject, "__qualname__", part.subject)
+            place = f"{part.name} ({about})" if about else part.name
             if error.interrupted:
                 told.append(f"Time ran out in {place} after {text(error.elapsed)}; the limit is {group.limit}.")
             else:
