@@ -88,6 +88,17 @@ print("alive")
         done = self.go(code)
         self.assertEqual((done.returncode, done.stdout.split()), (0, ["hang", "hang", "hang", "alive"]), done)
 
+    def test_nor_is_one_in_a_session(self):
+        done = self.go(
+            """
+with manager:
+    with manager.timed_operation("fast"): pass
+    time.sleep(1.5)
+print("alive")
+"""
+        )
+        self.assertEqual((done.returncode, done.stdout), (0, "alive\n"), done)
+
     def test_a_cleanup_may_go_on(self):
         code = """
 try:

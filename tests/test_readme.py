@@ -2,9 +2,12 @@
 
 import doctest
 import os
+import re
+import sys
 import unittest
+from subprocess import PIPE, run
 
-from .child import ROOT
+from .child import ROOT, environment
 
 README = os.path.join(ROOT, "README.md")
 
@@ -14,6 +17,17 @@ class Readme(unittest.TestCase):
         result = doctest.testfile(README, module_relative=False, optionflags=doctest.ELLIPSIS)
         self.assertGreater(result.attempted, 3)
         self.assertEqual(result.failed, 0)
+
+    def test_what_a_hung_test_looks_like(self):
+        with open(README, encoding="utf-8") as file:
+            shown = re.search(r"```\n\$ python (-m timeout_manager unittest .*)\n([^`]*`[^`]*`[^`]*)```", file.read())
+        done = run([sys.executable, *shown[1].split()], cwd=ROOT, env=environment(), stderr=PIPE, text=True, timeout=60)
+        masks = (r"\d\.\d+ ?s", "0 s"), (r"(?m)^    [~^]+\n", "")
+        for pattern, mask in masks:
+            done.stderr = re.sub(pattern, mask, done.stderr)
+        printed = done.stderr.replace("(tests.hung.Echo)", "(tests.hung.Echo.test_silence)")  # up to 3.10
+        self.assertEqual(printed, re.sub(*masks[0], shown[2]))
+        self.assertEqual(done.returncode, 1)
 
     def test_it_is_short(self):
         with open(README, encoding="utf-8") as file:

@@ -167,7 +167,7 @@ class Phase:
             self._frame = self._struck = None
             watch = self._watch
             if watch is not None:
-                if watch.sessions and watch.phases[-1] is self and struck is None:
+                if watch.sessions and struck is None and watch.phases[-1] is self and manager._kill_after is None:
                     watch.phases.pop()
                 else:
                     manager._enforcer.leave(self, watch)

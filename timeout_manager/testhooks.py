@@ -97,12 +97,12 @@ class LimitedTest(Entry):
         own["subTest"] = self.sub_test
         self.has_loop = not _CLOSE_LOOP.isdisjoint(own)
 
-    def detach(self) -> None:
-        """Close the event loop of the test, if it is open, while that still has a limit; leave the test as it was."""
+    def detach(self, close: bool = True) -> None:
+        """Leave the test as it was; close its event loop, if it has one, while that still has a limit."""
         own = vars(self.test)
         for attribute, _, _ in self.calls:
             stand_in = own.pop(attribute, None)
-            if attribute in _CLOSE_LOOP and stand_in is not None:
+            if close and attribute in _CLOSE_LOOP and stand_in is not None:
                 own[attribute] = lambda: None  # it is called again after stopTest
                 stand_in()
         own.pop("subTest", None)
@@ -179,14 +179,12 @@ def limited_fixtures() -> Iterator[None]:
     Results without that method are left alone: a test may run tests of its own.
     """
     suite: Any = unittest.suite.TestSuite
-    cases: Any = unittest.case
     originals = {name: getattr(suite, name) for name in _FIXTURES}
     for method, (name, owner_of) in _FIXTURES.items():
         setattr(suite, method, _wrap(originals[method], name, owner_of))
     try:
         yield
     finally:
-        cases._module_cleanups = list(cases._module_cleanups)
         for method, original in originals.items():
             setattr(suite, method, original)
 
@@ -198,10 +196,11 @@ def _wrap(original: Callable[..., None], name: str, owner_of: Callable[..., Any]
         owner = owner_of(*args) if hasattr(result, "call_fixture") else None
         if owner is None:
             return original(self, *args)
-        if _has(owner, name) or _cleanups(owner):
-            limit_cleanups(owner, partial(result.call_fixture, owner, "cleanup"))
-        with _in_place(owner, name, partial(result.call_fixture, owner, name)):
-            original(self, *args)
+        if not _has(owner, name) and not _cleanups(owner):
+            return original(self, *args)
+        with limited_cleanups(owner, partial(result.call_fixture, owner, "cleanup")):
+            with _in_place(owner, name, partial(result.call_fixture, owner, name)):
+                original(self, *args)
 
     return call
 
@@ -285,17 +284,26 @@ class Cleanups(list):  # type: ignore[type-arg]
         return self.call, (function, *positional), keyword
 
 
-def limit_cleanups(owner: Any, call: Callable[..., Any]) -> None:
+@contextmanager
+def limited_cleanups(owner: Any, call: Callable[..., Any]) -> Iterator[None]:
     """Have the cleanups of a class, or of modules, called by ``call``."""
+    before = _cleanups(owner)
+    _set_cleanups(owner, Cleanups(before, call))
+    before.clear()  # in 3.9 classes share it
     try:
-        if isinstance(owner, type):
-            owner._class_cleanups = Cleanups(_cleanups(owner), call)  # type: ignore[attr-defined]
-        else:
-            unittest.case._module_cleanups = Cleanups(_cleanups(owner), call)  # type: ignore[attr-defined]
-    except TypeError:  # the class of a test that is a function
-        pass
+        yield
+    finally:
+        _set_cleanups(owner, list(_cleanups(owner)))
 
 
 def _cleanups(owner: Any) -> list[Any]:
     holder, name = (owner, "_class_cleanups") if isinstance(owner, type) else (unittest.case, "_module_cleanups")
     return getattr(holder, name, [])
+
+
+def _set_cleanups(owner: Any, cleanups: list[Any]) -> None:
+    holder: Any = owner if isinstance(owner, type) else unittest.case
+    try:
+        setattr(holder, "_class_cleanups" if holder is owner else "_module_cleanups", cleanups)
+    except TypeError:  # the class of a test that is a function
+        pass

@@ -15,7 +15,7 @@ from inspect import iscoroutinefunction
 from . import watchdog
 from .errors import PhaseTimeout
 from .limits import ATTRIBUTE, Group, Limit, Limits, group_of, limit_from_environ, running
-from .testhooks import LimitedTest, limit_cleanups, limited_fixtures
+from .testhooks import LimitedTest, limited_cleanups, limited_fixtures
 from .testresult import LimitedResult
 
 TYPE_CHECKING = False
@@ -89,13 +89,14 @@ class TimeLimitMixin(unittest.TestCase):
                 result.addError(self, sys.exc_info())
                 return result
             finally:
-                entry.detach()
+                entry.detach(close=False)
 
     @classmethod
     def doClassCleanups(cls) -> None:
-        if not running():
-            limit_cleanups(cls, partial(_call_fixture, cls, "cleanup"))
-        super().doClassCleanups()
+        if running():
+            return super().doClassCleanups()
+        with limited_cleanups(cls, partial(_call_fixture, cls, "cleanup")):
+            super().doClassCleanups()
 
 
 def _limited_fixture(name: str, function: Callable[..., Any]) -> Any:
@@ -133,6 +134,7 @@ class TextTestRunner(unittest.TextTestRunner):
 
         def run_all(result: LimitedResult) -> None:
             results.append(result)
+            names = [each.id() for each in _tests(test)]
             if limits.slow_after:
                 watchdog.employ(result, lambda now: result.tell_slow(limits.slow_after or 0.0, now))
             try:
@@ -145,7 +147,7 @@ class TextTestRunner(unittest.TextTestRunner):
                 if limits.slow_after:
                     watchdog.dismiss(result)
             if result.interrupted or limits.spent():
-                result.not_run = [each.id() for each in _tests(test) if each.id() not in result.ran]
+                result.not_run = [name for name in names if name not in result.ran]
             if self.reports is not None:
                 self.reports.close(result.not_run)
 
@@ -167,14 +169,14 @@ class TextTestRunner(unittest.TextTestRunner):
 
 
 def _tests(suite: Any) -> Iterator[Any]:
-    """Yield what is left in a suite; unittest takes out what has run."""
+    """Yield the tests of a suite, which are there until it runs."""
     try:
         inner = iter(suite)
     except TypeError:
         yield suite
     else:
         for each in inner:
-            yield from () if each is None else _tests(each)
+            yield from _tests(each)
 
 
 class _Summary:

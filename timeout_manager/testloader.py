@@ -50,13 +50,16 @@ class TestLoader(unittest.TestLoader):
         self._interrupt: BaseException | None = None
 
     def loadTestsFromName(self, name: str, module: Any = None) -> unittest.TestSuite:
-        return self._suite(name, super().loadTestsFromName, name, module)
+        return self._suite("import", name, super().loadTestsFromName, name, module)
 
     def loadTestsFromModule(self, module: Any, *args: Any, **kwargs: Any) -> unittest.TestSuite:
-        return self._suite(module.__name__, super().loadTestsFromModule, module, *args, **kwargs)
+        load = super().loadTestsFromModule
+        if not hasattr(module, "load_tests"):
+            return load(module, *args, **kwargs)
+        return self._suite("load_tests", module.__name__, load, module, *args, **kwargs)
 
     def _get_module_from_name(self, name: str) -> Any:
-        return self._limited(name, super()._get_module_from_name, name)  # type: ignore[misc]
+        return self._limited("import", name, super()._get_module_from_name, name)  # type: ignore[misc]
 
     def _find_test_path(self, *args: Any, **kwargs: Any) -> Any:
         found = super()._find_test_path(*args, **kwargs)  # type: ignore[misc]
@@ -67,15 +70,15 @@ class TestLoader(unittest.TestLoader):
             return self.suiteClass([self._late.pop()]), False
         return found
 
-    def _suite(self, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> unittest.TestSuite:
+    def _suite(self, part: str, name: str, load: Callable[..., Any], *args: Any, **kwargs: Any) -> unittest.TestSuite:
         try:
-            return self._limited(name, function, *args, **kwargs)  # type: ignore[no-any-return]
+            return self._limited(part, name, load, *args, **kwargs)  # type: ignore[no-any-return]
         except PhaseTimeout:
             if not self._late:
                 raise
             return self.suiteClass([self._late.pop()])
 
-    def _limited(self, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def _limited(self, part: str, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         entry = Entry("import", name)
         group = entry.groups[0] = Group(self._limits, name, self._limits.timeout)
         for outer in self._open[-1:]:
@@ -84,7 +87,7 @@ class TestLoader(unittest.TestLoader):
         if self._reports is not None:
             self._reports.running(entry)
         try:
-            return group.call("import", function, *args, **kwargs)
+            return group.call(part, function, *args, **kwargs)
         except BaseException as error:
             if entry.late:
                 self._late.append(ImportTimeout(entry, error))

@@ -32,7 +32,9 @@ class Reports:
         self.began = limits.began
         self.counts = dict.fromkeys(OUTCOMES, 0)
         self.seconds = 0.0
-        self._json = self._junit = self._trace = None
+        self._json: _File | None = None
+        self._junit: _File | None = None
+        self._trace: _File | None = None
         self._first = True
         if report:
             self._json = _File(report, self._json_head(limits), self._json_foot())
@@ -67,9 +69,9 @@ class Reports:
         """Tell which tests did not run."""
         if self._json:
             self._json.add("", self._json_foot(list(not_run)))
-        for file in (self._json, self._junit, self._trace):
-            if file:
-                file.close()
+        for file in filter(None, (self._json, self._junit, self._trace)):
+            file.close()
+        self._json = self._junit = self._trace = None
 
     # -- JSON
 

@@ -1,0 +1,213 @@
+"""Limits for unittest suites that have a runner of their own: a mixin, a runner, a decorator."""
+
+import threading
+import time
+import unittest
+from io import StringIO
+from unittest.suite import TestSuite
+
+from . import package
+from .command import Directory
+
+
+def testing():
+    from importlib import import_module
+
+    return import_module(f"{package.__name__}.testing")
+
+
+def run(*cases, runner=None, **options):
+    """Run test cases; return the result and what was printed."""
+    suite = unittest.TestSuite(unittest.defaultTestLoader.loadTestsFromTestCase(case) for case in cases)
+    stream = StringIO()
+    result = (runner or unittest.TextTestRunner)(stream=stream, **options).run(suite)
+    return result, stream.getvalue()
+
+
+class TheMixin(unittest.TestCase):
+    def test_puts_limits_on_tests_and_class_fixtures_under_any_runner(self):
+        log = []
+
+        class Base(testing().TimeLimitMixin, unittest.TestCase):
+            timeout = 0.1
+
+        class Hung(Base):
+            @classmethod
+            def setUpClass(cls):
+                cls.addClassCleanup(log.append, "class cleanup after a cleanup")
+                cls.addClassCleanup(time.sleep, 60)
+
+            @classmethod
+            def tearDownClass(cls):
+                time.sleep(60)
+
+            def tearDown(self):
+                log.append("tearDown")
+
+            def test_hung(self):
+                time.sleep(60)
+
+            @unittest.expectedFailure
+            def test_swallows(self):
+                with self.assertRaises(OSError):
+                    time.sleep(60)
+
+            def test_longer(self):
+                time.sleep(0.3)
+
+            test_longer.timeout = 30
+
+        result, _ = run(Hung)
+        names = [str(test).split()[0] for test, _ in result.errors]
+        self.assertEqual(names, ["test_hung", "test_swallows", "tearDownClass", "tearDownClass"])
+        self.assertIn("Timeout exceeded after test phase!", result.errors[0][1])
+        self.assertEqual(log, ["tearDown"] * 3 + ["class cleanup after a cleanup"])
+        self.assertEqual((result.failures, result.expectedFailures, result.testsRun), ([], [], 3))
+
+    def test_works_for_asynchronous_tests(self):
+        log = []
+
+        class Hung(testing().TimeLimitMixin, unittest.IsolatedAsyncioTestCase):
+            timeout = 0.2
+
+            async def asyncTearDown(self):
+                log.append("asyncTearDown")
+
+            async def test_hung(self):
+                from asyncio import sleep
+
+                await sleep(60)
+
+        result, _ = run(Hung)
+        self.assertEqual((len(result.errors), log), (1, ["asyncTearDown"]), result.errors)
+
+    def test_does_nothing_without_a_limit(self):
+        class Case(testing().TimeLimitMixin, unittest.TestCase):
+            def test(self):
+                self.assertEqual(threading.active_count(), 1)
+
+        self.assertTrue(run(Case)[0].wasSuccessful())
+
+
+class TheRunner(unittest.TestCase):
+    def test_counts_timeouts_for_themselves(self):
+        class Runner(testing().TextTestRunner):
+            timeout = 0.1
+
+        class Case(unittest.TestCase):
+            def test_hung(self):
+                time.sleep(60)
+
+            def test_fails(self):
+                self.fail()
+
+            def test_passes(self):
+                pass
+
+        result, printed = run(Case, runner=Runner)
+        self.assertEqual(printed.rpartition("\n\n")[2], "FAILED (timeouts=1, failures=1)\n")
+        self.assertTrue(printed.startswith("FT.\n"))
+        self.assertEqual((len(result.timeouts), result.wasSuccessful()), (1, False))
+
+    def test_keeps_a_result_class_of_others(self):
+        class Result(unittest.TextTestResult):
+            def addSuccess(self, test):
+                super().addSuccess(test)
+                self.stream.write("well done")
+
+        class Case(unittest.TestCase):
+            def test(self):
+                pass
+
+        result, printed = run(Case, runner=testing().TextTestRunner, resultclass=Result)
+        self.assertIsInstance(result, Result)
+        self.assertIn("well done", printed)
+
+    def test_leaves_nothing_behind(self):
+        seen = []
+
+        class Case(unittest.TestCase):
+            def setUp(self):
+                seen.append(self)
+
+            def test(self):
+                seen.append(dict(vars(self)))
+
+        class Runner(testing().TextTestRunner):
+            timeout = 30
+
+        before = dict(vars(TestSuite))
+        run(Case, runner=Runner)
+        self.assertEqual(dict(vars(TestSuite)), before)
+        test, during = seen
+        self.assertIn("_callTestMethod", during)
+        self.assertFalse({"_callTestMethod", "_callSetUp", "subTest"} & set(vars(test)))
+        self.assertIs(type(unittest.case._module_cleanups), list)
+
+    def test_tests_that_a_test_runs_have_its_limit_only(self):
+        class Inner(unittest.TestCase):
+            timeout = 0.001
+
+            @classmethod
+            def setUpClass(cls):
+                time.sleep(0.05)
+
+            def test(self):
+                time.sleep(0.05)
+
+        class Outer(unittest.TestCase):
+            def test(self):
+                self.assertTrue(run(Inner)[0].wasSuccessful())
+
+        class Runner(testing().TextTestRunner):
+            timeout = 30
+
+        result, printed = run(Outer, runner=Runner)
+        self.assertTrue(result.wasSuccessful(), printed)
+
+
+class TheDecorator(unittest.TestCase):
+    def test_gives_one_test_a_limit_under_any_runner(self):
+        class Case(unittest.TestCase):
+            @testing().time_limit(0.1)
+            def test_hung(self):
+                try:
+                    time.sleep(60)
+                except Exception:
+                    pass
+
+            def test_passes(self):
+                pass
+
+        result, _ = run(Case)
+        self.assertEqual([test._testMethodName for test, _ in result.errors], ["test_hung"])
+        result, _ = run(Case, runner=testing().TextTestRunner)
+        self.assertEqual([test._testMethodName for test, _ in result.timeouts], ["test_hung"])
+
+    def test_says_what_it_does_not_take(self):
+        with self.assertRaisesRegex(TypeError, "in the class Case, write `timeout"):
+            testing().time_limit(3)(type("Case", (), {}))
+        with self.assertRaisesRegex(ValueError, "time_limit must not be negative, but is -3"):
+            testing().time_limit(-3)
+        with self.assertRaisesRegex(ValueError, "nan"):
+            testing().time_limit(float("nan"))
+
+
+class InMain(Directory):
+    def test_two_lines_are_enough(self):
+        self.write(
+            test_main=f"""
+            import time, unittest
+            from {package.__name__}.testing import TextTestRunner
+            class Case(unittest.TestCase):
+                timeout = 0.1
+                def test(self): time.sleep(60)
+            unittest.main(testRunner=TextTestRunner)
+            """
+        )
+        ran = self.end(self.start(module="test_main"))
+        self.assertEqual((ran.status, ran.last), (1, "FAILED (timeouts=1)"))
+
+
+if __name__ == "__main__":
+    unittest.main()

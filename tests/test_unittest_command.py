@@ -1,0 +1,457 @@
+"""``python -m timeout_manager unittest``: a hung test is ended and named, and the next one runs."""
+
+import os
+import re
+import signal
+import sys
+import time
+import unittest
+from xml.etree import ElementTree
+
+from . import package
+from .command import Directory
+
+POSIX = hasattr(signal, "pthread_kill")
+CPYTHON = sys.implementation.name == "cpython"
+
+HUNG = """
+    import asyncio, sys, time, unittest
+    from unittest import TestCase
+
+    class Hung(TestCase):
+        timeout = 0.1
+        def test_sleep(self): time.sleep(60)
+        @unittest.expectedFailure
+        def test_expected(self): time.sleep(60)
+        def test_os_error(self):
+            with self.assertRaises(OSError): time.sleep(60)
+        def test_except(self):
+            try: time.sleep(60)
+            except Exception: pass
+        def test_retry(self):
+            for _ in range(1000):
+                try: time.sleep(0.04)
+                except OSError: pass
+        def test_skip(self):
+            try: time.sleep(60)
+            except TimeoutError: self.skipTest("slow")
+        def test_fail(self):
+            try: time.sleep(60)
+            except TimeoutError: self.fail("too slow")
+        def test_exit(self):
+            try: time.sleep(60)
+            except TimeoutError: sys.exit(3)
+        def test_sub(self):
+            for i in range(1000):
+                with self.subTest(i=i): time.sleep(0.04)
+        def test_fails(self): self.fail("in time")
+        def test_passes(self): pass
+
+    class SetUp(TestCase):
+        timeout = 0.1
+        def setUp(self): time.sleep(60)
+        def test_set_up(self): pass
+
+    class End(TestCase):
+        timeout = 0.1
+        def tearDown(self):
+            if "tear_down" in self.id(): time.sleep(60)
+        def test_tear_down(self): self.addCleanup(print, "cleaned up after tearDown")
+        def test_all(self):
+            self.addCleanup(print, "cleaned up after a cleanup")
+            self.addCleanup(time.sleep, 60)
+            time.sleep(60)
+
+    class SetUpClass(TestCase):
+        timeout = 0.1
+        @classmethod
+        def setUpClass(cls):
+            cls.addClassCleanup(print, "cleaned up after setUpClass")
+            time.sleep(60)
+        def test_never(self): pass
+
+    class TearDownClass(TestCase):
+        timeout = 0.1
+        @classmethod
+        def setUpClass(cls): cls.addClassCleanup(time.sleep, 60)
+        @classmethod
+        def tearDownClass(cls): time.sleep(60)
+        def test_before(self): pass
+
+    class Async(unittest.IsolatedAsyncioTestCase):
+        timeout = 0.2
+        async def asyncTearDown(self): print("asyncTearDown of", self.id())
+        async def test_await(self):
+            try: await asyncio.sleep(60)
+            finally: print("finally of", self.id())
+        async def test_block(self): time.sleep(60)
+        async def test_async_passes(self): await asyncio.sleep(0)
+
+    class Own(TestCase):
+        def test_longer(self): time.sleep(0.3)
+        test_longer.timeout = 30
+        def test_none(self): time.sleep(0.3)
+        test_none.timeout = None
+        def test_zero(self): time.sleep(0.3)
+        test_zero.timeout = 0
+        def test_text(self): pass
+        test_text.timeout = "30"
+        timeout = 0.1
+        def test_of_class(self): time.sleep(60)
+"""
+TIMEOUTS = (
+    *("test_sleep", "test_expected", "test_os_error", "test_except", "test_retry", "test_skip", "test_fail"),
+    *("test_exit", "test_sub"),
+    *("test_set_up", "test_tear_down", "test_all", "test_await", "test_block", "test_of_class"),
+    *("setUpClass (test_hung.SetUpClass)", "tearDownClass (test_hung.TearDownClass)"),
+    "cleanup (test_hung.TearDownClass)",
+)
+
+
+class AHungTest(Directory):
+    def check(self, *options):
+        self.write(test_hung=HUNG)
+        ran = self.unittest("--timeout", "60", *options)
+        for name in TIMEOUTS:
+            self.assertEqual(ran.outcomes.get(name), "timeout", (name, ran.stderr))
+        others = {name: outcome for name, outcome in ran.outcomes.items() if name not in TIMEOUTS}
+        passed = ["test_passes", "test_before", "test_async_passes", "test_longer", "test_none", "test_zero"]
+        passed += ["test_hung"]
+        passed += ["setUpClass (test_hung.TearDownClass)", "cleanup (test_hung.SetUpClass)"]
+        self.assertEqual(others, {"test_fails": "failed", "test_text": "error", **dict.fromkeys(passed, "passed")})
+        self.assertEqual(ran.last, "FAILED (timeouts=18, failures=1, errors=1)")
+        self.assertEqual(ran.status, 1)
+        self.assertIn("TypeError: timeout of Own.test_text must be a number of seconds or None, not '30'", ran.stderr)
+        for line in ("after tearDown", "after a cleanup", "after setUpClass"):
+            self.assertIn(f"cleaned up {line}\n", ran.stdout)
+        for line in ("finally of", "asyncTearDown of"):
+            self.assertIn(f"{line} test_hung.Async.test_await\n", ran.stdout)
+        self.assertIn("asyncTearDown of test_hung.Async.test_block\n", ran.stdout)
+        return ran
+
+    def test_is_ended_and_the_next_one_runs(self):
+        ran = self.check()
+        self.assertRegex(ran.stderr, r"(?m)^TIMEOUT: test_sleep \(test_hung\.Hung")
+        self.assertIn(
+            "Time ran out in test after 0.1 s; the limit is 0.100 s (timeout of Hung).\n"
+            '  File "test_hung.py", line 7, in test_sleep\n    def test_sleep(self): time.sleep(60)\n',
+            re.sub(r"after 0\.1\d+ s", "after 0.1 s", ran.stderr),
+        )
+        self.assertRegex(ran.stderr, r"Time ran out in test \(subTest \(i=\d\)\) after")
+        self.assertRegex(ran.stderr, r"Time ran out in cleanup \(sleep\) after 0\.\d+ s; the limit is 0\.100 s")
+        self.assertRegex(ran.stderr, r'(?m)^  File "test_hung.py", line \d+, in test_await\n    try: await asyncio')
+        self.assertIn("It ended in this:\nTraceback", ran.stderr)
+
+    @unittest.skipUnless(POSIX, "no SIGALRM")
+    def test_by_the_other_method(self):
+        self.check("--method", "signal")
+
+    def test_has_the_phases_of_unittest(self):
+        self.write(
+            test_names="""
+            import unittest
+            def setUpModule(): unittest.addModuleCleanup(print)
+            def tearDownModule(): pass
+            class Case(unittest.TestCase):
+                setUpClass = tearDownClass = classmethod(lambda cls: cls.addClassCleanup(print))
+                def setUp(self): self.addCleanup(print)
+                def tearDown(self): pass
+                def test(self): pass
+            """
+        )
+        tests = self.unittest("--timeout", "60").report["tests"]
+        self.assertEqual(
+            [(each["id"], each["kind"], [phase["name"] for phase in each["phases"]]) for each in tests],
+            [
+                ("test_names", "import", ["import"]),
+                ("setUpModule (test_names)", "fixture", ["setUpModule"]),
+                ("setUpClass (test_names.Case)", "fixture", ["setUpClass"]),
+                ("test_names.Case.test", "test", ["setUp", "test", "tearDown", "cleanup"]),
+                ("tearDownClass (test_names.Case)", "fixture", ["tearDownClass"]),
+                ("cleanup (test_names.Case)", "fixture", ["cleanup"]),
+                ("cleanup (test_names.Case)", "fixture", ["cleanup"]),
+                ("tearDownModule (test_names)", "fixture", ["tearDownModule"]),
+                ("cleanup (test_names)", "fixture", ["cleanup"]),
+            ],
+        )
+        self.assertEqual({each["outcome"] for each in tests}, {"passed"})
+
+    def test_in_a_module_fixture(self):
+        self.write(
+            test_a="import time, unittest\ntimeout = 0.2\ndef setUpModule(): time.sleep(60)\n"
+            "class A(unittest.TestCase):\n def test_never(self): pass\n",
+            test_b="import time, unittest\ntimeout = 0.2\ndef tearDownModule(): time.sleep(60)\n"
+            "def setUpModule(): unittest.addModuleCleanup(time.sleep, 60)\n"
+            "class B(unittest.TestCase):\n def test_b(self): pass\n",
+        )
+        ran = self.unittest("--timeout", "60")
+        late = [each["id"] for each in ran.report["tests"] if each["outcome"] == "timeout"]
+        self.assertEqual(late, ["setUpModule (test_a)", "tearDownModule (test_b)", "cleanup (test_b)"])
+        self.assertEqual(ran.last, "FAILED (timeouts=3)")
+
+    def test_in_an_import_is_named_and_discovery_goes_on(self):
+        os.mkdir(self.path("test_package"))
+        self.write(
+            test_a="import time\ntime.sleep(60)\n",
+            test_b="import unittest\nclass B(unittest.TestCase):\n def test_b(self): pass\n",
+            test_c="import time\ndef load_tests(loader, tests, pattern): time.sleep(60)\n",
+            **{
+                "test_package/__init__": "import os\ndef load_tests(loader, tests, pattern):\n"
+                " return loader.discover(os.path.dirname(__file__), 'part*.py')\n",
+                "test_package/part_1": "import time\ntime.sleep(60)\n",
+                "test_package/part_2": "import unittest\nclass P(unittest.TestCase):\n def test_p(self): pass\n",
+            },
+        )
+        for arguments in (), ("test_a", "test_b", "test_c", "test_package"):
+            ran = self.unittest("--timeout", "0.5", *arguments)
+            late = {name for name, outcome in ran.outcomes.items() if outcome == "timeout"}
+            self.assertEqual(late, {"test_a", "test_c", "part_1"}, ran.stderr)
+            self.assertEqual((ran.outcomes["test_b"], ran.outcomes["test_p"]), ("passed", "passed"))
+            self.assertIn("TIMEOUT: import test_a\n", ran.stderr)
+            self.assertIn('  File "test_a.py", line 2, in <module>\n', ran.stderr)
+            self.assertEqual(ran.last, "FAILED (timeouts=3)")
+
+
+class MeddlingTests(Directory):
+    """They neither kill the run nor take the limit of the next test away."""
+
+    def test_with_signals_clocks_and_threads(self):
+        hang = "    def test_{}_hang(self): time.sleep(60)\n    test_{}_hang.timeout = 0.2\n"
+        meddle = {
+            "a": "signal.signal(signal.SIGALRM, signal.SIG_DFL)",
+            "b": "signal.setitimer(signal.ITIMER_REAL, 1000); signal.signal(signal.SIGALRM, signal.SIG_IGN)",
+            "c": "mock.patch('time.monotonic', lambda: 1e9).start()",
+            "d": "mock.patch('signal.signal').start(); mock.patch('signal.setitimer').start()",
+            "e": "mock.patch('threading.Thread').start(); mock.patch('threading.Lock').start()",
+            "f": "faulthandler.cancel_dump_traceback_later()",
+            "g": "signal.pthread_sigmask(signal.SIG_BLOCK, range(1, signal.NSIG))",
+            "h": "[signal.signal(n, signal.SIG_DFL) for n in range(signal.SIGRTMIN, signal.SIGRTMAX)]",
+            "i": "gc.freeze() if hasattr(gc, 'freeze') else None; sys.setswitchinterval(0.5)",
+        }
+        self.write(
+            test_meddling="import faulthandler, gc, signal, sys, threading, time, unittest\nfrom unittest import mock\n"
+            "class Meddling(unittest.TestCase):\n"
+            + "".join(f"    def test_{n}(self): {what}\n" + hang.format(n, n) for n, what in meddle.items())
+        )
+        if not POSIX:
+            self.skipTest("these are signals of POSIX")
+        ran = self.unittest("--timeout", "60")
+        for name in meddle:
+            self.assertEqual(ran.outcomes.get(f"test_{name}"), "passed", ran.stderr)
+            self.assertEqual(ran.outcomes.get(f"test_{name}_hang"), "timeout", (name, ran.stderr))
+        self.assertEqual(ran.status, 1)
+
+    @unittest.skipUnless(POSIX and hasattr(sys, "monitoring"), "needs sys.monitoring")
+    def test_that_block_every_signal_while_they_run_in_python(self):
+        self.write(
+            test_blocked="""
+            import signal, unittest
+            class Blocked(unittest.TestCase):
+                def test_blocked(self):
+                    signal.pthread_sigmask(signal.SIG_BLOCK, range(1, signal.NSIG))
+                    while True: pass
+                test_blocked.timeout = 0.2
+            """
+        )
+        self.assertEqual(self.unittest("--timeout", "60").outcomes["test_blocked"], "timeout")
+
+
+class TheWholeRun(Directory):
+    SLOW = """
+        import time, unittest
+        class Slow(unittest.TestCase):
+            def test_a(self): pass
+            def test_b(self): time.sleep(60)
+            def test_c(self): pass
+            def test_d(self): pass
+            @classmethod
+            def tearDownClass(cls): print("tearDownClass")
+    """
+
+    def test_ends_when_its_total_is_spent(self):
+        self.write(test_slow=self.SLOW)
+        for arguments, variables, source in (
+            (("--total", "1"), {}, "--total"),
+            (("--timeout=40",), {"TEST_TIMEOUT": "2"}, "TEST_TIMEOUT, less a margin"),
+        ):
+            ran = self.unittest(*arguments, **variables)
+            self.assertEqual(ran.status, 124, ran.stderr)
+            self.assertEqual(ran.outcomes["test_b"], "timeout")
+            self.assertEqual(ran.report["not run"], ["test_slow.Slow.test_c", "test_slow.Slow.test_d"])
+            self.assertIn("2 tests did not run, because the total of ", ran.stderr)
+            self.assertIn(f"({source}) is spent:\n  test_slow.Slow.test_c\n  test_slow.Slow.test_d\n", ran.stderr)
+            self.assertEqual(ran.last, "FAILED (timeouts=1, not run=2)")
+            self.assertIn("tearDownClass", ran.stdout)
+
+    def test_is_ended_by_ctrl_c_with_its_summary_and_reports(self):
+        self.write(test_slow=self.SLOW)
+        process = self.start("unittest", "--report", "report.json", "--junit-xml", "junit.xml", "-v")
+        seen = []
+        while not seen or not seen[-1].startswith("test_b"):
+            seen.append(process.stderr.readline() if not seen else process.stderr.read(len("test_b")))
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        ran = self.end(process)
+        self.assertEqual(ran.status, -signal.SIGINT)
+        self.assertEqual(ran.last, "FAILED (not run=2, interrupted)")
+        self.assertIn("2 tests did not run, because of Ctrl-C:\n  test_slow.Slow.test_c\n", ran.stderr)
+        self.assertEqual(ran.outcomes["test_b"], "interrupted")
+        self.assertIsNotNone(ElementTree.parse(self.path("junit.xml")).find(".//error[@type='interrupted']"))
+
+    def test_says_what_is_slow(self):
+        self.write(test_slow="import time, unittest\nclass S(unittest.TestCase):\n def test_s(self): time.sleep(1.5)\n")
+        ran = self.unittest("--slow-after", "0.5")
+        self.assertRegex(ran.stderr, r"SLOW: test_slow\.S\.test_s is still running after [\d.]+ s, in test\n  File ")
+        self.assertEqual(ran.status, 0)
+
+    def test_a_killed_run_tells_everything_up_to_then(self):
+        self.write(test_slow=self.SLOW)
+        process = self.start("unittest", "--report", "report.json", "--junit-xml", "junit.xml", "--trace", "trace.json")
+        while "test_slow.Slow.test_b" not in str(self.read("report.json")):
+            time.sleep(0.05)
+        process.kill()
+        ran = self.end(process)
+        self.assertEqual((ran.outcomes["test_a"], ran.outcomes["test_b"]), ("passed", "running"))
+        cases = ElementTree.parse(self.path("junit.xml")).getroot().findall(".//testcase")
+        self.assertEqual([case.get("name") for case in cases], ["test_a", "test_b"])
+        self.assertEqual(cases[1].find("error").get("type"), "killed")
+        self.assertIn("test_slow.Slow.test_a", [event["name"] for event in self.read("trace.json")])
+
+    @unittest.skipUnless(CPYTHON and sys.platform == "linux", "timers of the kernel, by ctypes")
+    def test_is_killed_where_nothing_else_helps(self):
+        self.write(test_c="import unittest\nclass C(unittest.TestCase):\n def test_c(self): sum(range(10**14))\n")
+        ran = self.unittest("--timeout", "0.3", "--kill-after", "0.3")
+        self.assertEqual(ran.status, 124)
+        self.assertIn("test_c.C.test_c > test", ran.stderr)
+        self.assertIn('File "', ran.stderr)
+        self.assertEqual(ran.outcomes["test_c"], "running")
+
+    def test_names_threads_that_keep_the_process_alive(self):
+        self.write(
+            test_left="""
+            import threading, time, unittest
+            class Left(unittest.TestCase):
+                def test_left(self): threading.Thread(target=time.sleep, args=(60,), name="the left one").start()
+                def test_fails(self): self.fail()
+            """
+        )
+        ran = self.unittest("--kill-after", "0.5")
+        self.assertIn("keep the process alive:\n  the left one\n", ran.stderr)
+        self.assertEqual(ran.status, 1)
+        ran = self.unittest("--kill-after", "0.5", "test_left.Left.test_left")
+        self.assertEqual(ran.status, 0)
+
+
+class Options(Directory):
+    PASSES = "import unittest\nclass P(unittest.TestCase):\n def test_p(self): pass\n def test_q(self): print('said')\n"
+    FAILS = PASSES + " def test_r(self): self.fail()\n"
+
+    def test_everything_else_goes_to_unittest(self):
+        self.write(test_p=self.PASSES, other=self.PASSES)
+        os.mkdir(self.path("inner"))
+        for arguments in (
+            (),
+            ("-v",),
+            ("-q",),
+            ("-b", "-f", "-c", "--locals"),
+            ("-k", "test_q", "test_p"),
+            ("test_p.P.test_q",),
+            ("test_p.py", "other.py"),
+            ("discover",),
+            ("discover", "-s", ".", "-p", "o*.py", "-t", "."),
+            ("discover", "--top", ".", "--start", ".", "--pat", "o*.py"),
+            ("discover", "inner"),
+            ("nowhere",),
+            ("-v", "--", "test_p"),
+            *((("--durations", "2"),) if sys.version_info >= (3, 12) else ()),
+        ):
+            after = ("--timeout", "60") if "--" not in arguments else ()
+            plain, ours = self.plain(*arguments), self.unittest(*arguments, *after)
+            self.assertEqual(ours.status, plain.status, (arguments, plain.stderr, ours.stderr))
+            for ran in plain, ours:
+                ran.stderr = "".join(line for line in ran.stderr.splitlines(True) if "File" not in line)
+            self.assertEqual(*(_masked(ran.stderr) for ran in (plain, ours)))
+            self.assertEqual(ours.stdout, plain.stdout)
+        ran = self.unittest("--nonsense")
+        self.assertEqual((ran.status, self.plain("--nonsense").status), (2, 2))
+        self.assertIn("unittest: error: unrecognized arguments: --nonsense", ran.stderr)
+        self.write(test_p=self.FAILS)
+        self.assertEqual(self.unittest("--timeout", "60").status, self.plain().status)
+
+    def test_a_setting_that_makes_no_sense_names_its_source(self):
+        self.write(test_p=self.PASSES)
+        for arguments, variables, message in (
+            (("--timeout", "soon"), {}, "--timeout must be seconds like 90, 1.5, 90s, 2m or 1h, not 'soon'"),
+            (("--timeout=-1",), {}, "--timeout must be seconds like 90, 1.5, 90s, 2m or 1h, not '-1'"),
+            (("--total", "nan"), {}, "--total must be seconds like"),
+            (("--slow-after", "1w"), {}, "--slow-after must be seconds like"),
+            (("-v", "--timeout"), {}, "--timeout needs a value"),
+            (("--method", "magic"), {}, "--method must be one of auto, signal, thread, not 'magic'"),
+            (("--report", os.path.join("test_p.py", "r")), {}, "test_p.py"),
+            ((), {"TIMEOUT_MANAGER_TIMEOUT": "x"}, "TIMEOUT_MANAGER_TIMEOUT (from the environment) must be"),
+            ((), {"TEST_TIMEOUT": "x"}, "TEST_TIMEOUT (from the environment) must be"),
+            ((), {"TIMEOUT_MANAGER_SCALE": "x"}, "TIMEOUT_MANAGER_SCALE must be a finite number"),
+        ):
+            ran = self.end(self.start("unittest", *arguments, **variables))
+            self.assertEqual(ran.status, 2, (arguments, ran.stderr))
+            self.assertIn(message, ran.stderr)
+            self.assertNotIn("Traceback", ran.stderr)
+
+    def test_the_limit_can_come_from_the_environment(self):
+        self.write(test_s="import time, unittest\nclass S(unittest.TestCase):\n def test_s(self): time.sleep(1)\n")
+        ran = self.unittest(TIMEOUT_MANAGER_TIMEOUT="0.2s")
+        self.assertEqual(ran.outcomes["test_s"], "timeout")
+        self.assertIn("(TIMEOUT_MANAGER_TIMEOUT)", ran.stderr)
+        self.assertEqual(self.unittest("--timeout", "0", TIMEOUT_MANAGER_TIMEOUT="0.2").outcomes["test_s"], "passed")
+        self.assertEqual(self.unittest("--timeout", "0.2", TIMEOUT_MANAGER_SCALE="300").outcomes["test_s"], "passed")
+
+    def test_help_says_what_to_do(self):
+        for arguments in (), ("--help",):
+            ran = self.end(self.start(*arguments))
+            self.assertEqual(ran.status, 0)
+            self.assertIn(f"python -m {package.__name__} unittest --timeout 10", ran.stdout)
+        ran = self.end(self.start("unittest", "--help"))
+        for option in ("--timeout SECONDS", "--junit-xml FILE", "--failfast", f"python -m {package.__name__} unittest"):
+            self.assertIn(option, ran.stdout)
+        self.assertEqual(self.end(self.start("nonsense")).status, 2)
+
+    def test_a_timeout_shows_in_every_way_of_printing(self):
+        self.write(test_h="import time, unittest\nclass H(unittest.TestCase):\n"
+                   " def test_a(self): print('what it said'); time.sleep(60)\n def test_b(self): pass\n")  # fmt: skip
+        self.assertTrue(self.unittest("--timeout", "0.5").stderr.startswith("T.\n"))
+        self.assertIn(" ... TIMEOUT\n", self.unittest("--timeout", "0.5", "-v").stderr)
+        ran = self.unittest("--timeout", "0.5", "-b", "-f", "--junit-xml", "deep/er/junit.xml")
+        self.assertIn("\nStdout:\nwhat it said\n", ran.stderr)
+        self.assertNotIn("test_b", ran.outcomes)
+        self.assertEqual(ran.report["counts"], {"timeout": 1})
+        suite = ElementTree.parse(self.path("deep/er/junit.xml")).getroot().find("testsuite")
+        self.assertEqual([suite.get(name) for name in ("tests", "failures", "errors", "skipped")], ["1", "0", "1", "0"])
+        error = suite.find("testcase/error")
+        self.assertEqual(error.get("type"), "timeout")
+        self.assertRegex(error.get("message"), r"^Time ran out in test after 0\.5\d* s; the limit is 0\.500 s \(--time")
+        self.assertIn("in test_a", error.text)
+
+
+def _masked(text):
+    text = text.replace(f"-m {package.__name__} unittest", "-m unittest").replace("python -m", "")
+    return re.sub(r"\d+\.\d+s|python[\d.t]*( -m)?", "", text)
+
+
+class Debuggers(Directory):
+    HANG = "import sys, time, unittest\nclass D(unittest.TestCase):\n def test_d(self):\n  {}\n  time.sleep(1.5)\n"
+
+    def test_are_not_interrupted(self):
+        self.write(test_d=self.HANG.format("breakpoint()"))
+        process = self.start("unittest", "--report", "report.json", "--timeout", "0.3", stdin=-1)
+        time.sleep(2)
+        ran = self.end(process, "c\n")
+        self.assertEqual((ran.status, ran.outcomes["test_d"]), (0, "passed"), ran.stderr)
+        self.assertEqual(ran.stderr.count("There is a debugger (pdb): nothing is interrupted."), 1)
+
+    def test_a_tracer_is_none(self):
+        self.write(test_d=self.HANG.format("sys.settrace(lambda *args: None)"))
+        self.assertEqual(self.unittest("--timeout", "0.3").outcomes["test_d"], "timeout")
+
+
+if __name__ == "__main__":
+    unittest.main()
