@@ -29,7 +29,7 @@ class ARenamedCopy(unittest.TestCase):
             self.assertEqual(text.count(IMPORT), 1)
             with open(marker, "w") as file:
                 file.write(text.replace(IMPORT, COPY))
-            options = {"cwd": directory, "env": environment(), "timeout": 280}
+            options = {"cwd": directory, "env": environment(), "timeout": 400}
             printed = python("-W", "error::ImportWarning", "-m", "unittest", **options)
             self.assertRegex(printed, r"Ran \d{2,} tests")
             self.assertNotIn("NO TESTS", printed)

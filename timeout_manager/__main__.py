@@ -28,9 +28,9 @@ def main(arguments: list[str]) -> NoReturn:
         print(HELP, end="")
         sys.exit(0)
     if arguments[0] == "unittest":
-        from . import testprogram
+        from . import program
 
-        testprogram.main(f"{PROGRAM} unittest", arguments[1:])
+        program.main(f"{PROGRAM} unittest", arguments[1:])
     print(f"{PROGRAM}: there is no command {arguments[0]!r}\n\n{HELP}", end="", file=sys.stderr)
     sys.exit(2)
 

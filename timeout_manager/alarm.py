@@ -128,7 +128,7 @@ def stop(watch: Watch) -> None:
             signal(SIGALRM, SIG_IGN)  # discards one that waits for another thread to run
             _owed = False
         signal(SIGALRM, _previous)
-    if rest and abs(interval - REPEAT) > ROUNDING:
+    if rest and not _is_ours(interval):
         setitimer(ITIMER_REAL, rest, interval)
     elif _foreign < INFINITY:
         setitimer(ITIMER_REAL, max(_foreign - monotonic(), 1e-6), _interval)
@@ -154,7 +154,7 @@ def arm(watch: Watch, at: float, first: bool = False) -> None:
     rest, interval = setitimer(ITIMER_REAL, seconds, REPEAT)
     if monotonic() < before:
         _owed = owed
-    if rest and (first or abs(interval - REPEAT) > ROUNDING):
+    if rest and (first or not _is_ours(interval)):
         _foreign, _interval = now + rest, interval
         if _foreign < _armed:
             arm(watch, at)
@@ -205,6 +205,10 @@ def _fired(signum: int, frame: FrameType | None) -> None:
             del error
 
 
+def _is_ours(interval: float) -> bool:
+    return abs(interval - REPEAT) <= ROUNDING
+
+
 def _go_on() -> None:
     if _running:  # a look can close the last phase
         arm(watch, watch.at)
@@ -222,7 +226,7 @@ def _forward(signum: int, frame: FrameType | None) -> None:
             raise_signal(signum)
     finally:
         rest, interval = setitimer(ITIMER_REAL, 0.0)
-        if rest:
+        if rest and not _is_ours(interval):  # that would be of a second alarm, which came in the middle of this one
             _foreign, _interval = monotonic() + rest, interval
         _go_on()
 

@@ -38,6 +38,10 @@ class PhaseTimeout(TimeoutError):
         """What was running when time ran out, as text; "" when time was only counted."""
         return str(self._scene)
 
+    @diagnosis.setter
+    def diagnosis(self, text: str) -> None:
+        self._scene = text
+
     @property
     def stdout(self) -> Any:
         """The same as ``output``, as on ``subprocess.TimeoutExpired``."""

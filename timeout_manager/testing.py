@@ -15,15 +15,15 @@ from inspect import iscoroutinefunction
 from . import watchdog
 from .errors import PhaseTimeout
 from .limits import ATTRIBUTE, Group, Limit, Limits, group_of, limit_from_environ, running
-from .testhooks import LimitedTest, limited_cleanups, limited_fixtures
-from .testresult import LimitedResult
+from .hooks import LimitedTest, limited_cleanups, limited_fixtures
+from .result import LimitedResult
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any, TypeVar
 
-    from .testreport import Reports
+    from .reportfiles import Reports
 
     F = TypeVar("F", bound=Callable[..., Any])
 

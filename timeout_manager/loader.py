@@ -8,7 +8,7 @@ import unittest
 from .errors import PhaseTimeout
 from .limits import Group
 from .seconds import INFINITY, monotonic
-from .testhooks import Entry
+from .hooks import Entry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .limits import Limits
-    from .testreport import Reports
+    from .reportfiles import Reports
 
 __unittest = True
 

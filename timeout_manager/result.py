@@ -11,8 +11,8 @@ from .diagnosis import Scene
 from .errors import PhaseTimeout
 from .limits import group_of
 from .seconds import monotonic, text
-from .testhooks import Entry, LimitedTest
-from .testloader import ImportTimeout
+from .hooks import Entry, LimitedTest
+from .loader import ImportTimeout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .limits import Limits
-    from .testreport import Reports
+    from .reportfiles import Reports
 
 __unittest = True
 

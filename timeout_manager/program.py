@@ -13,9 +13,9 @@ from .diagnosis import Scene
 from .limits import METHODS, Limit, Limits, limit_from_environ
 from .seconds import INFINITY, duration, monotonic
 from .testing import TextTestRunner
-from .testloader import TestLoader
-from .testreport import Reports
-from .testresult import STDERR, LimitedResult
+from .loader import TestLoader
+from .reportfiles import Reports
+from .result import STDERR, LimitedResult
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from .testhooks import Entry
+    from .hooks import Entry
     from .limits import Limits
 
 OUTCOMES = "passed", "failed", "error", "timeout", "skipped", "expected failure", "unexpected success", "interrupted"
