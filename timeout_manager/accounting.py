@@ -9,6 +9,7 @@ from .seconds import INFINITY, amount, mechanism, monotonic, scale, scaled, text
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from subprocess import CompletedProcess
     from typing import Any, TypeVar
 
     from .watch import Watch
@@ -67,6 +68,12 @@ class TimeoutManager:
         self._aside: dict[object, Phase] = {}  # the same where a cleanup is open
         self._watch: Watch | None = self._enforcer and self._enforcer.NOBODY  # the one that was used last
         self._sessions: dict[int, list[Watch | None]] = {}  # thread -> what is watched in its open sessions
+
+    def _inherit(self, seconds: float) -> None:
+        """Take these seconds, which are not to be scaled, from the parent process."""
+        if seconds < INFINITY:
+            self._initial = seconds
+            self._budget = Budget(seconds, self._made, inherited=True)
 
     def _another(self, initial_timeout: float | None) -> TimeoutManager:
         """Return a fresh manager with the settings of this one, in less time than it takes to make one."""
@@ -166,6 +173,44 @@ class TimeoutManager:
         with self.timed_operation(phase_name):
             return func(*args, **kwargs)
 
+    def run(
+        self, args: Any, phase_name: str | None = None, *, grace: float = 5.0, **options: Any
+    ) -> CompletedProcess[Any]:
+        """Run a command as a phase, named after it if not named; as ``subprocess.run``, with all of its options.
+
+        It may take what remains (``timeout`` is a limit of its own). Then everything that it has started gets SIGTERM,
+        and ``grace`` seconds later SIGKILL; so it does on Ctrl-C and on every other error. The PhaseTimeout has
+        ``cmd``, ``output`` and ``stderr`` as far as they came, and ``killed``: what had to be ended. The command has
+        the deadline in its environment (see ``from_environ``) and a session of its own (``start_new_session``).
+        """
+        from .process import run
+
+        return run(self, args, phase_name, grace=grace, **options)
+
+    def child_environ(self) -> dict[str, str]:
+        """Return the environment of this process with the deadline in it, for a child to call ``from_environ``.
+
+        A manager without a limit hands on what this process has inherited.
+        """
+        from .inheritance import environ
+
+        return environ(self.remaining_timeout)
+
+    @classmethod
+    def from_environ(cls, default: float | None = None, **options: Any) -> TimeoutManager:
+        """Return a manager with what the parent process has left, less a small margin, or ``default`` if that is less.
+
+        It begins now: the time until its first phase does not count. ValueError names TIMEOUT_MANAGER_DEADLINE if that
+        makes no sense.
+        """
+        from .inheritance import inherited, less_margin
+
+        manager = cls(default, **options)
+        left = less_margin(inherited())
+        if manager._initial is None or left < manager._initial:
+            manager._inherit(left)
+        return manager
+
     def report(self) -> str:
         """Return the ledger as a table: a line for each phase, with a bar for its share of the budget."""
         from .report import table
@@ -204,16 +249,16 @@ class TimeoutManager:
         name: str | None = None
         limit: float | None
         if isinstance(over, Budget):
-            what, limit, used = "budget", over.amount, self._used()
+            what, limit, used = "inherited" if over.inherited else "budget", over.amount, self._used()
         else:
             name, limit, used = over.name, over.limit, now - over._started
             what = f"limit of phase {name}"
         where = f"; in {' > '.join(path)}" if len(path) > 1 else ""
         error = PhaseTimeout(f"Timeout exceeded after {phase} phase! ({what} {text(limit)}, used {text(used)}{where})")
         error.phase, error.phase_path, error._owner = phase, path, over
-        error.limited_by, error.limited_phase = "budget" if name is None else "limit", name
+        error.limited_by, error.limited_phase = what if name is None else "limit", name
         error.timeout, error.elapsed = limit, used
-        for attribute in ("cmd", "output", "stderr"):
+        for attribute in ("cmd", "output", "stderr", "killed"):
             if hasattr(cause, attribute):
                 setattr(error, attribute, getattr(cause, attribute))
         return error

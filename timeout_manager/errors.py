@@ -29,6 +29,7 @@ class PhaseTimeout(TimeoutError):
     cmd: Any = None  #: the command that time ran out for, and what it had written: of ``run``, or of the cause
     output: Any = None
     stderr: Any = None
+    killed: tuple[Any, ...] = ()  #: what ``run`` had to end: ``pid``, ``command``, ``age``, and the last ``signal``
 
     _owner: Any = None  # whose limit it was, for matching by identity; stays at home when the error travels
     _scene: Any = ""  # what was running

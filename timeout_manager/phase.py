@@ -42,10 +42,11 @@ def caller() -> object:
 class Budget:
     """An amount of seconds: what is ``used`` of it while it stands still, since when (``origin``) while it runs."""
 
-    __slots__ = ("amount", "used", "origin")
+    __slots__ = ("amount", "used", "origin", "inherited")
 
-    def __init__(self, amount: float, now: float) -> None:
+    def __init__(self, amount: float, now: float, inherited: bool = False) -> None:
         self.amount = amount
+        self.inherited = inherited  # from a parent process
         self.used = 0.0
         self.origin = now
 

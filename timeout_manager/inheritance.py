@@ -1,0 +1,62 @@
+"""The deadline that a process hands on to those it starts: TIMEOUT_MANAGER_DEADLINE in their environment.
+
+``MONOTONIC:WALL:BOOT``: the same instant on the monotonic clock, which is one for all processes since the machine was
+booted, and on the clock of the world, for a process on another machine; BOOT tells which of them counts. An instant is
+right for a child that starts late, and for a parent that is stopped and goes on. There is no character in it that a
+shell, ``mpirun -x`` or ``srun --export`` takes for its own.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from .seconds import INFINITY, monotonic
+
+VARIABLE = "TIMEOUT_MANAGER_DEADLINE"
+MARGIN, LONGEST_MARGIN = 0.05, 5.0  # of what is left, at most seconds: the child reports before its parent kills
+
+
+def inherited() -> float:
+    """Return the seconds that the parent has left, never below 0.0; infinity if it has no limit.
+
+    ValueError names the variable if it makes no sense.
+    """
+    value = os.environ.get(VARIABLE)
+    if value is None:
+        return INFINITY
+    parts = value.split(":")
+    try:
+        by_monotonic, by_wall = float(parts[0]), float(parts[1])
+        left = by_monotonic - monotonic() if parts[2] == _boot() != "" else by_wall - time.time()
+    except (IndexError, ValueError):
+        left = INFINITY
+    if not left < INFINITY:
+        raise ValueError(f"{VARIABLE} must be MONOTONIC:WALL:BOOT, not {value!r} (from the environment)")
+    return max(left, 0.0)
+
+
+def less_margin(seconds: float) -> float:
+    """Return the share of what a parent has left that is a child's to use."""
+    return seconds - min(seconds * MARGIN, LONGEST_MARGIN)
+
+
+def deadline(seconds: float) -> str:
+    """Return the value of the variable for a child that has so many seconds."""
+    return f"{monotonic() + seconds:.3f}:{time.time() + seconds:.3f}:{_boot()}"
+
+
+def environ(seconds: float | None) -> dict[str, str]:
+    """Return the environment of this process for a child that has so many seconds; None: what this one has."""
+    if seconds is None:
+        return dict(os.environ)
+    return {**os.environ, VARIABLE: deadline(min(seconds, inherited()))}
+
+
+def _boot() -> str:
+    """Return what tells this run of this machine from others; "" where the system does not say."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read().strip()
+    except OSError:
+        return ""

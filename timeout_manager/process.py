@@ -1,0 +1,195 @@
+"""Run a command in a phase: it has what is left of the time, and the deadline in its environment.
+
+When time is over, on Ctrl-C, and on every other error it is ended with everything that it has started (`tree`).
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+from contextlib import contextmanager
+from threading import Lock, current_thread, main_thread
+
+from . import inheritance
+from .errors import PhaseTimeout
+from .seconds import amount
+from .tree import BOUND, Tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from .accounting import TimeoutManager
+
+_no_interrupt = frozenset({"_start", "_end"})  # see interrupt; a process that nobody knows would outlive us
+
+DRAIN = 1.0  # seconds for what is left in the pipes when all who could write are gone
+
+
+def run(
+    manager: TimeoutManager,
+    args: Any,
+    phase_name: str | None = None,
+    *,
+    grace: float = 5.0,
+    input: Any = None,
+    capture_output: bool = False,
+    timeout: float | None = None,
+    check: bool = False,
+    env: Any = None,
+    **options: Any,
+) -> subprocess.CompletedProcess[Any]:
+    """See ``TimeoutManager.run``."""
+    waiting = amount(grace, "grace")
+    if waiting is None:
+        raise TypeError("grace must be a number of seconds, not None")
+    if input is not None:
+        if options.get("stdin") is not None:
+            raise ValueError("input and stdin cannot both be given: input goes through stdin")
+        options["stdin"] = subprocess.PIPE
+    if capture_output:
+        if options.get("stdout") is not None or options.get("stderr") is not None:
+            raise ValueError("capture_output cannot be given with stdout or stderr: it sets both")
+        options["stdout"] = options["stderr"] = subprocess.PIPE
+    options.setdefault("start_new_session", True)
+    name = phase_name if phase_name is not None else name_of(args)
+    with manager.timed_operation(name, timeout) as phase, _children_are_waited_for():
+        left = phase.remaining()
+        if left == 0.0:
+            raise subprocess.TimeoutExpired(args, left)
+        tree = Tree()
+        environ = inheritance.environ(left) if env is None else {**env}
+        if env is not None and left is not None:
+            environ[inheritance.VARIABLE] = inheritance.deadline(min(left, inheritance.inherited()))
+        process: Child | None = None
+        try:
+            process = _start(args, tree.marked(environ), options)
+            output, errors = process.communicate(input, phase.remaining())
+        except OSError as error:
+            if process is None:  # there is no such command, or the like
+                raise
+            _end(manager, name, process, tree, waiting, error)
+            raise
+        except BaseException as error:
+            _end(manager, name, process, tree, waiting, error)
+            raise
+    done = subprocess.CompletedProcess(args, process.returncode, output, errors)
+    if check:
+        done.check_returncode()
+    return done
+
+
+def name_of(args: Any) -> str:
+    """Return a name for a command: its first word, without the directory."""
+    if not isinstance(args, (str, bytes, os.PathLike)):
+        args = next(iter(args), "")
+    word = os.fsdecode(args).split(None, 1)[:1]
+    return os.path.basename(word[0]) if word else "command"
+
+
+class Child(subprocess.Popen):  # type: ignore[type-arg]
+    """A process that is waited for without looking again and again, where the system has descriptors for processes."""
+
+    def _wait(self, timeout: float | None) -> int:
+        if timeout is not None and self.returncode is None and hasattr(os, "pidfd_open"):
+            try:
+                descriptor = os.pidfd_open(self.pid)
+            except OSError:  # an old kernel, or too many open files
+                pass
+            else:
+                try:
+                    poll = select.poll()
+                    poll.register(descriptor, select.POLLIN)
+                    poll.poll(max(timeout, 0.0) * 1000)
+                finally:
+                    os.close(descriptor)
+                timeout = 0.0
+        return super()._wait(timeout=timeout)  # type: ignore[misc,no-any-return]
+
+
+def _start(args: Any, environ: dict[str, str], options: dict[str, Any]) -> Child:
+    return Child(args, env=environ, **options)
+
+
+def _end(
+    manager: TimeoutManager, name: str, process: Child | None, tree: Tree, grace: float, error: BaseException
+) -> None:
+    """End the tree; write into a timeout what the command had said, and what had to be killed."""
+    with manager.cleanup_operation(f"end {name}", limit=grace + BOUND + 2 * DRAIN):
+        try:
+            root = process.pid if process is not None and process.returncode is None else 0
+            killed = tree.end(root, signal.SIGTERM, grace)
+        finally:
+            output, errors = _drain(process) if process is not None else (None, None)
+    if isinstance(error, (PhaseTimeout, subprocess.TimeoutExpired)):
+        told: Any = error
+        told.output, told.stderr, told.killed = output, errors, tuple(killed)
+        if process is not None:
+            told.cmd = process.args
+    if isinstance(error, PhaseTimeout):
+        error.__cause__ = subprocess.TimeoutExpired(error.cmd, error.timeout or 0.0, output, errors)
+
+
+def _drain(process: Child) -> tuple[Any, Any]:
+    """Return what has come from the pipes, close them, and collect the process."""
+    try:
+        output, errors = process.communicate(timeout=DRAIN)
+    except subprocess.TimeoutExpired as late:  # somebody else holds them open
+        output, errors = late.output, late.stderr
+    except ValueError:  # they are closed
+        output = errors = None
+    if process.text_mode:  # type: ignore[attr-defined]
+        output, errors = (_text(process, part) for part in (output, errors))
+    for pipe in process.stdin, process.stdout, process.stderr:
+        if pipe is not None:
+            try:
+                pipe.close()
+            except OSError:
+                pass
+    try:
+        process.wait(DRAIN)
+    except subprocess.TimeoutExpired:  # not even SIGKILL helps, at least not yet
+        pass
+    return output, errors
+
+
+def _text(process: Any, part: Any) -> Any:
+    """Return what `communicate` leaves as bytes when it is cut short."""
+    return part.decode(process.encoding or "utf-8", "replace") if isinstance(part, bytes) else part
+
+
+# -- whoever started us may ignore SIGCHLD: then the system would forget how children end ------------------------------
+
+_lock = Lock()
+_waiting = 0  # how many commands are run
+
+
+@contextmanager
+def _children_are_waited_for() -> Iterator[None]:
+    global _waiting
+    if not hasattr(signal, "SIGCHLD") or not _waiting and signal.getsignal(signal.SIGCHLD) != signal.SIG_IGN:
+        yield
+        return
+    with _lock:
+        _waiting += 1
+        if _waiting == 1:
+            _set_sigchld(signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        with _lock:
+            _waiting -= 1
+            if not _waiting:
+                _set_sigchld(signal.SIG_IGN)
+
+
+def _set_sigchld(handler: signal.Handlers) -> None:
+    if current_thread() is main_thread():
+        signal.signal(signal.SIGCHLD, handler)
+    else:
+        import ctypes
+
+        ctypes.CDLL(None).signal(int(signal.SIGCHLD), ctypes.c_void_p(int(handler)))
