@@ -31,7 +31,7 @@ class ARenamedCopy(unittest.TestCase):
             self.assertEqual(text.count(IMPORT), 1)
             with open(marker, "w") as file:
                 file.write(text.replace(IMPORT, COPY))
-            names = sorted(name[:-3] for name in os.listdir(os.path.join(directory, "tests")) if name.startswith("test_"))
+            names = sorted(name[:-3] for name in os.listdir(f"{directory}/tests") if name.startswith("test_"))
             halves = [self.start(directory, [f"tests.{name}" for name in names[half::2]]) for half in range(2)]
             for half in halves:
                 printed, _ = half.communicate(timeout=400)

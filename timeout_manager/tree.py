@@ -37,6 +37,7 @@ _no_interrupt = frozenset({"end"})  # see interrupt
 
 MARK = "TIMEOUT_MANAGER_TREE"
 BOUND = 5.0  # seconds that killing may take, after the grace
+ENDED = "Z", "X"  # states of processes that nobody has waited for yet
 LOOK = 0.05  # seconds between two looks for newcomers
 
 _counter = count()
@@ -65,11 +66,12 @@ class Process:
             self.descriptor = os.pidfd_open(self.pid)
         except (AttributeError, OSError):  # gone; or not Linux, an old kernel, too many open files
             pass
-        again = _process(self.pid)
-        if again is None or again.started != self.started:
-            return False
-        self.command = self.command or _command(self.pid)
-        self.age = max(_uptime() - self.started, 0.0)
+        if _PROC:
+            again = _process(self.pid)
+            if again is None or again.started != self.started:
+                return False
+            self.command = self.command or _command(self.pid)
+            self.age = self.age or max(_uptime() - self.started, 0.0)
         return True
 
     def send(self, number: int) -> None:
@@ -124,7 +126,7 @@ class Tree:
 
     def send(self, root: int, number: int) -> list[Process]:
         """Send a signal to everything that is in the tree now; return that."""
-        alive = [process for process in self._find(root) if process.state not in "ZX"]
+        alive = [process for process in self._find(root) if process.state not in ENDED]
         for process in alive:
             process.send(number)
             if number != signal.SIGKILL:
@@ -135,7 +137,7 @@ class Tree:
         """Send a signal to all of the tree, and to what comes to it, until nothing is left or time is over."""
         told: set[Process] = set()
         while True:
-            alive = [process for process in self._find(root) if process.state not in "ZX"]
+            alive = [process for process in self._find(root) if process.state not in ENDED]
             if not alive:
                 return
             if number == signal.SIGKILL:
@@ -159,7 +161,7 @@ class Tree:
             if process.session in sessions and process.group not in done:
                 process.send(signal.SIGSTOP)
                 again = _process(process.pid)
-                if again is not None and (again.started, again.group) == (process.started, process.group):
+                if not _PROC or again is not None and (again.started, again.group) == (process.started, process.group):
                     done.add(process.group)
                     try:
                         os.killpg(process.group, signal.SIGKILL)
@@ -219,8 +221,6 @@ def _processes() -> dict[int, Process]:
 
 
 def _process(pid: int) -> Process | None:
-    if not _PROC:
-        return _by_ps().get(pid)
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
@@ -247,13 +247,12 @@ def _command(pid: int) -> str:
 
 def _by_ps() -> dict[int, Process]:
     """Ask POSIX's ``ps``, which knows no sessions; the leader of a group stands for one."""
-    columns: list[Any] = ["ps", "-A", "-o", "pid=", "-o", "ppid=", "-o", "pgid=", "-o", "args="]
+    columns: list[Any] = ["ps", "-A", "-o", "pid=", "-o", "ppid=", "-o", "pgid=", "-o", "stat=", "-o", "args="]
     listed = subprocess.run(columns, stdout=subprocess.PIPE, text=True, errors="replace", check=False).stdout
     found = {}
     for line in listed.splitlines():
-        pid, parent, group, *command = line.split(None, 3)
-        process = Process(int(pid), int(parent), int(group), int(group), "", 0.0)
+        pid, parent, group, state, *command = line.split(None, 4)
+        process = Process(int(pid), int(parent), int(group), int(group), state[:1], 0.0)
         process.command = "".join(command)
-        if process.command not in ("<defunct>", "(sh)"):
-            found[process.pid] = process
+        found[process.pid] = process
     return found
