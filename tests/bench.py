@@ -41,6 +41,7 @@ def main() -> None:
     show("a level of nesting at depth 1000, against 10", "x", nesting(), goal=1.5)
     show("a level of nesting at depth 1000", " us", level(1000), goal=1.0)
     show("threads started by 100,000 phases", "", threads_started(), goal=1)
+    show("run(['true']), against subprocess.run(['true'])", "x", command(), goal=1.15)
     show("import, processor time", " ms", import_time(), goal=1.0)
 
 
@@ -186,6 +187,19 @@ def threads_started() -> list[float]:
                 pass
     watchdog.start_new_thread = start
     return [float(len(started))]
+
+
+def command() -> list[float]:
+    manager = package.TimeoutManager(3600)
+
+    def ours() -> None:
+        manager.run(["true"])
+
+    def theirs() -> None:
+        subprocess.run(["true"])
+
+    ours()
+    return [seconds(ours) / seconds(theirs) for _ in range(ROUNDS // 4)]
 
 
 def import_time() -> list[float]:

@@ -237,6 +237,41 @@ class NoSurvivor(unittest.TestCase):
             os.waitpid(-1, os.WNOHANG)
 
 
+@unittest.skipUnless(LINUX, "processes are found by /proc")
+class ChildrenOfAPhase(unittest.TestCase):
+    def test_end_with_it_and_those_of_other_threads_do_not(self):
+        def by_hand(command):
+            with subprocess.Popen(command) as process:
+                process.wait()
+
+        for enforce, wait in (True, by_hand), ("thread", by_hand), (True, subprocess.check_output):
+            word = f"{os.getpid()}{time.monotonic_ns()}"
+            script = f"trap '' TERM; sleep 60.{word} & sleep 60.{word}; sleep 60.{word}"
+            before = subprocess.Popen(["sleep", "60"])
+            others = []
+            start = threading.Thread(target=lambda: others.append(subprocess.Popen(["sleep", "60"])))
+            try:
+                with self.assertRaises(PhaseTimeout) as caught:
+                    with TimeoutManager(0.5, enforce=enforce, kill_children=0.2).timed_operation("build"):
+                        start.start()
+                        start.join()
+                        wait(["bash", "-c", script])
+                self.assertEqual(alive(word), [])
+                self.assertIn("KILL", {each.signal for each in caught.exception.killed}, wait)
+                self.assertEqual([before.poll(), others[0].poll()], [None, None])
+            finally:
+                for each in before, *others:
+                    each.kill()
+                    each.wait()
+
+    def test_are_left_alone_by_a_phase_that_ends_in_time(self):
+        with TimeoutManager(60, enforce=True, kill_children=0.2).timed_operation("build"):
+            process = subprocess.Popen(["sleep", "60"])
+        self.assertIsNone(process.poll())
+        process.kill()
+        process.wait()
+
+
 class Elsewhere(unittest.TestCase):
     @unittest.skipUnless(hasattr(os, "killpg"), "POSIX")
     def test_children_and_groups_are_found_by_ps(self):

@@ -45,7 +45,8 @@ LINES = {
 
 def status(command):
     """Return the exit status as a shell sees it."""
-    return subprocess.run(["bash", "-c", f"{command} </dev/null >/dev/null 2>&1; exit $?"], stderr=-3, timeout=60).returncode
+    line = f"{command} </dev/null >/dev/null 2>&1; exit $?"
+    return subprocess.run(["bash", "-c", line], stderr=subprocess.DEVNULL, timeout=60).returncode
 
 
 @unittest.skipUnless(os.name == "posix", "the comparison is with a command of POSIX systems")

@@ -33,6 +33,10 @@ class TimeoutManager:
     ``kill_after``, seconds or None, ends the whole process with exit status 124, after all stacks have been printed on
     stderr, if a block is still running that long after its deadline. It is not scaled. None: never.
 
+    ``kill_children``, seconds or None, ends the process for which an interrupted phase was waiting in ``subprocess``,
+    with all that came of it: SIGTERM when the phase is left, SIGKILL so many seconds later. None leaves it alone.
+    ``run`` does not need this.
+
     ``clock`` returns seconds that never go back; it is there for tests, and limits on another clock than
     ``time.monotonic`` are only counted.
 
@@ -46,11 +50,14 @@ class TimeoutManager:
         *,
         enforce: bool | str = False,
         kill_after: float | None = None,
+        kill_children: float | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._scale = scale()
         self._clock = clock
         self._kill_after = amount(kill_after, "kill_after")
+        self._kill_children = amount(kill_children, "kill_children")
+        self._takes_long = self._kill_after is not None or self._kill_children is not None  # to enter and leave a phase
         self._enforce = mechanism(enforce)
         self._enforcer: Any = None  # the module, where limits are enforced
         if self._enforce and clock is monotonic:
@@ -192,9 +199,11 @@ class TimeoutManager:
 
         A manager without a limit hands on what this process has inherited.
         """
-        from .inheritance import environ
+        from os import environ
 
-        return environ(self.remaining_timeout)
+        from .inheritance import variables
+
+        return {**environ, **variables(self.remaining_timeout)}
 
     @classmethod
     def from_environ(cls, default: float | None = None, **options: Any) -> TimeoutManager:

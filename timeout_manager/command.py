@@ -11,7 +11,7 @@ from subprocess import TimeoutExpired
 
 from . import inheritance
 from .accounting import TimeoutManager
-from .process import Child, name_of
+from .process import Child, name_of, with_variables
 from .seconds import duration
 from .tree import Tree
 
@@ -99,7 +99,8 @@ class Command:
         """Return its exit status, or less than 0 if it has died of a signal."""
         if not self.foreground and hasattr(os, "setpgid") and os.getpid() != os.getsid(0):
             os.setpgid(0, 0)  # what the terminal sends, it sends to both
-        self.process = Child(self.words, env=self.tree.marked(inheritance.environ(seconds)))
+        variables = {**inheritance.variables(seconds), **self.tree.variables()}
+        self.process = Child(self.words, env=with_variables(None, variables))
         for name in FORWARDED:
             if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:
                 signal.signal(getattr(signal, name), self._signalled)
@@ -134,7 +135,7 @@ class Command:
             self.process.send_signal(number)
             told = self.words
         else:
-            told = [f"{each.pid} {each.command}" for each in self.tree.send(self._root(), number)]
+            told = [f"{each.pid} {each.command}" for each in self.tree.send(self._roots(), number)]
         self._say(number, told)
 
     def _kill(self) -> None:
@@ -142,11 +143,11 @@ class Command:
             self.process.kill()
             self._say(signal.SIGKILL, self.words)
         else:
-            killed = self.tree.end(self._root(), signal.SIGKILL, 0.0)
+            killed = self.tree.end(self._roots(), signal.SIGKILL, 0.0)
             self._say(signal.SIGKILL, [str(each) for each in killed if each.signal == "KILL"])
 
-    def _root(self) -> int:
-        return self.process.pid if self.process.returncode is None else 0
+    def _roots(self) -> list[int]:
+        return [self.process.pid] if self.process.returncode is None else []
 
     def _say(self, number: int, told: list[str]) -> None:
         if self.verbose and told:

@@ -40,8 +40,8 @@ def enter(phase: Phase, manager: TimeoutManager, at: float) -> None:
             kill.guard(phase, at + manager._kill_after)
 
 
-def leave(phase: Phase, watch: Watch) -> None:
-    """See to it that the phase is not interrupted any more."""
+def leave(phase: Phase, watch: Watch, struck: PhaseTimeout | None) -> None:
+    """See to it that the phase is not interrupted any more; ``struck`` is what was raised in it."""
     phases = watch.phases
     if phases[-1] is phase:
         phases.pop()
@@ -53,6 +53,10 @@ def leave(phase: Phase, watch: Watch) -> None:
         watch.strike = None
     if not phases and not watch.sessions:
         watch.enforcer.stop(watch)
+    if phase._manager._kill_children is not None:
+        from . import children
+
+        children.end(phase, phase._manager._kill_children, struck)
 
 
 def _refuse(phase: Phase) -> None:
@@ -78,7 +82,7 @@ def begin(manager: TimeoutManager, at: float) -> Watch | None:
     for enforcer in CANDIDATES[manager._enforce]:
         watch: Watch | None = enforcer.start(at)
         if watch is not None:
-            if manager._kill_after is None:  # otherwise entering and leaving take the long way
+            if not manager._takes_long:
                 manager._watch = watch
             return watch
     missing = [enforcer.missing() for enforcer in CANDIDATES[manager._enforce]]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import lru_cache
 
 from .seconds import INFINITY, monotonic
 
@@ -46,13 +47,12 @@ def deadline(seconds: float) -> str:
     return f"{monotonic() + seconds:.3f}:{time.time() + seconds:.3f}:{_boot()}"
 
 
-def environ(seconds: float | None) -> dict[str, str]:
-    """Return the environment of this process for a child that has so many seconds; None: what this one has."""
-    if seconds is None:
-        return dict(os.environ)
-    return {**os.environ, VARIABLE: deadline(min(seconds, inherited()))}
+def variables(seconds: float | None) -> dict[str, str]:
+    """Return what tells a child that it has so many seconds; nothing for None: it inherits what this process has."""
+    return {} if seconds is None else {VARIABLE: deadline(min(seconds, inherited()))}
 
 
+@lru_cache(maxsize=None)
 def _boot() -> str:
     """Return what tells this run of this machine from others; "" where the system does not say."""
     try:

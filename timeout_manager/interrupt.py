@@ -169,6 +169,10 @@ def _raise(
         landing.withdraw(watch.ident)
         strike.next(now)
         watch.at = strike.again
+    if struck[0]._manager._kill_children is not None:
+        from . import children
+
+        children.note(struck[0], stack)
     for phase in struck:
         phase._struck = strike.error
     for phase in reversed(missed):

@@ -168,10 +168,10 @@ class Phase:
             self._frame = self._struck = None
             watch = self._watch
             if watch is not None:
-                if watch.sessions and struck is None and watch.phases[-1] is self and manager._kill_after is None:
+                if watch.sessions and struck is None and watch.phases[-1] is self and not manager._takes_long:
                     watch.phases.pop()
                 else:
-                    manager._enforcer.leave(self, watch)
+                    manager._enforcer.leave(self, watch, struck)
         if rest > 0.0 and struck is None:
             self.outcome = "done" if error is None else "failed"
         else:

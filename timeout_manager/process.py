@@ -56,30 +56,56 @@ def run(
         options["stdout"] = options["stderr"] = subprocess.PIPE
     options.setdefault("start_new_session", True)
     name = phase_name if phase_name is not None else name_of(args)
-    with manager.timed_operation(name, timeout) as phase, _children_are_waited_for():
+    if _is_sigchld_ignored():
+        with _sigchld_not_ignored():
+            return _run(manager, args, name, waiting, input, timeout, check, env, options)
+    return _run(manager, args, name, waiting, input, timeout, check, env, options)
+
+
+def _run(
+    manager: TimeoutManager,
+    args: Any,
+    name: str,
+    grace: float,
+    input: Any,
+    timeout: float | None,
+    check: bool,
+    env: Any,
+    options: dict[str, Any],
+) -> subprocess.CompletedProcess[Any]:
+    with manager.timed_operation(name, timeout) as phase:
         left = phase.remaining()
         if left == 0.0:
             raise subprocess.TimeoutExpired(args, left)
         tree = Tree()
-        environ = inheritance.environ(left) if env is None else {**env}
-        if env is not None and left is not None:
-            environ[inheritance.VARIABLE] = inheritance.deadline(min(left, inheritance.inherited()))
+        environ = with_variables(env, {**inheritance.variables(left), **tree.variables()})
         process: Child | None = None
+        output = errors = None
         try:
-            process = _start(args, tree.marked(environ), options)
-            output, errors = process.communicate(input, phase.remaining())
+            process = _start(args, environ, options)
+            if process.stdin is process.stdout is process.stderr is None:
+                process.wait(phase.remaining())
+            else:
+                output, errors = process.communicate(input, phase.remaining())
         except OSError as error:
             if process is None:  # there is no such command, or the like
                 raise
-            _end(manager, name, process, tree, waiting, error)
+            _end(manager, name, process, tree, grace, error)
             raise
         except BaseException as error:
-            _end(manager, name, process, tree, waiting, error)
+            _end(manager, name, process, tree, grace, error)
             raise
     done = subprocess.CompletedProcess(args, process.returncode, output, errors)
     if check:
         done.check_returncode()
     return done
+
+
+def with_variables(env: Any, variables: dict[str, str]) -> Any:
+    """Return the environment (None: that of this process) with these variables in it."""
+    if env is None and os.supports_bytes_environ:  # to decode it and encode it again would take longer than the rest
+        return {**os.environb, **{os.fsencode(name): os.fsencode(value) for name, value in variables.items()}}
+    return {**(os.environ if env is None else env), **variables}
 
 
 def name_of(args: Any) -> str:
@@ -110,7 +136,7 @@ class Child(subprocess.Popen):  # type: ignore[type-arg]
         return super()._wait(timeout=timeout)  # type: ignore[misc,no-any-return]
 
 
-def _start(args: Any, environ: dict[str, str], options: dict[str, Any]) -> Child:
+def _start(args: Any, environ: Any, options: dict[str, Any]) -> Child:
     return Child(args, env=environ, **options)
 
 
@@ -120,8 +146,8 @@ def _end(
     """End the tree; write into a timeout what the command had said, and what had to be killed."""
     with manager.cleanup_operation(f"end {name}", limit=grace + BOUND + 2 * DRAIN):
         try:
-            root = process.pid if process is not None and process.returncode is None else 0
-            killed = tree.end(root, signal.SIGTERM, grace)
+            roots = [process.pid] if process is not None and process.returncode is None else []
+            killed = tree.end(roots, signal.SIGTERM, grace)
         finally:
             output, errors = _drain(process) if process is not None else (None, None)
     if isinstance(error, (PhaseTimeout, subprocess.TimeoutExpired)):
@@ -167,12 +193,13 @@ _lock = Lock()
 _waiting = 0  # how many commands are run
 
 
+def _is_sigchld_ignored() -> bool:
+    return _waiting > 0 or hasattr(signal, "SIGCHLD") and signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN
+
+
 @contextmanager
-def _children_are_waited_for() -> Iterator[None]:
+def _sigchld_not_ignored() -> Iterator[None]:
     global _waiting
-    if not hasattr(signal, "SIGCHLD") or not _waiting and signal.getsignal(signal.SIGCHLD) != signal.SIG_IGN:
-        yield
-        return
     with _lock:
         _waiting += 1
         if _waiting == 1:

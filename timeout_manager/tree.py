@@ -9,8 +9,9 @@ else once its owner is gone.
 What works: a mark in the environment, which every child inherits, of a process that has lost its parent or has its own
 session, too; together with the parents and the sessions, for whoever has overwritten its environment. Each process that
 is found is held by a descriptor (pidfd) before it is looked at a second time; signals go through that, so they reach
-this process or nobody. Groups get the last signal as a whole, since no member of a group can fork its way out of that.
-After every step there is another look, until there is nothing left or the time for this is over.
+this process or nobody. Before the last signal all of it is stopped, since what goes on while its child dies starts the
+next one; and groups get that signal as a whole, since no member can fork its way out of that. After every step there is
+another look, until there is nothing left or the time for this is over.
 
 What remains: a process with a session of its own that has lost its parent and has cleared its environment is not found.
 Elsewhere than on Linux, only children and groups are (by ``ps``), and on Windows it is left to ``taskkill /T``.
@@ -30,7 +31,7 @@ from .seconds import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable
     from typing import Any
 
 _no_interrupt = frozenset({"end"})  # see interrupt
@@ -38,6 +39,7 @@ _no_interrupt = frozenset({"end"})  # see interrupt
 MARK = "TIMEOUT_MANAGER_TREE"
 BOUND = 5.0  # seconds that killing may take, after the grace
 ENDED = "Z", "X"  # states of processes that nobody has waited for yet
+STOPS = 20  # looks for what still runs after it was stopped
 LOOK = 0.05  # seconds between two looks for newcomers
 
 _counter = count()
@@ -83,7 +85,7 @@ class Process:
                 os.kill(self.pid, number)
         except OSError:
             return
-        if number != signal.SIGCONT:
+        if number not in (signal.SIGSTOP, signal.SIGCONT):
             self.signal = signal.Signals(number).name[3:]
 
     def let_go(self) -> None:
@@ -93,54 +95,60 @@ class Process:
 
 
 class Tree:
-    """What comes of a process whose environment has been `marked`."""
+    """What comes of a process that has these `variables` in its environment."""
 
-    def __init__(self) -> None:
+    def __init__(self, since: float | None = None) -> None:
         self.mark = f"{os.getpid():x}.{next(_counter):x}.{int(monotonic() * 1e6):x}"
-        self.began = _uptime()
+        self.began = _uptime() if since is None else since  # whatever has been there before is not of the tree
         self.found: dict[tuple[int, float], Process] = {}  # by number and start
 
-    def marked(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """Return the environment with the mark; those of trees around this one stay."""
-        return {**environ, MARK: f"{environ.get(MARK, '')} {self.mark}".strip()}
+    def variables(self) -> dict[str, str]:
+        """Return what marks a process as one of the tree; the marks of trees around this one stay."""
+        return {MARK: f"{os.environ.get(MARK, '')} {self.mark}".strip()}
 
-    def end(self, root: int, number: int, grace: float) -> list[Process]:
+    def end(self, roots: Collection[int], number: int, grace: float) -> list[Process]:
         """Send this signal to everything in the tree, after the grace SIGKILL to what is left; return what has got one.
 
-        ``root`` is the process that was started, not yet waited for; 0 if it was. KeyboardInterrupt ends the grace.
+        ``roots`` are children of this process that nobody has waited for yet. KeyboardInterrupt ends the grace.
         """
         if sys.platform == "win32":
-            subprocess.run(["taskkill", "/F", "/T", "/PID", str(root)], capture_output=True, check=False)
+            for root in roots:
+                subprocess.run(["taskkill", "/F", "/T", "/PID", str(root)], capture_output=True, check=False)
             return []
         interrupt: KeyboardInterrupt | None = None
         try:
-            self._until_gone(root, number, monotonic() + grace)
+            self._until_gone(roots, number, monotonic() + grace)
         except KeyboardInterrupt as error:
             interrupt = error
-        self._until_gone(root, signal.SIGKILL, monotonic() + BOUND)
+        self._until_gone(roots, signal.SIGKILL, monotonic() + BOUND)
         for process in self.found.values():
             process.let_go()
         if interrupt is not None:
             raise interrupt
         return [process for process in self.found.values() if process.signal]
 
-    def send(self, root: int, number: int) -> list[Process]:
+    def look(self, roots: Collection[int]) -> list[Process]:
+        """Take hold of what is in the tree now, and has not ended."""
+        return [process for process in self._find(roots) if process.state not in ENDED]
+
+    def send(self, roots: Collection[int], number: int) -> list[Process]:
         """Send a signal to everything that is in the tree now; return that."""
-        alive = [process for process in self._find(root) if process.state not in ENDED]
+        alive = self.look(roots)
         for process in alive:
             process.send(number)
             if number != signal.SIGKILL:
                 process.send(signal.SIGCONT)  # one that is stopped ends when it goes on
         return alive
 
-    def _until_gone(self, root: int, number: int, deadline: float) -> None:
+    def _until_gone(self, roots: Collection[int], number: int, deadline: float) -> None:
         """Send a signal to all of the tree, and to what comes to it, until nothing is left or time is over."""
         told: set[Process] = set()
         while True:
-            alive = [process for process in self._find(root) if process.state not in ENDED]
+            alive = self.look(roots)
             if not alive:
                 return
             if number == signal.SIGKILL:
+                alive = self._stop(roots, alive)
                 self._kill_groups(alive)
                 told.clear()
             for process in alive:
@@ -153,13 +161,24 @@ class Tree:
                 return
             _wait(alive, min(left, LOOK))
 
+    def _stop(self, roots: Collection[int], alive: list[Process]) -> list[Process]:
+        """Stop all of the tree, lest one goes on and starts something while another dies; return what there is then."""
+        for _ in range(STOPS):
+            running = [process for process in alive if process.state not in ("T", "t")]
+            if not running:
+                break
+            for process in running:
+                process.send(signal.SIGSTOP)
+            _wait((), 0.001)
+            alive = self.look(roots)
+        return alive
+
     def _kill_groups(self, alive: Iterable[Process]) -> None:
         """Kill the groups in sessions that the tree has begun; a member that is stopped keeps the group its number."""
         sessions = {process.pid for process in self.found.values()}
         done = {os.getpgrp()}
         for process in alive:
             if process.session in sessions and process.group not in done:
-                process.send(signal.SIGSTOP)
                 again = _process(process.pid)
                 if not _PROC or again is not None and (again.started, again.group) == (process.started, process.group):
                     done.add(process.group)
@@ -168,19 +187,20 @@ class Tree:
                     except OSError:
                         pass
 
-    def _find(self, root: int) -> list[Process]:
+    def _find(self, roots: Collection[int]) -> list[Process]:
         others = {pid: process for pid, process in _processes().items() if process.started >= self.began}
         others.pop(os.getpid(), None)
         members: dict[int, Process] = {}
-        fresh = [process for pid, process in others.items() if pid == root or self._has_mark(pid)]
+        known = {process.pid for process in others.values() if (process.pid, process.started) in self.found}
+        fresh = [each for pid, each in others.items() if pid in roots or pid in known or self._has_mark(pid)]
         while fresh:
             for process in fresh:
                 del others[process.pid]
-                known = self.found.setdefault((process.pid, process.started), process)
-                known.parent, known.group, known.session = process.parent, process.group, process.session
-                known.state = process.state
-                if known.hold():
-                    members[process.pid] = known
+                held = self.found.setdefault((process.pid, process.started), process)
+                held.parent, held.group, held.session = process.parent, process.group, process.session
+                held.state = process.state
+                if held.hold():
+                    members[process.pid] = held
             fresh = [each for each in others.values() if each.parent in members or each.session in members]
         return list(members.values())
 

@@ -1,0 +1,101 @@
+"""The deadline goes from a process to those that it starts."""
+
+import os
+import subprocess
+import sys
+import time
+import unittest
+from importlib import import_module
+from unittest import mock
+
+from . import package
+from .child import ROOT, environment
+from .clock import FakeClock
+
+PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
+inheritance = import_module(f"{package.__name__}.inheritance")
+VARIABLE = "TIMEOUT_MANAGER_DEADLINE"
+CODE = f"import {package.__name__} as p; print(p.TimeoutManager.from_environ(%s).initial_timeout)"
+SLACK = 15.0
+
+
+def left(command, manager, default="None", **more):
+    """Return what a Python child has left that is started by the command, whose last word is its code."""
+    env = {**environment(PYTHONPATH=ROOT, CODE=CODE % default), **manager.child_environ(), **more}
+    return float(subprocess.run(command, stdout=-1, env={**env, "PYTHONPATH": ROOT}, check=True, timeout=60).stdout)
+
+
+class TheDeadline(unittest.TestCase):
+    def setUp(self):
+        patch = mock.patch.dict(os.environ, {"CODE": CODE % "None", "PYTHON": sys.executable})
+        patch.start()
+        self.addCleanup(patch.stop)
+        os.environ.pop(VARIABLE, None)
+
+    def test_is_right_across_other_programs(self):
+        for command in (
+            [sys.executable, "-c", CODE % "None"],
+            ["sh", "-c", '"$PYTHON" -c "$CODE"'],
+            ["env", "sh", "-c", 'sleep 0.3; "$PYTHON" -c "$CODE"'],
+        ):
+            seconds = left(command, TimeoutManager(100))
+            self.assertTrue(95 - SLACK < seconds <= 95.01, (command, seconds))
+
+    def test_the_lesser_counts(self):
+        command = [sys.executable, "-c", CODE % "20"]
+        self.assertEqual(left(command, TimeoutManager(100)), 20)
+        self.assertEqual(left(command, TimeoutManager()), 20)
+        os.environ[VARIABLE] = inheritance.deadline(50)
+        self.assertTrue(47.5 - SLACK < left([sys.executable, "-c", CODE % "None"], TimeoutManager(100)) <= 47.51)
+        self.assertTrue(47.5 - SLACK < left([sys.executable, "-c", CODE % "None"], TimeoutManager()) <= 47.51)
+
+    def test_is_not_scaled_twice(self):
+        os.environ[VARIABLE] = inheritance.deadline(100)
+        with mock.patch.dict(os.environ, TIMEOUT_MANAGER_SCALE="10"):
+            self.assertTrue(95 - SLACK < TimeoutManager.from_environ(90).initial_timeout <= 95.01)
+            self.assertEqual(TimeoutManager.from_environ(5).initial_timeout, 50)
+
+    def test_of_another_machine_is_told_by_the_clock_of_the_world(self):
+        os.environ[VARIABLE] = f"1.0:{time.time() + 100}:another-boot"
+        self.assertTrue(95 - SLACK < TimeoutManager.from_environ().initial_timeout <= 95.01)
+
+    def test_that_has_passed_leaves_nothing(self):
+        os.environ[VARIABLE] = inheritance.deadline(-5)
+        manager = TimeoutManager.from_environ(60)
+        self.assertTrue(manager.expired)
+        with self.assertRaises(PhaseTimeout) as caught:
+            with manager.timed_operation("build"):
+                pass
+        self.assertEqual(caught.exception.limited_by, "inherited")
+        self.assertRegex(str(caught.exception), r"^Timeout exceeded after build phase! \(inherited 0\.00 s, used ")
+
+    def test_garbage_is_an_error_that_names_it(self):
+        for value in "", "soon", "1:2", "nan:nan:x", f"{time.time()}", "inf:inf:x":
+            os.environ[VARIABLE] = value
+            with self.assertRaisesRegex(ValueError, f"{VARIABLE} must be .*{value!r}"):
+                TimeoutManager.from_environ()
+
+    def test_none_is_no_limit(self):
+        self.assertIsNone(TimeoutManager.from_environ().initial_timeout)
+        self.assertEqual(TimeoutManager.from_environ(7).initial_timeout, 7)
+        self.assertNotIn(VARIABLE, TimeoutManager().child_environ())
+
+    def test_is_what_remains_in_the_calling_thread(self):
+        clock = FakeClock()
+        manager = TimeoutManager(100, clock=clock)
+        with manager.timed_operation("build", 50):
+            clock.advance(20)
+            by_monotonic = float(manager.child_environ()[VARIABLE].split(":")[0])
+        self.assertTrue(30 - SLACK < by_monotonic - time.monotonic() <= 30.1)
+
+    def test_has_no_character_that_anybody_minds(self):
+        self.assertRegex(inheritance.deadline(5), r"\A[\w.:-]+\Z")
+
+    def test_a_command_finds_it(self):
+        command = [sys.executable, "-c", CODE % "None"]
+        done = TimeoutManager(100).run(command, stdout=-1, env=environment(PYTHONPATH=ROOT))
+        self.assertTrue(95 - SLACK < float(done.stdout) <= 95.01)
+
+
+if __name__ == "__main__":
+    unittest.main()
