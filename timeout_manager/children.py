@@ -2,8 +2,8 @@
 
 Nothing else is certain to belong to the phase: when a thread ends, the system gives its children to another one. But
 whoever waits in ``subprocess`` says for whom, by the frames of the call. All that has come of that process is held
-from before the interrupt is raised, since ``subprocess.run`` then kills the one that it knows; it ends when the phase is left
-(`tree`).
+before the interrupt is raised, since ``subprocess.run`` then kills the one that it knows. It ends when the phase is
+left (`tree`).
 """
 
 from __future__ import annotations
