@@ -16,6 +16,13 @@ def hang():
     time.sleep(60)
 
 
+def swallow():
+    try:
+        hang()
+    except Exception:
+        pass
+
+
 def interrupted(enforce=True, body=hang):
     """Return the error of a phase whose body hangs."""
     try:
@@ -33,6 +40,12 @@ class TheDiagnosis(unittest.TestCase):
             self.assertRegex(error.diagnosis, r"in hang\n    time\.sleep\(60\)\Z")
             self.assertIn("in interrupted\n    body()\n", error.diagnosis)
             self.assertNotIn(package.__name__ + "/", error.diagnosis)
+
+    @unittest.skipUnless(hasattr(BaseException, "add_note"), "no notes")
+    def test_is_a_note_on_the_error(self):
+        for body in hang, swallow:
+            error = interrupted(body=body)
+            self.assertEqual(error.__notes__, [error.diagnosis])
 
     def test_travels_with_the_error(self):
         error = interrupted()

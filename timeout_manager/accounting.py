@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .errors import PhaseTimeout
-from .phase import Budget, Cleanup, Phase, caller
+from .phase import Budget, Phase, caller
 from .seconds import INFINITY, amount, mechanism, monotonic, scale, scaled, text
 
 TYPE_CHECKING = False
@@ -148,6 +148,8 @@ class TimeoutManager:
         Its time is not charged, even inside an open phase, and only its own limit (seconds, required) ends it. It is
         in the ledger like every other phase.
         """
+        from .cleanup import Cleanup
+
         if limit is None:
             raise TypeError("limit must be a number of seconds, not None: a cleanup may not hang either")
         return Cleanup(self, phase_name, scaled(limit, "limit", self._scale))

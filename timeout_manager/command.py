@@ -94,16 +94,21 @@ class Command:
     def __init__(self, program: str, words: list[str], foreground: bool, verbose: bool) -> None:
         self.program, self.words, self.foreground, self.verbose = program, words, foreground, verbose
         self.tree = Tree()
+        self.waits = False  # for the command
+        self.early: list[int] = []  # signals that came before
 
     def run(self, seconds: float | None, number: int, kill_after: float | None, preserve: bool) -> int:
         """Return its exit status, or less than 0 if it has died of a signal."""
         if not self.foreground and hasattr(os, "setpgid") and os.getpid() != os.getsid(0):
             os.setpgid(0, 0)  # what the terminal sends, it sends to both
         variables = {**inheritance.variables(seconds), **self.tree.variables()}
-        self.process = Child(self.words, env=with_variables(None, variables))
         for name in FORWARDED:
             if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:
                 signal.signal(getattr(signal, name), self._signalled)
+        self.process = Child(self.words, env=with_variables(None, variables))
+        self.waits = True
+        for early in self.early:
+            self._send(early)
         late = False
         patience = seconds
         while True:
@@ -128,7 +133,9 @@ class Command:
         return 128 - status if late and status < 0 else status
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
-        raise _Signalled(number)
+        if self.waits:
+            raise _Signalled(number)
+        self.early.append(number)
 
     def _send(self, number: int) -> None:
         if self.foreground:

@@ -14,6 +14,7 @@ from warnings import warn
 from . import alarm, kill, watchdog
 from .errors import LET_PASS, PhaseTimeout
 from .seconds import monotonic
+from .verdict import is_debugged
 from .watch import Watch
 
 TYPE_CHECKING = False
@@ -62,7 +63,7 @@ def leave(phase: Phase, watch: Watch, struck: PhaseTimeout | None) -> None:
 def _refuse(phase: Phase) -> None:
     """Leave the phase again, since nothing is left of its time."""
     over = phase._over(phase._started)
-    if phase.parent is not None and phase.parent._struck is LET_PASS or over is not None and phase._is_debugged():
+    if phase.parent is not None and phase.parent._struck is LET_PASS or over is not None and is_debugged(phase):
         phase._struck = LET_PASS
     elif over is not None:
         error = phase._timeout(over, phase._started)

@@ -36,8 +36,10 @@ class PhaseTimeout(TimeoutError):
 
     @property
     def diagnosis(self) -> str:
-        """What was running when time ran out, as text; "" when time was only counted."""
-        return str(self._scene)
+        """What was running when time ran out, and what had to be killed, as text; "" when time was only counted."""
+        killed = [f"  {process}" for process in self.killed]
+        parts = [str(self._scene), "Processes that had to be killed:" if killed else "", *killed]
+        return "\n".join(filter(None, parts))
 
     @diagnosis.setter
     def diagnosis(self, text: str) -> None:
@@ -50,7 +52,7 @@ class PhaseTimeout(TimeoutError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         state = {name: value for name, value in vars(self).items() if name != "_owner"}
-        return type(self), self.args, {**state, "_scene": self.diagnosis}
+        return type(self), self.args, {**state, "_scene": str(self._scene)}
 
 
 class PhaseInterrupt(BaseException):

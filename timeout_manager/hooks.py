@@ -1,19 +1,16 @@
-"""Where unittest calls the code under test, and how it comes to call it as a `Part`.
+"""Where unittest calls the code under test in a test, and how it comes to call it as a `Part`.
 
 A test gets attributes that stand in for the methods through which `TestCase.run` calls it (``_callSetUp`` and so on),
 from ``startTest`` to ``stopTest``; that way nothing is changed for other tests, and subclasses that override these
-methods keep what they do. Class and module fixtures are called by methods of `TestSuite`; while a runner of ours is at
-work these are wrapped, and put a fixture of our own in the place of the user's until it is called.
+methods keep what they do.
 """
 
 from __future__ import annotations
 
 import sys
 import unittest
-import unittest.case
-import unittest.suite
 from contextlib import contextmanager
-from functools import partial, wraps
+from functools import partial
 
 from .errors import LET_PASS
 from .limits import Group, Limits
@@ -38,7 +35,6 @@ _CALLS = (
     ("_tearDownAsyncioLoop", "cleanup", END),  # the same up to 3.10
 )
 _CLOSE_LOOP = frozenset({"_tearDownAsyncioRunner", "_tearDownAsyncioLoop"})
-_MISSING: Any = object()
 _NOTHING: frozenset[Any] = frozenset()
 
 
@@ -167,143 +163,3 @@ def _cancel(test: Any, before: Iterable[Any]) -> None:
         if waiting is not None and not waiting.done():
             waiting.cancel()
             caller.cancel()
-
-
-# -- class and module fixtures -----------------------------------------------------------------------------------------
-
-
-@contextmanager
-def limited_fixtures() -> Iterator[None]:
-    """Have the fixtures of classes and modules called by ``result.call_fixture(owner, name, function, *args)``.
-
-    Results without that method are left alone: a test may run tests of its own.
-    """
-    suite: Any = unittest.suite.TestSuite
-    originals = {name: getattr(suite, name) for name in _FIXTURES}
-    for method, (name, owner_of) in _FIXTURES.items():
-        setattr(suite, method, _wrap(originals[method], name, owner_of))
-    try:
-        yield
-    finally:
-        for method, original in originals.items():
-            setattr(suite, method, original)
-
-
-def _wrap(original: Callable[..., None], name: str, owner_of: Callable[..., Any]) -> Callable[..., None]:
-    @wraps(original)
-    def call(self: object, *args: Any) -> None:
-        result = args[-1]
-        owner = owner_of(*args) if hasattr(result, "call_fixture") else None
-        if owner is None:
-            return original(self, *args)
-        if not _has(owner, name) and not _cleanups(owner):
-            return original(self, *args)
-        with limited_cleanups(owner, partial(result.call_fixture, owner, "cleanup")):
-            with _in_place(owner, name, partial(result.call_fixture, owner, name)):
-                original(self, *args)
-
-    return call
-
-
-def _next_class(test: object, result: Any) -> object:
-    return None if test.__class__ is _previous_class(test, result) else test.__class__
-
-
-def _previous_class(test: object, result: Any) -> Any:
-    return getattr(result, "_previousTestClass", None)
-
-
-def _left_class(test: object, result: Any) -> object:
-    return None if test.__class__ is _previous_class(test, result) else _previous_class(test, result)
-
-
-def _next_module(test: object, result: Any) -> object:
-    name = test.__class__.__module__
-    return None if name == getattr(_previous_class(test, result), "__module__", None) else sys.modules.get(name)
-
-
-def _left_module(result: Any) -> object:
-    return sys.modules.get(getattr(_previous_class(None, result), "__module__", ""))
-
-
-_FIXTURES: dict[str, tuple[str, Callable[..., Any]]] = {  # methods of TestSuite: what each calls, and whose it is
-    "_handleClassSetUp": ("setUpClass", _next_class),
-    "_tearDownPreviousClass": ("tearDownClass", _left_class),
-    "_handleModuleFixture": ("setUpModule", _next_module),
-    "_handleModuleTearDown": ("tearDownModule", _left_module),
-}
-
-
-def _has(owner: Any, name: str) -> bool:
-    """Tell whether a class or module has such a fixture of its own."""
-    fixture, default = getattr(owner, name, None), getattr(unittest.TestCase, name, None)
-    return fixture is not None and getattr(fixture, "__func__", fixture) is not getattr(default, "__func__", None)
-
-
-@contextmanager
-def _in_place(owner: Any, name: str, call: Callable[..., Any]) -> Iterator[None]:
-    """Let the fixture be called by ``call`` once, and be back in its place when that happens."""
-    if not _has(owner, name):
-        yield
-        return
-    fixture = getattr(owner, name)
-    before = vars(owner).get(name, _MISSING)
-
-    def put_back() -> None:
-        if vars(owner).get(name) is not once:
-            pass
-        elif before is _MISSING:
-            delattr(owner, name)
-        else:
-            setattr(owner, name, before)
-
-    def once() -> Any:
-        put_back()
-        return call(fixture)
-
-    try:
-        setattr(owner, name, once)
-    except TypeError:  # the class of a test that is a function
-        yield
-        return
-    try:
-        yield
-    finally:
-        put_back()
-
-
-class Cleanups(list):  # type: ignore[type-arg]
-    """A list of cleanups, which unittest pops one by one and calls: each will be called by ``call``."""
-
-    def __init__(self, cleanups: Iterable[Any], call: Callable[..., Any]) -> None:
-        super().__init__(cleanups)
-        self.call = call
-
-    def pop(self, *args: Any) -> Any:
-        function, positional, keyword = super().pop(*args)
-        return self.call, (function, *positional), keyword
-
-
-@contextmanager
-def limited_cleanups(owner: Any, call: Callable[..., Any]) -> Iterator[None]:
-    """Have the cleanups of a class, or of modules, called by ``call``."""
-    before = _cleanups(owner)
-    _set_cleanups(owner, Cleanups(before, call))
-    before.clear()  # in 3.9 classes share it
-    try:
-        yield
-    finally:
-        _set_cleanups(owner, list(_cleanups(owner)))
-
-
-def _cleanups(owner: Any) -> list[Any]:
-    holder, name = (owner, "_class_cleanups") if isinstance(owner, type) else (unittest.case, "_module_cleanups")
-    return getattr(holder, name, [])
-
-
-def _set_cleanups(owner: Any, cleanups: list[Any]) -> None:
-    holder: Any = owner if isinstance(owner, type) else unittest.case
-    try:
-        setattr(holder, "_class_cleanups" if holder is owner else "_module_cleanups", cleanups)
-    except TypeError:  # the class of a test that is a function
-        pass

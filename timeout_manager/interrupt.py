@@ -28,6 +28,7 @@ from .errors import LET_PASS, PhaseInterrupt
 from .landing import guarded, up
 from .phase import Budget, Phase, left
 from .seconds import INFINITY, monotonic
+from .verdict import is_debugged
 from .watch import LAST, MOMENT, SUSPENDED, Strike, Watch
 
 TYPE_CHECKING = False
@@ -66,7 +67,7 @@ def look(watch: Watch, frame: FrameType, landed: int = -1) -> BaseException | No
     struck = [phase for phase in bound if phase._manager is bound[0]._manager]
     last = strike = watch.strike
     if strike is None or strike.over is not over:
-        if struck[-1]._is_debugged():
+        if is_debugged(struck[-1]):
             _let_pass(struck)
             watch.at = now
             return None

@@ -19,6 +19,7 @@ from .accounting import TimeoutManager
 from .errors import PhaseInterrupt, PhaseTimeout
 from .phase import Phase
 from .seconds import amount, duration, monotonic, scale, text
+from .verdict import is_debugged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ class Part(Phase):
 
     def _judge(self, error: BaseException | None, now: float, struck: PhaseTimeout | None) -> None:
         owner = self._over(now) if struck is None else struck._owner
-        if owner is None or struck is None and self._is_debugged():
+        if owner is None or struck is None and is_debugged(self):
             return super()._judge(error, now, struck)
         self.outcome = "timeout"
         self.error = timeout = struck or self._timeout(owner, now)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from _thread import get_ident
 from sys import _getframe, modules
 
-from .errors import LET_PASS, PhaseInterrupt, PhaseTimeout, is_timeout
+from .errors import PhaseTimeout
 from .seconds import INFINITY, text
 
 _no_interrupt = frozenset({"__enter__", "__exit__", "__aenter__", "__aexit__"})  # see interrupt
@@ -304,69 +304,13 @@ class Phase:
         return next((limit for limit in self._limits() if left(limit, now) <= 0.0), None)
 
     def _judge(self, error: BaseException | None, now: float, struck: PhaseTimeout | None) -> None:
-        """End a phase whose time is over: raise PhaseTimeout, or let the body's own error pass.
+        """End a phase whose time is over."""
+        from .verdict import judge
 
-        ``struck`` is the error that an enforcer has raised in the block; what became of it there does not matter.
-        """
-        owner = self._over(now) if struck is None else struck._owner
-        if owner is None:  # what seemed to bind it has closed meanwhile, or it was let pass
-            self.outcome = "timeout" if struck is LET_PASS else "done" if error is None else "failed"
-            return
-        self.outcome = "timeout"
-        if struck is None and self._is_debugged():
-            return
-        if error is None:
-            raise struck or self._timeout(owner, now)
-        if error is struck or isinstance(error, PhaseTimeout) and error._owner is owner:
-            return
-        if isinstance(error, PhaseInterrupt) and struck is not None:
-            raise struck from None
-        if is_timeout(error):
-            raise struck or self._timeout(owner, now, error) from error
-        if isinstance(error, Exception) and hasattr(error, "add_note"):
-            if not any(note.startswith("Timeout exceeded after ") for note in getattr(error, "__notes__", ())):
-                error.add_note(str(struck or self._timeout(owner, now)))
-
-    def _is_debugged(self) -> bool:
-        """Tell whether a debugger is there, where nothing is raised; say so."""
-        from . import debugger
-
-        name = debugger.present()
-        if name:
-            debugger.say(f"Time is over for phase {' > '.join(self.path())}.", name)
-        return bool(name)
+        judge(self, error, now, struck)
 
     def _timeout(self, owner: Budget | Phase, now: float, cause: BaseException | None = None) -> PhaseTimeout:
         return self._manager._timeout(owner, now, self.name, self.path(), cause)
-
-
-class Cleanup(Phase):
-    """A phase outside the budget: while it is open, the phases of its thread or task around it stand aside."""
-
-    __slots__ = ()
-
-    _cleanup = True
-
-    def __enter__(self) -> Phase:
-        here = caller()
-        if self.outcome == "new":
-            self._manager._step_aside(here)
-        try:
-            super().__enter__()
-        except BaseException:
-            self._manager._step_back(here)
-            raise
-        self._stands_in(_getframe(1))
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            super().__exit__(kind, error, traceback)
-        finally:
-            if self.outcome not in ("new", "running"):
-                self._manager._step_back(self._key)
 
 
 def left(limit: Budget | Phase, now: float) -> float:

@@ -14,8 +14,9 @@ from inspect import iscoroutinefunction
 
 from . import watchdog
 from .errors import PhaseTimeout
+from .fixtures import limited_cleanups, limited_fixtures
 from .limits import ATTRIBUTE, Group, Limit, Limits, group_of, limit_from_environ, running
-from .hooks import LimitedTest, limited_cleanups, limited_fixtures
+from .hooks import LimitedTest
 from .result import LimitedResult
 
 TYPE_CHECKING = False
