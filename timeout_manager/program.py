@@ -15,7 +15,7 @@ from .seconds import INFINITY, duration, monotonic
 from .testing import TextTestRunner
 from .loader import TestLoader
 from .reportfiles import Reports
-from .result import STDERR, LimitedResult
+from .result import LimitedResult, tell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -164,9 +164,9 @@ def _tell_of_threads(status: int, kill_after: float | None) -> None:
         if not told:
             told.extend(_threads())
             names = "".join(f"  {thread.name}\n{_place(thread)}" for thread in told)
-            os.write(STDERR, f"\nThreads that the tests have left behind keep the process alive:\n{names}".encode())
+            tell(f"\nThreads that the tests have left behind keep the process alive:\n{names}")
         if kill_after is not None and now >= began + SOON + kill_after:
-            os.write(STDERR, f"The process ends with status {status} all the same.\n".encode())
+            tell(f"The process ends with status {status} all the same.\n")
             os._exit(status)
         return began + SOON + (INFINITY if kill_after is None else kill_after)
 

@@ -200,7 +200,7 @@ class LimitedResult(unittest.TestResult):
             frame = sys._current_frames().get(self.thread)
             place = "" if frame is None else f"\n  {Scene(frame).line()}"
             line = f"\nSLOW: {entry.name} is still running after {text(now - entry.began)}, in {entry.parts[-1].name}"
-            os.write(STDERR, f"{line}{place}\n".encode(errors="replace"))
+            tell(f"{line}{place}\n")
             due += slow
         return due
 
@@ -254,6 +254,14 @@ class LimitedResult(unittest.TestResult):
         lines = [f"{count} test{'s' * (count != 1)} did not run, because {why}:"]
         lines += [f"  {name}" for name in self.not_run[:SHOWN]]
         return lines + [f"  and {count - SHOWN} more"] * (count > SHOWN)
+
+
+def tell(text: str) -> None:
+    """Write to the real stderr, from any thread."""
+    try:
+        os.write(STDERR, text.encode(errors="replace"))
+    except OSError:  # nobody reads it
+        pass
 
 
 class _Named:

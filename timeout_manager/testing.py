@@ -135,7 +135,7 @@ class TextTestRunner(unittest.TextTestRunner):
 
         def run_all(result: LimitedResult) -> None:
             results.append(result)
-            names = [each.id() for each in _tests(test)]
+            names = [each.id() for each in _tests(test) if hasattr(each, "id")]
             if limits.slow_after:
                 watchdog.employ(result, lambda now: result.tell_slow(limits.slow_after or 0.0, now))
             try:
