@@ -20,7 +20,11 @@ def present(frame: FrameType | None = None) -> str:
     A coverage tool or a profiler traces, too, and is not one. At a prompt after the fact nothing traces, but the
     debugger is on the stack, which begins at ``frame`` (default: the caller).
     """
-    return _at_prompt(frame or sys._getframe(1)) or _name(sys.gettrace()) or _monitor()
+    if "bdb" in sys.modules:
+        name = _at_prompt(frame or sys._getframe(1))
+        if name:
+            return name
+    return _name(sys.gettrace()) or _monitor()
 
 
 def say(what: str, name: str) -> None:
@@ -32,6 +36,8 @@ def say(what: str, name: str) -> None:
 
 
 def _name(tracer: Any) -> str:
+    if tracer is None:
+        return ""
     owner = getattr(tracer, "__self__", tracer)
     for kind in type(owner).__mro__:
         if (kind.__module__, kind.__name__) == ("bdb", "Bdb"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .debugger import present, say
 from .errors import LET_PASS, PhaseInterrupt, PhaseTimeout, is_timeout
 
 TYPE_CHECKING = False
@@ -39,11 +40,9 @@ def judge(phase: Phase, error: BaseException | None, now: float, struck: PhaseTi
 
 def is_debugged(phase: Phase) -> bool:
     """Tell whether a debugger is there, where nothing is raised; say so."""
-    from . import debugger
-
-    name = debugger.present()
+    name = present()
     if name:
-        debugger.say(f"Time is over for phase {' > '.join(phase.path())}.", name)
+        say(f"Time is over for phase {' > '.join(phase.path())}.", name)
     return bool(name)
 
 
