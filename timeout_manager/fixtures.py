@@ -44,6 +44,8 @@ def _wrap(original: Callable[..., None], name: str, owner_of: Callable[..., Any]
     @wraps(original)
     def call(self: object, *args: Any) -> None:
         result = args[-1]
+        if len(args) == 2 and _previous_class(*args) is args[0].__class__:
+            return original(self, *args)  # one test of a class after another: there is nothing to call
         owner = owner_of(*args) if hasattr(result, "call_fixture") else None
         if owner is None:
             return original(self, *args)
@@ -57,7 +59,7 @@ def _wrap(original: Callable[..., None], name: str, owner_of: Callable[..., Any]
 
 
 def _next_class(test: object, result: Any) -> object:
-    return None if test.__class__ is _previous_class(test, result) else test.__class__
+    return test.__class__
 
 
 def _previous_class(test: object, result: Any) -> Any:
@@ -65,7 +67,7 @@ def _previous_class(test: object, result: Any) -> Any:
 
 
 def _left_class(test: object, result: Any) -> object:
-    return None if test.__class__ is _previous_class(test, result) else _previous_class(test, result)
+    return _previous_class(test, result)
 
 
 def _next_module(test: object, result: Any) -> object:

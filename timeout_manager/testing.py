@@ -132,10 +132,10 @@ class TextTestRunner(unittest.TextTestRunner):
         summary = _Summary(stream.stream)
         self._hold = lambda: setattr(stream, "stream", summary)
         results: list[LimitedResult] = []
+        names = [each.id() for each in _tests(test) if hasattr(each, "id")]
 
         def run_all(result: LimitedResult) -> None:
             results.append(result)
-            names = [each.id() for each in _tests(test) if hasattr(each, "id")]
             if limits.slow_after:
                 watchdog.employ(result, lambda now: result.tell_slow(limits.slow_after or 0.0, now))
             try:
