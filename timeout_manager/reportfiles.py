@@ -170,25 +170,26 @@ class _File:
             os.makedirs(folder, exist_ok=True)
         self._file = open(path, "wb", buffering=0)
         self._process = os.getpid()
-        self._end = 0
+        self._end = self._size = 0
         self.add(head, foot)
 
     def add(self, text: str, foot: str) -> None:
-        self._write(self._end, text + foot)
+        data = _bytes(text + foot)
+        before, self._size = self._size, self._end + len(data)
+        self._write(self._end, data + b" " * (before - self._size))  # it is whole also before it is cut
         self._end += len(_bytes(text))
 
     def begin(self, head: str) -> None:
         """Write the beginning anew; its length is what it was."""
-        self._write(0, head)
+        self._write(0, _bytes(head))
 
-    def _write(self, at: int, text: str) -> None:
+    def _write(self, at: int, data: bytes) -> None:
         if os.getpid() != self._process or self._file.closed:  # a child process that a test has forked
             return
         try:
             self._file.seek(at)
-            self._file.write(_bytes(text))
-            if at:
-                self._file.truncate()
+            self._file.write(data)
+            self._file.truncate(self._size)
         except OSError as error:  # the results of the run are worth more than the file
             print(f"{self._file.name} cannot be written any more: {error}", file=sys.__stderr__)
             self._file.close()

@@ -145,7 +145,8 @@ class Tree:
         others.pop(os.getpid(), None)
         members: dict[int, Process] = {}
         known = {process.pid for process in others.values() if (process.pid, process.started) in self.found}
-        fresh = [each for pid, each in others.items() if pid in roots or pid in known or self._has_mark(pid)]
+        sure = {pid for pid in others if pid in roots or pid in known or self._has_mark(pid)}
+        fresh = [others[pid] for pid in sure if others[pid].parent not in sure]  # parents come before their children
         while fresh:
             for process in fresh:
                 del others[process.pid]
