@@ -87,13 +87,10 @@ def _run(
                 process.wait(phase.remaining())
             else:
                 output, errors = process.communicate(input, phase.remaining())
-        except OSError as error:
-            if process is None:  # there is no such command, or the like
-                raise
-            _end(manager, name, process, tree, grace, error)
-            raise
         except BaseException as error:
-            _end(manager, name, process, tree, grace, error)
+            is_started = process is not None or isinstance(error, TimeoutError) or not isinstance(error, OSError)
+            if is_started:  # otherwise there is no such command, or the like
+                _end(manager, name, process, tree, grace, error)
             raise
     done = subprocess.CompletedProcess(args, process.returncode, output, errors)
     if check:

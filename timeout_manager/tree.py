@@ -143,10 +143,10 @@ class Tree:
     def _find(self, roots: Collection[int]) -> list[Process]:
         others = {pid: process for pid, process in processes().items() if process.started >= self.began}
         others.pop(os.getpid(), None)
-        members: dict[int, Process] = {}
+        members: dict[int, Process] = {}  # parents before their children, which might end them by ending first
         known = {process.pid for process in others.values() if (process.pid, process.started) in self.found}
         sure = {pid for pid in others if pid in roots or pid in known or self._has_mark(pid)}
-        fresh = [others[pid] for pid in sure if others[pid].parent not in sure]  # parents come before their children
+        fresh = sorted((others[pid] for pid in sure), key=lambda each: (each.started, each.parent in sure))
         while fresh:
             for process in fresh:
                 del others[process.pid]
