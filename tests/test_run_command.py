@@ -97,6 +97,14 @@ class Habits(Directory):
             ran = self.end(process)
             self.assertEqual((ran.status, ran.stdout), (5, "got\n"), number)
 
+    def test_a_signal_that_is_ignored_does_not_take_the_limit_away(self):
+        script = "trap '' HUP; echo there; sleep 60 & wait"
+        process = self.start("run", "1", "bash", "-c", script)
+        self.assertEqual(process.stdout.readline(), "there\n")
+        for _ in range(3):
+            process.send_signal(signal.SIGHUP)
+        self.assertEqual(self.end(process).status, 124)
+
     def test_it_ends_as_the_command_did(self):
         self.assertEqual(self.go("5", "sh", "-c", "kill -KILL $$").status, -signal.SIGKILL)
 

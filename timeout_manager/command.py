@@ -12,7 +12,7 @@ from subprocess import TimeoutExpired
 from . import inheritance
 from .accounting import TimeoutManager
 from .process import Child, name_of, with_variables
-from .seconds import duration
+from .seconds import INFINITY, duration, monotonic
 from .tree import Tree
 
 TYPE_CHECKING = False
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 TIMED_OUT, FAILED, NOT_STARTED, NOT_FOUND = 124, 125, 126, 127  # exit statuses, as there
 FORWARDED = "SIGINT", "SIGQUIT", "SIGTERM", "SIGHUP"
+LOOK = 0.1  # seconds until a signal is handed on
 SHORT = {"--kill-after": "-k", "--signal": "-s", "--verbose": "-v"}
 OPTIONS = "kill-after=", "signal=", "preserve-status", "foreground", "verbose", "phase=", "report=", "help"
 
@@ -44,13 +45,6 @@ DURATION: 90, 1.5, 90s, 2m, 1h, 1d; 0 is no limit. COMMAND finds its deadline in
 Exit status: that of COMMAND; {TIMED_OUT} if time was over, 137 if KILL was sent then; {FAILED} if the options make no
 sense, {NOT_STARTED} if COMMAND cannot be started, {NOT_FOUND} if there is none.
 """
-
-
-class _Signalled(BaseException):
-    """Somebody has sent this process a signal that is meant for the command."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
 
 
 def main(program: str, arguments: list[str]) -> NoReturn:
@@ -94,8 +88,7 @@ class Command:
     def __init__(self, program: str, words: list[str], foreground: bool, verbose: bool) -> None:
         self.program, self.words, self.foreground, self.verbose = program, words, foreground, verbose
         self.tree = Tree()
-        self.waits = False  # for the command
-        self.early: list[int] = []  # signals that came before
+        self.asked: list[int] = []  # signals that have come for the command
 
     def run(self, seconds: float | None, number: int, kill_after: float | None, preserve: bool) -> int:
         """Return its exit status, or less than 0 if it has died of a signal."""
@@ -106,26 +99,28 @@ class Command:
             if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:
                 signal.signal(getattr(signal, name), self._signalled)
         self.process = Child(self.words, env=with_variables(None, variables))
-        self.waits = True
-        for early in self.early:
-            self._send(early)
-        late = False
-        patience = seconds
+        due = INFINITY if seconds is None else monotonic() + seconds
+        late = ending = False
         while True:
             try:
-                status = self.process.wait(patience)
+                status = self.process.wait(max(min(due - monotonic(), LOOK), 0.0))
                 break
-            except _Signalled as asked:
-                self._send(asked.number)
-                patience = kill_after
             except TimeoutExpired:
-                if late or patience is not seconds:
-                    self._kill()
-                    status = self.process.wait()
-                    break
-                late = True
-                self._send(number)
-                patience = kill_after
+                pass
+            first = None
+            if self.asked:
+                first = self.asked.pop(0)
+            elif monotonic() >= due and ending:
+                self._kill()
+                status = self.process.wait()
+                break
+            elif monotonic() >= due:
+                late, first = True, number
+                due = INFINITY
+            if first is not None:
+                self._send(first)
+                if kill_after is not None:
+                    ending, due = True, monotonic() + kill_after
         if late and kill_after is not None:
             self._kill()  # what it has left behind
         if late and not preserve and status != -signal.SIGKILL:
@@ -133,9 +128,7 @@ class Command:
         return 128 - status if late and status < 0 else status
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
-        if self.waits:
-            raise _Signalled(number)
-        self.early.append(number)
+        self.asked.append(number)
 
     def _send(self, number: int) -> None:
         if self.foreground:

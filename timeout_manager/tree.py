@@ -146,7 +146,9 @@ class Tree:
         members: dict[int, Process] = {}  # parents before their children, which might end them by ending first
         known = {process.pid for process in others.values() if (process.pid, process.started) in self.found}
         sure = {pid for pid in others if pid in roots or pid in known or self._has_mark(pid)}
-        fresh = sorted((others[pid] for pid in sure), key=lambda each: (each.started, each.parent in sure))
+        fresh = sorted(
+            (others[pid] for pid in sure), key=lambda each: (each.pid not in roots, each.started, each.parent in sure)
+        )
         while fresh:
             for process in fresh:
                 del others[process.pid]
