@@ -68,7 +68,7 @@ class TheMixin(unittest.TestCase):
         log = []
 
         class Hung(testing().TimeLimitMixin, unittest.IsolatedAsyncioTestCase):
-            timeout = 0.2
+            timeout = 3  # a loop may take its time to start
 
             async def asyncTearDown(self):
                 log.append("asyncTearDown")
