@@ -74,7 +74,7 @@ class TimeoutManager:
         self._open: dict[object, Phase] = {}  # thread or task -> its innermost phase that is charged to the budget
         self._aside: dict[object, Phase] = {}  # the same where a cleanup is open
         self._watch: Watch | None = self._enforcer and self._enforcer.NOBODY  # the one that was used last
-        self._sessions: dict[int, list[Watch | None]] = {}  # thread -> what is watched in its open sessions
+        self._sessions: dict[object, list[Watch | None]] = {}  # thread or task -> what is watched in its open sessions
 
     def _inherit(self, seconds: float) -> None:
         """Take these seconds, which are not to be scaled, from the parent process."""
@@ -123,7 +123,7 @@ class TimeoutManager:
         return tuple(self._phases)
 
     def __enter__(self) -> TimeoutManager:
-        """Open a session: what enforces the limits stays armed between the phases of this thread. Sessions nest."""
+        """Open a session: what enforces the limits stays armed between the phases of this thread or task. They nest."""
         if self._enforcer is not None:
             self._enforcer.open_session(self)
         return self
@@ -173,14 +173,15 @@ class TimeoutManager:
             self._enforcer.refresh(self)
 
     def execute_with_timeout(self, operation: Callable[..., T], phase_name: str = "operation", **kwargs: Any) -> T:
-        """Return ``operation(**kwargs)``, run as a phase."""
-        with self.timed_operation(phase_name):
-            return operation(**kwargs)
+        """Return ``operation(**kwargs)``, run as a phase; see ``call_with_timeout``."""
+        return self.timed_operation(phase_name)._call(operation, (), kwargs)
 
     def call_with_timeout(self, func: Callable[..., T], *args: Any, phase_name: str = "operation", **kwargs: Any) -> T:
-        """Return ``func(*args, **kwargs)``, run as a phase."""
-        with self.timed_operation(phase_name):
-            return func(*args, **kwargs)
+        """Return ``func(*args, **kwargs)``, run as a phase.
+
+        A coroutine function gives a coroutine to await, and the awaiting is the phase.
+        """
+        return self.timed_operation(phase_name)._call(func, args, kwargs)
 
     def run(
         self, args: Any, phase_name: str | None = None, *, grace: float = 5.0, **options: Any

@@ -71,7 +71,7 @@ def missing() -> str:
     """Return why the calling thread cannot be watched; nothing if it can."""
     if setitimer is None:
         return "this system has no setitimer"
-    if _running and watch.ident == get_ident():
+    if _running and watch.key == get_ident():
         return ""
     try:
         previous = signal(SIGALRM, _fired)
@@ -88,7 +88,7 @@ def start(at: float) -> Watch | None:
     """Watch the calling thread, and fire at this instant at the latest; return None if that cannot be."""
     global _running, _previous, _armed, _foreign
     if _running:
-        if watch.ident != get_ident():
+        if watch.key != get_ident():
             return None
         if at < watch.at:
             arm(watch, at)
@@ -105,7 +105,7 @@ def start(at: float) -> Watch | None:
     if getsignal(SIGALRM) is not _fired:
         return None
     _previous = previous
-    watch.ident = get_ident()
+    watch.key = get_ident()
     watch.blocked = SIGALRM in pthread_sigmask(SIG_UNBLOCK, (SIGALRM,))
     _armed = _foreign = INFINITY
     _running = True
@@ -116,7 +116,7 @@ def start(at: float) -> Watch | None:
 def stop(watch: Watch) -> None:
     """Give the alarm back."""
     global _running, _owed
-    if not watch.ident:  # it is the watch of the process that this one was forked from
+    if not watch.key:  # it is the watch of the process that this one was forked from
         return
     with _closing:
         _running = False
@@ -164,7 +164,7 @@ def poke(watch: Watch) -> None:
     """Have the watched thread look at once; called in any thread."""
     with _closing:
         if _running:
-            pthread_kill(watch.ident, SIGALRM)
+            pthread_kill(watch.key, SIGALRM)
 
 
 def arrived(frame: FrameType, at: int) -> None:

@@ -54,6 +54,7 @@ _WITH_STARTS = opmap.get("WITH_EXCEPT_START")
 _AWAITS = _named("SEND", "YIELD_VALUE")
 _AWAITED = _named("END_SEND") or _named("JUMP_BACKWARD_NO_INTERRUPT")
 _GET_AWAITABLE = opmap.get("GET_AWAITABLE")
+_RESUME, _YIELD = opmap.get("RESUME"), opmap["YIELD_VALUE"]
 _NO_NEXT = _named("RETURN_VALUE", "RAISE_VARARGS", "RERAISE", "JUMP_FORWARD", "JUMP_ABSOLUTE")
 
 
@@ -205,6 +206,16 @@ def inside(frame: FrameType, lasti: int) -> bool:
     places = stand(code, at), _head(code.co_code, at)
     handler = entry(code, lasti)
     return any(handler in handlers(code, place) for place in places if place >= 0) or misplaced(frame)
+
+
+def yields(frame: FrameType) -> bool:
+    """Tell whether a suspended asynchronous generator is at a `yield`, and not in an `await`."""
+    raw, at = frame.f_code.co_code, frame.f_lasti
+    if at >= 0 and _RESUME is not None and raw[at] == _YIELD:
+        at = _next(raw, at)  # from 3.14 it stands there
+    if at < 0 or raw[at] == _YIELD:
+        return True
+    return raw[at] == _RESUME and raw[at + 1] & 3 == 1  # which says what it comes back from
 
 
 # -- places ------------------------------------------------------------------------------------------------------------

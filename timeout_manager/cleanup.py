@@ -35,8 +35,9 @@ class Cleanup(Phase):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        key = self._key if self.outcome != "new" else None
         try:
             super().__exit__(kind, error, traceback)
         finally:
             if self.outcome not in ("new", "running"):
-                self._manager._step_back(self._key)
+                self._manager._step_back(key)

@@ -1,18 +1,18 @@
 """What an enforcer is, which one suits the calling code, and what entering and leaving a phase mean to it.
 
-An enforcer is a module that can interrupt a thread: `alarm` by a signal, `watchdog` from another thread. Each has the
-same names in the same order: ``NAME``, what it is called; ``missing``, why it cannot watch the calling thread;
-``start`` and ``stop`` a watch over it; ``arm`` it for an instant; ``poke`` it to look at once; ``arrived``, called
-where a thread was sent to. When it fires, the watched thread looks (`interrupt`).
+An enforcer is a module that can interrupt: `alarm` a thread by a signal, `watchdog` one from another thread, `aio` an
+asyncio task. Each has the same names in the same order: ``NAME``, what it is called; ``missing``, why it cannot watch
+the calling code; ``start`` and ``stop`` a watch over it; ``arm`` it for an instant; ``poke`` it to look at once;
+``arrived``, called where a thread was sent to. When it fires, the watched thread looks (`interrupt`).
 """
 
 from __future__ import annotations
 
-from _thread import get_ident
 from warnings import warn
 
-from . import alarm, kill, watchdog
+from . import aio, alarm, kill, watchdog
 from .errors import LET_PASS, PhaseTimeout
+from .phase import caller
 from .seconds import monotonic
 from .verdict import is_debugged
 from .watch import Watch
@@ -86,7 +86,7 @@ def begin(manager: TimeoutManager, at: float) -> Watch | None:
             if not manager._takes_long:
                 manager._watch = watch
             return watch
-    missing = [enforcer.missing() for enforcer in CANDIDATES[manager._enforce]]
+    missing = [enforcer.missing() for enforcer in CANDIDATES[manager._enforce] if enforcer is not aio]
     if manager._enforce is not True:
         works = choice(True)
         advice = f'enforce="{works}" works' if works != "none" else "time can only be counted"
@@ -105,7 +105,8 @@ def refresh(manager: TimeoutManager) -> None:
     top = manager._top()
     if top is not None and top._watch is None and manager.remaining_timeout is not None:
         _catch_up(manager, top)
-    for watch in (alarm.watch, *watchdog.watches.copy().values()):
+    tasks = [watch for pulse in aio.pulses.copy().values() for watch in pulse.watches.copy().values()]
+    for watch in (alarm.watch, *watchdog.watches.copy().values(), *tasks):
         if any(phase._manager is manager for phase in watch.phases.copy()):
             watch.stale = True
             watch.enforcer.poke(watch)
@@ -131,19 +132,20 @@ def open_session(manager: TimeoutManager) -> None:
     """Watch the calling thread, if there is a budget, until the session is closed."""
     rest = manager._left()
     watch = None if rest is None else begin(manager, monotonic() + rest)
-    manager._sessions.setdefault(get_ident(), []).append(watch)
+    manager._sessions.setdefault(caller(), []).append(watch)
     if watch is not None:
         watch.sessions += 1
 
 
 def close_session(manager: TimeoutManager) -> None:
     """Disarm, and put everything back, unless phases are open that need it."""
-    sessions = manager._sessions.get(get_ident())
+    here = caller()
+    sessions = manager._sessions.get(here)
     if not sessions:
-        raise RuntimeError("a session can only be closed in the thread that opened it, and once")
+        raise RuntimeError("a session can only be closed in the thread or task that opened it, and once")
     watch = sessions.pop()
     if not sessions:
-        del manager._sessions[get_ident()]
+        del manager._sessions[here]
     if watch is not None:
         watch.sessions -= 1
         if not watch.sessions and not watch.phases:
@@ -152,7 +154,7 @@ def close_session(manager: TimeoutManager) -> None:
 
 NOBODY = Watch(0, alarm)  #: what a manager has before its first phase
 CANDIDATES: dict[bool | str, tuple[ModuleType, ...]] = {
-    True: (alarm, watchdog),  # the best first
+    True: (aio, alarm, watchdog),  # the best first
     "signal": (alarm,),
     "thread": (watchdog,),
 }

@@ -57,12 +57,40 @@ def look(watch: Watch, frame: FrameType, landed: int = -1) -> BaseException | No
         if guarded(each):
             return None
         stack[each] = None
+    error = seize(watch, stack, frame, landed, now)
+    if error is None and not (watch.strike and watch.strike.tries):
+        for pulse in watch.pulses:
+            error = error or pulse.seize(stack, frame, landed, now)
+    return error
+
+
+def seize(
+    watch: Watch, stack: dict[FrameType, None], frame: FrameType, landed: int, now: float
+) -> BaseException | None:
+    """Return what is to be raised, if anything, for the phases of this watch; set when to look at it again."""
     phases, suspended = _standing(watch, stack)
     watch.at = now + SUSPENDED if suspended else INFINITY
+    due = find(watch, phases, frame, now)
+    if due is None:
+        landing.withdraw(watch.thread.key)
+        return None
+    strike, struck = due
+    if not strike.hits and watch is watch.thread and "asyncio" in sys.modules and _cancels_main(strike, struck[0], stack):
+        strike.next(now)
+        watch.at = strike.again = now + LAST
+        mark(struck, strike)
+        return None
+    return _raise(watch, strike, struck, stack, frame, landed, now)
+
+
+def find(watch: Watch, phases: list[Phase], frame: FrameType | None, now: float) -> tuple[Strike, list[Phase]] | None:
+    """Return the limit to interrupt for now, and the phases that it binds; set when to look again.
+
+    ``phases`` are those in which the thread or task is; it stands at this frame.
+    """
     over, bound = _over(watch, phases, now)
     if over is None:
         watch.strike = None
-        landing.withdraw(watch.ident)
         return None
     struck = [phase for phase in bound if phase._manager is bound[0]._manager]
     last = strike = watch.strike
@@ -75,14 +103,13 @@ def look(watch: Watch, frame: FrameType, landed: int = -1) -> BaseException | No
         error.interrupted = True
         error._scene = Scene(frame)
         watch.strike = strike = Strike(over, error)
-    if last is not None and last.hits and strike.again < last.hit + LAST and _is_handling(last):
+    if last is not None and last.hits and strike.again < last.hit + LAST and last.is_handled():
         strike.again = last.hit + LAST
     if now < strike.again:
         watch.at = strike.again
         strike.tries = 0
-        landing.withdraw(watch.ident)
         return None
-    return _raise(watch, strike, struck, stack, frame, landed, now)
+    return strike, struck
 
 
 def _standing(watch: Watch, stack: dict[FrameType, None]) -> tuple[list[Phase], bool]:
@@ -144,6 +171,7 @@ def _raise(
     now: float,
 ) -> BaseException | None:
     """Return the next interrupt if the place is right; otherwise see to it that the thread comes to a better one."""
+    thread = watch.thread
     if not strike.tries:
         strike.depth = 0
         avoid = swallower(strike.raised)
@@ -154,31 +182,43 @@ def _raise(
     watch.at = now + MOMENT
     if strike.tries < PATIENCE or landed >= 0:
         if _is_between(frame, stack, landed):
-            landing.arrange(watch.ident, watch.state, stack, watch.enforcer.arrived)
+            landing.arrange(thread.key, thread.state, stack, thread.enforcer.arrived)
             return None
     place = landed if landed >= 0 else stand(frame.f_code, frame.f_lasti)
     missed = [phase for phase in watch.phases if phase._frame is frame and not _covers(phase, place)]
     around = _count_avoided(strike, stack, struck[0]._frame, frame, place)
     if strike.tries < PATIENCE and (missed or around and not around < strike.depth):
-        if landing.arrange(watch.ident, watch.state, stack, watch.enforcer.arrived):
+        if landing.arrange(thread.key, thread.state, stack, thread.enforcer.arrived):
             return None
     if around:  # it will be swallowed, but ends what the handler guards, and so brings the thread to a better place
         strike.raised = PhaseInterrupt(str(strike.error))
         strike.depth = around
         strike.tries = 1
     else:
-        landing.withdraw(watch.ident)
+        landing.withdraw(thread.key)
         strike.next(now)
         watch.at = strike.again
     if struck[0]._manager._kill_children is not None:
         from . import children
 
         children.note(struck[0], stack)
-    for phase in struck:
-        phase._struck = strike.error
+    mark(struck, strike)
     for phase in reversed(missed):
         phase._abandon("timeout")
     return strike.raised
+
+
+def mark(struck: list[Phase], strike: Strike) -> None:
+    """Write into the phases what ends them, whatever their blocks make of it."""
+    for phase in struck:
+        phase._struck = strike.error
+
+
+def _cancels_main(strike: Strike, outermost: Phase, stack: dict[FrameType, None]) -> bool:
+    """Cancel what an event loop runs around which these phases are, as asyncio does on Ctrl-C; tell whether it is."""
+    from . import aio
+
+    return aio.cancel_main(strike, outermost, stack)
 
 
 def _is_between(frame: FrameType, stack: dict[FrameType, None], landed: int) -> bool:
@@ -211,13 +251,3 @@ def _count_avoided(
         if each is last:
             break
     return count
-
-
-def _is_handling(strike: Strike) -> bool:
-    """Tell whether the block is on its way out: an error of ours is being handled, or what came of it."""
-    error = sys.exc_info()[1]
-    while error is not None:
-        if error is strike.error or error is strike.raised:
-            return True
-        error = error.__context__
-    return False

@@ -64,7 +64,7 @@ def _look(phase: Phase, now: float) -> float:
     """Return when to look again; called by the watchdog."""
     if now < _ends.get(phase, INFINITY):
         return _ends.get(phase, INFINITY)
-    frame = sys._current_frames().get(phase._watch.ident) if phase._watch is not None else None
+    frame = sys._current_frames().get(phase._watch.thread.key) if phase._watch is not None else None
     manager = phase._manager
     while frame is not None and frame is not phase._frame:
         frame = frame.f_back

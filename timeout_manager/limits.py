@@ -19,7 +19,7 @@ from .accounting import TimeoutManager
 from .errors import PhaseInterrupt, PhaseTimeout
 from .phase import Phase
 from .seconds import amount, duration, monotonic, scale, text
-from .verdict import is_debugged
+from .verdict import is_debugged, was_cancelled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -186,7 +186,8 @@ class Part(Phase):
         if error is timeout or isinstance(error, KeyboardInterrupt):
             return
         ours = isinstance(error, PhaseInterrupt) or isinstance(error, PhaseTimeout) and error._owner is owner
-        raise timeout from None if ours else error
+        cancelled = struck is not None and "asyncio" in sys.modules and was_cancelled(self, error)
+        raise timeout from None if ours or cancelled else error
 
 
 class Group:

@@ -39,6 +39,16 @@ def caller() -> object:
     return get_ident() if loop is None else asyncio.current_task(loop) or get_ident()  # type: ignore[union-attr]
 
 
+def is_coroutine_function(func: Any) -> bool:
+    """Tell whether calling it makes a coroutine; also of a partial, a method, an object with an async ``__call__``."""
+    from functools import partial
+    from inspect import iscoroutinefunction
+
+    while isinstance(func, partial):
+        func = func.func
+    return iscoroutinefunction(func) or iscoroutinefunction(getattr(func, "__call__", None))
+
+
 class Budget:
     """An amount of seconds: what is ``used`` of it while it stands still, since when (``origin``) while it runs."""
 
@@ -61,7 +71,7 @@ class Phase:
     __slots__ = (
         *("name", "limit", "parent", "outcome"),
         *("_manager", "_stack", "_key", "_started", "_ended", "_until", "_rest"),
-        *("_watch", "_frame", "_lasti", "_struck"),  # only where limits are enforced
+        *("_watch", "_frame", "_lasti", "_struck", "_cancelling"),  # only where limits are enforced
     )
 
     name: str  #: as given
@@ -81,6 +91,7 @@ class Phase:
     _frame: FrameType | None  # that entered it, while it is open,
     _lasti: int  # at this instruction
     _struck: PhaseTimeout | None  # what has been raised in it
+    _cancelling: int  # of the task: by how many it had been cancelled before
 
     def __init__(self, manager: TimeoutManager, name: str, limit: float | None) -> None:
         self._manager = manager
@@ -95,7 +106,7 @@ class Phase:
         if self.outcome != "new":
             raise RuntimeError(f"phase {self.name!r} was entered before; timed_operation() gives a fresh one each time")
         manager = self._manager
-        self._key = key = caller() if "asyncio" in modules else get_ident()
+        self._key = key = self._whose() if "asyncio" in modules else get_ident()
         self._started = now = manager._clock()
         limit = self.limit
         self._until = until = INFINITY if limit is None else now + limit
@@ -117,12 +128,19 @@ class Phase:
             self._lasti = frame.f_lasti
             self._struck = None
             if until < INFINITY:
-                if now < until and watch.at <= until and watch.ident == key:  # armed already
+                if now < until and watch.at <= until and watch.key == key:  # armed already
                     self._watch = watch
                     watch.phases.append(self)
                 else:
                     manager._enforcer.enter(self, manager, until)
         return self
+
+    def _whose(self) -> object:
+        key = caller()
+        enforcer = self._manager._enforcer
+        if enforcer is not None and type(key) is not int:
+            self._cancelling = enforcer.aio.cancelling(key)
+        return key
 
     def _nest(self, manager: TimeoutManager, key: object, now: float) -> float:
         """Enter beside or inside other phases; return when it is over, the budget aside."""
@@ -178,12 +196,15 @@ class Phase:
             self._judge(error, now, struck)
 
     def _check_leaving(self) -> object:
-        """Return its key; RuntimeError if it is not open, or in another thread. Leaving out of order is allowed."""
+        """Return its key, and forget it, since the ledger is not to keep a task; RuntimeError if it is not open, or in
+        another thread. Leaving out of order is allowed.
+        """
         if self.outcome != "running":
             raise RuntimeError(f"phase {self.name!r} cannot be left: it is {self.outcome}, not running")
         if self._key != get_ident() and type(self._key) is int:
             raise RuntimeError(f"phase {self.name!r} was entered in another thread, and can only be left there")
-        return self._key
+        key, self._key = self._key, 0
+        return key
 
     def _abandon(self, outcome: str) -> None:
         """Close it where the interpreter leaves the block without calling ``__exit__``."""
@@ -223,7 +244,7 @@ class Phase:
         TypeError for a generator function: its body runs long after the call, so the phase belongs into it.
         """
         from functools import wraps
-        from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
+        from inspect import isasyncgenfunction, isgeneratorfunction
 
         if isgeneratorfunction(func) or isasyncgenfunction(func):
             raise TypeError(
@@ -242,7 +263,18 @@ class Phase:
             async with kind(manager, name, limit):
                 return await func(*args, **kwargs)
 
-        return call_async if iscoroutinefunction(func) else call  # type: ignore[return-value]
+        return call_async if is_coroutine_function(func) else call  # type: ignore[return-value]
+
+    def _call(self, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Call a function in this phase; of a coroutine function, make a coroutine that awaits it there."""
+        if is_coroutine_function(func):
+            return self._await(func(*args, **kwargs))
+        with self:
+            return func(*args, **kwargs)
+
+    async def _await(self, coroutine: Any) -> Any:
+        async with self:
+            return await coroutine
 
     def __repr__(self) -> str:
         return f"<Phase {' > '.join(self.path())} {self.outcome} after {text(self.elapsed())}>"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sys import modules
+
 from .debugger import present, say
 from .errors import LET_PASS, PhaseInterrupt, PhaseTimeout, is_timeout
 
@@ -22,6 +24,8 @@ def judge(phase: Phase, error: BaseException | None, now: float, struck: PhaseTi
         phase.outcome = "timeout" if struck is LET_PASS else "done" if error is None else "failed"
         return
     phase.outcome = "timeout"
+    if struck is not None and "asyncio" in modules and was_cancelled(phase, error):
+        raise _explain(struck) from error
     if struck is None and is_debugged(phase):
         return
     if isinstance(error, PhaseTimeout) and (error is struck or error._owner is owner):
@@ -36,6 +40,13 @@ def judge(phase: Phase, error: BaseException | None, now: float, struck: PhaseTi
     if isinstance(error, Exception) and hasattr(error, "add_note"):
         if not any(note.startswith("Timeout exceeded after ") for note in getattr(error, "__notes__", ())):
             error.add_note(str(struck or phase._timeout(owner, now)))
+
+
+def was_cancelled(phase: Phase, error: BaseException | None) -> bool:
+    """Tell whether the error is a cancellation by the phase, which now takes it back."""
+    from .aio import settle
+
+    return settle(phase, error)
 
 
 def is_debugged(phase: Phase) -> bool:

@@ -1,14 +1,19 @@
-"""A thread whose phases can be interrupted, and a limit of theirs that has passed."""
+"""A thread or asyncio task whose phases can be interrupted, and a limit of theirs that has passed."""
 
 from __future__ import annotations
+
+import sys
 
 from .errors import PhaseInterrupt
 from .seconds import INFINITY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import CodeType, ModuleType
+    from typing import Any
 
+    from .aio import Pulse
     from .errors import PhaseTimeout
     from .phase import Budget, Phase
 
@@ -20,7 +25,7 @@ SUSPENDED = 0.1  # between looks at a phase that is over in a suspended generato
 class Strike:
     """A limit that has passed, and the interrupts raised for it so far."""
 
-    __slots__ = ("over", "error", "hits", "hit", "again", "tries", "place", "raised", "avoid", "depth")
+    __slots__ = ("over", "error", "hits", "hit", "again", "tries", "place", "raised", "avoid", "depth", "message")
 
     def __init__(self, over: Budget | Phase, error: PhaseTimeout) -> None:
         self.over = over
@@ -32,6 +37,7 @@ class Strike:
         self.raised: BaseException = error
         self.avoid: set[tuple[CodeType, int]] = set()  # handlers that have swallowed it
         self.depth = 0  # how many of them were around the place where it was raised last
+        self.message: Callable[[], object] = lambda: None  # what a task was cancelled with, while that is in flight
 
     def next(self, now: float) -> None:
         """Count one more interrupt."""
@@ -41,31 +47,47 @@ class Strike:
         self.hits += 1
         self.tries = 0
 
+    def is_handled(self) -> bool:
+        """Tell whether the block is on its way out: an error of ours is being handled, or what came of it."""
+        error = sys.exc_info()[1]
+        while error is not None:
+            if error is self.error or error is self.raised:
+                return True
+            error = error.__context__
+        return self.message() is not None
+
 
 class Watch:
-    """A thread whose phases can be interrupted: by which enforcer, which phases, and when it will look next."""
+    """A thread or task whose phases can be interrupted: by which enforcer, which phases, and when it will look next."""
 
     __slots__ = (
-        *("ident", "enforcer", "phases", "sessions", "at", "stale", "strike"),
-        *("state", "signum", "blocked", "wait"),
+        *("key", "enforcer", "thread", "phases", "sessions", "at", "stale", "strike"),
+        *("state", "signum", "blocked", "wait", "pulses"),
+        *("pulse", "cancelled"),
     )
 
-    def __init__(self, ident: int, enforcer: ModuleType) -> None:
-        self.ident = ident
+    def __init__(self, key: Any, enforcer: ModuleType, thread: Watch | None = None) -> None:
+        self.key = key  # the ident of the thread, or the task; 0: it watches nothing any more
         self.enforcer = enforcer
+        self.thread = thread or self  # what watches the thread in which this is looked at
         self.phases: list[Phase] = []  # in the order of entry; empty, and no session: the watch is stopped
         self.sessions = 0
         self.at = INFINITY
         self.stale = False  # the limits have changed: look at once
         self.strike: Strike | None = None
-        self.state = 0  # what landing must know of the thread
+        # of a thread
+        self.state = 0  # what landing must know of it
         self.signum = 0  # by which the watchdog interrupts the main thread,
         self.blocked = False  # and whether that was blocked before
         self.wait = MOMENT  # of the watchdog, for a thread that does not arrive
+        self.pulses: tuple[Pulse, ...] = ()  # of the event loops that may be blocked in it
+        # of a task
+        self.pulse: Pulse | None = None
+        self.cancelled: list[Phase] = []  # whose limit has cancelled it
 
     def forget(self) -> None:
-        """Watch nothing any more: this is a child process, and the phases are those of its parent."""
-        self.ident = 0
+        """Watch nothing any more: this is a child process, and the phases are those of its parent; a task has ended."""
+        self.key = 0
         for phase in self.phases:
             phase._watch = None
         self.phases.clear()

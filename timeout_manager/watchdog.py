@@ -75,23 +75,23 @@ def start(at: float) -> Watch | None:
     if _find_way(watch):
         return None
     try:
-        employ(watch.ident, lambda now: _attend(watch, now))
+        employ(watch.key, lambda now: _attend(watch, now))
     except RuntimeError:  # no thread can be started
         _leave_way(watch)
         return None
-    watches[watch.ident] = watch
+    watches[watch.key] = watch
     return watch
 
 
 def stop(watch: Watch) -> None:
     """Let the thread go."""
-    if not watch.ident:  # it is the watch of the process that this one was forked from
+    if not watch.key:  # it is the watch of the process that this one was forked from
         return
     with _closing:
-        del watches[watch.ident]
+        del watches[watch.key]
     watch.at = INFINITY
-    dismiss(watch.ident)
-    landing.withdraw(watch.ident)
+    dismiss(watch.key)
+    landing.withdraw(watch.key)
     _leave_way(watch)
 
 
@@ -191,15 +191,15 @@ def _run() -> None:
 def _attend(watch: Watch, now: float) -> float:
     """Have the watched thread look if it is time; look after it again later and later, until it has done so."""
     with _closing:
-        if watches.get(watch.ident) is watch and (watch.stale or watch.at <= now):
+        if watches.get(watch.key) is watch and (watch.stale or watch.at <= now):
             watch.at = now + watch.wait
             watch.wait = min(2 * watch.wait, SUSPENDED)
             watch.stale = False
             if watch.signum and _signal.getsignal(watch.signum) is _fired:
-                _signal.pthread_kill(watch.ident, watch.signum)
+                _signal.pthread_kill(watch.key, watch.signum)
             if not watch.signum or watch.wait >= SUSPENDED:  # the block may have blocked the signal, or replaced ours
-                frames = up(sys._current_frames().get(watch.ident))
-                landing.arrange(watch.ident, watch.state, islice(frames, WALKABLE), arrived)
+                frames = up(sys._current_frames().get(watch.key))
+                landing.arrange(watch.key, watch.state, islice(frames, WALKABLE), arrived)
     return watch.at
 
 

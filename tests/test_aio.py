@@ -1,0 +1,898 @@
+"""Phases in coroutines: what ``asyncio.timeout`` does, told for phases, and what it does not do."""
+
+import asyncio
+import contextlib
+import functools
+import gc
+import signal
+import sys
+import threading
+import time
+import unittest
+import weakref
+
+from . import package
+from .test_enforcing import CPYTHON, LONG, MARGIN, count_threads
+
+PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
+
+LIMIT = 0.05  # seconds
+COUNTS = hasattr(asyncio.Task, "cancelling")
+
+
+def hang():
+    return asyncio.sleep(LONG)
+
+
+def cancelling():
+    return asyncio.current_task().cancelling() if COUNTS else 0
+
+
+class Case(unittest.TestCase):
+    """Its asynchronous tests run in a loop of their own, which leaves nothing behind."""
+
+    def setUp(self):
+        self.manager = TimeoutManager(LONG, enforce=True)
+        self.began = time.monotonic()
+        if hasattr(signal, "SIGALRM"):
+            self.handler = signal.getsignal(signal.SIGALRM)
+        self.addCleanup(self.check)
+
+    def check(self):
+        self.assertLess(time.monotonic() - self.began, MARGIN)
+        self.assertFalse(self.manager._open)
+        self.assertFalse(sys.modules[f"{package.__name__}.aio"].pulses)
+        if hasattr(signal, "SIGALRM"):
+            self.assertIs(signal.getsignal(signal.SIGALRM), self.handler)
+            self.assertEqual(signal.getitimer(signal.ITIMER_REAL), (0.0, 0.0))
+
+    def __init_subclass__(cls):
+        for name, test in list(vars(cls).items()):
+            if name.startswith("test") and asyncio.iscoroutinefunction(test):
+                setattr(cls, name, functools.wraps(test)(cls.in_a_loop(test)))
+
+    @staticmethod
+    def in_a_loop(test):
+        def run(self):
+            async def main():
+                await test(self)
+                self.assertEqual(cancelling(), 0)
+
+            asyncio.run(main())
+
+        return run
+
+    def phase(self, limit=LIMIT, name="fetch", manager=None):
+        return (manager or self.manager).timed_operation(name, limit=limit)
+
+    def outcomes(self):
+        return [(phase.name, phase.outcome) for phase in self.manager.phases]
+
+
+class AsTheLibraryDecided(Case):
+    """The cases of CPython's test_asyncio/test_timeouts.py."""
+
+    async def test_basic(self):
+        with self.assertRaises(PhaseTimeout) as caught:
+            async with self.phase() as phase:
+                self.assertEqual(self.manager.enforcement, "asyncio")
+                await hang()
+        error = caught.exception
+        self.assertEqual((error.phase, error.limited_by, error.interrupted), ("fetch", "limit", True))
+        self.assertRegex(error.diagnosis, "in test_basic\n    await hang")
+        self.assertTrue(phase.expired())
+        self.assertEqual(phase.outcome, "timeout")
+
+    async def test_bound_by_the_budget(self):
+        manager = TimeoutManager(LIMIT, enforce=True)
+        with self.assertRaises(PhaseTimeout) as caught:
+            async with manager.timed_operation("outer"):
+                async with manager.timed_operation("inner"):
+                    await hang()
+        self.assertEqual((caught.exception.phase_path, caught.exception.limited_by), (("outer", "inner"), "budget"))
+        self.assertEqual([phase.outcome for phase in manager.phases], ["timeout", "timeout"])
+
+    async def test_a_plain_with(self):
+        with self.assertRaises(PhaseTimeout):
+            with self.phase():
+                await hang()
+
+    async def test_entered_by_a_stack(self):
+        with self.assertRaises(PhaseTimeout):
+            async with contextlib.AsyncExitStack() as stack:
+                await stack.enter_async_context(self.phase())
+                await hang()
+
+    async def test_nested(self):
+        cancelled = False
+        with self.assertRaises(PhaseTimeout) as caught:
+            async with self.phase(name="outer"):
+                try:
+                    async with self.phase(LONG, name="inner"):
+                        await hang()
+                except asyncio.CancelledError:
+                    cancelled = True
+                    raise
+        self.assertTrue(cancelled)
+        self.assertEqual((caught.exception.limited_phase, caught.exception.phase), ("outer", "inner"))
+        self.assertEqual(self.outcomes(), [("outer", "timeout"), ("inner", "timeout")])
+
+    async def test_nested_and_equal(self):
+        with self.assertRaises(PhaseTimeout) as caught:
+            async with self.phase(name="outer"):
+                async with self.phase(name="inner"):
+                    await hang()
+        self.assertEqual(caught.exception.limited_phase, "outer")
+
+    async def test_of_two_managers(self):
+        other = TimeoutManager(LONG, enforce=True)
+        for first, second in ((LIMIT, LONG), (LONG, LIMIT), (LIMIT, LIMIT)):
+            with self.subTest(first=first, second=second), self.assertRaises(PhaseTimeout) as caught:
+                async with self.phase(first, "first"):
+                    async with self.phase(second, "second", other):
+                        await hang()
+            self.assertEqual(caught.exception.limited_phase, "first" if first <= second else "second")
+            self.assertEqual(cancelling(), 0)
+
+    async def test_the_inner_one_is_caught_and_the_outer_one_still_holds(self):
+        with self.assertRaises(PhaseTimeout) as caught:
+            async with self.phase(4 * LIMIT, "outer"):
+                with self.assertRaises(PhaseTimeout):
+                    async with self.phase(LIMIT, "inner"):
+                        await hang()
+                await hang()
+        self.assertEqual(caught.exception.limited_phase, "outer")
+
+    async def test_what_awaits_is_cancelled(self):
+        cancelled = False
+        with self.assertRaises(PhaseTimeout):
+            async with self.phase():
+                try:
+                    await hang()
+                except asyncio.CancelledError:
+                    cancelled = True
+                    raise
+        self.assertTrue(cancelled)
+
+    async def test_in_time(self):
+        async with self.phase(LONG) as phase:
+            await asyncio.sleep(0)
+        self.assertFalse(phase.expired())
+        self.assertEqual(phase.outcome, "done")
+
+    async def test_without_a_limit(self):
+        for limit in None, float("inf"):
+            async with TimeoutManager(None, enforce=True).timed_operation("fetch", limit=limit) as phase:
+                await asyncio.sleep(0)
+            self.assertEqual((phase.expired(), phase.remaining(), phase.outcome), (False, None, "done"))
+
+    async def test_nothing_left(self):
+        for limit in 0, -11:
+            with self.assertRaises(PhaseTimeout) as caught:
+                async with self.phase(limit) as phase:
+                    self.fail("it was run")  # pragma: no cover
+            self.assertTrue(caught.exception.interrupted)
+        phase = self.manager.phases[-1]
+        self.assertEqual((phase.outcome, phase.remaining()), ("timeout", 0.0))
+
+    async def test_nothing_left_and_a_cancellation_pending(self):
+        asyncio.current_task().cancel()
+        with self.assertRaises(PhaseTimeout):
+            async with self.phase(0):
+                pass
+        with self.assertRaises(asyncio.CancelledError):
+            await asyncio.sleep(0)
+        if COUNTS:
+            self.assertEqual(asyncio.current_task().uncancel(), 0)
+
+    async def test_an_error_of_the_block_passes(self):
+        error = KeyError()
+        with self.assertRaises(KeyError) as caught:
+            async with self.phase() as phase:
+                raise error
+        self.assertIs(caught.exception, error)
+        self.assertEqual(phase.outcome, "failed")
+
+    async def test_a_crash_on_the_way_out_stays_visible(self):
+        async def crash():
+            try:
+                await hang()
+            finally:
+                1 / 0
+
+        with self.assertRaises(ZeroDivisionError) as caught:
+            async with self.phase() as phase:
+                await crash()
+        self.assertEqual(phase.outcome, "timeout")
+        if hasattr(caught.exception, "__notes__"):
+            self.assertIn("Timeout exceeded after fetch phase!", caught.exception.__notes__[0])
+
+    async def test_a_cancellation_from_outside_in_time(self):
+        async def cancelled():
+            async with self.phase(LONG):
+                asyncio.current_task().cancel()
+                await hang()
+
+        with self.assertRaises(asyncio.CancelledError):
+            await asyncio.ensure_future(cancelled())
+        self.assertEqual(self.outcomes(), [("fetch", "failed")])
+
+    async def test_the_task_is_not_cancelled_at_last(self):
+        async def outer():
+            with self.assertRaises(PhaseTimeout):
+                async with self.phase():
+                    await hang()
+
+        task = asyncio.ensure_future(outer())
+        await task
+        self.assertFalse(task.cancelled())
+
+    async def test_the_loop_was_busy(self):
+        with self.assertRaises(PhaseTimeout) as caught:
+            async with self.phase(0.002, "outer"):
+                with self.assertRaises(PhaseTimeout):
+                    async with self.phase(0.1, "inner"):
+                        time.sleep(0.01)
+                        await hang()
+        self.assertEqual(caught.exception.limited_phase, "outer")
+
+    async def test_the_loop_was_busy_longer_than_both(self):
+        with self.assertRaises(PhaseTimeout) as caught:
+            async with self.phase(0.04, "outer"):
+                with self.assertRaises(PhaseTimeout):
+                    async with self.phase(0.01, "inner"):
+                        time.sleep(0.06)
+                        await hang()
+                await hang()
+        self.assertEqual(caught.exception.limited_phase, "outer")
+
+    async def test_reset_from_another_task(self):
+        manager = TimeoutManager(LONG, enforce=True)
+
+        async def work():
+            async with manager.timed_operation("fetch"):
+                await hang()
+
+        task = asyncio.ensure_future(work())
+        await asyncio.sleep(0.01)
+        manager.reset(LIMIT)
+        with self.assertRaises(PhaseTimeout):
+            await task
+
+    async def test_reset_gives_more(self):
+        manager = TimeoutManager(LIMIT, enforce=True)
+        async with manager.timed_operation("fetch") as phase:
+            manager.reset(LONG)
+            await asyncio.sleep(3 * LIMIT)
+        self.assertEqual(phase.outcome, "done")
+        manager.reset(LIMIT)
+        with self.assertRaises(PhaseTimeout):
+            async with manager.timed_operation("fetch"):
+                await hang()
+
+    async def test_a_phase_in_the_cleanup_of_a_phase(self):
+        with self.assertRaises(PhaseTimeout) as caught:
+            async with self.phase(name="outer"):
+                try:
+                    await hang()
+                finally:
+                    with self.assertRaises(PhaseTimeout) as inside:
+                        async with self.phase(name="inner"):
+                            self.fail("nothing is left")  # pragma: no cover
+        self.assertEqual(caught.exception.limited_phase, "outer")
+        self.assertEqual(inside.exception.limited_phase, "outer")
+
+    async def test_a_cleanup_has_its_own_time(self):
+        with self.assertRaises(PhaseTimeout) as caught:
+            async with self.phase(name="outer"):
+                try:
+                    await hang()
+                finally:
+                    async with self.manager.cleanup_operation("tidy", limit=LONG):
+                        await asyncio.sleep(3 * LIMIT)
+                    with self.assertRaises(PhaseTimeout) as inside:
+                        async with self.manager.cleanup_operation("hang", limit=LIMIT):
+                            await hang()
+        self.assertEqual((caught.exception.limited_phase, inside.exception.limited_phase), ("outer", "hang"))
+        self.assertEqual(self.outcomes(), [("outer", "timeout"), ("tidy", "done"), ("hang", "timeout")])
+
+    async def test_after_a_cancellation(self):
+        try:
+            asyncio.current_task().cancel()
+            await hang()
+        except asyncio.CancelledError:
+            pass
+        for limit in 0.0, LIMIT:
+            with self.assertRaises(PhaseTimeout):
+                async with self.phase(limit):
+                    await hang()
+        self.assertEqual(cancelling(), int(COUNTS))
+        if COUNTS:
+            asyncio.current_task().uncancel()
+
+    async def test_a_cancellation_after_a_cancellation(self):
+        try:
+            asyncio.current_task().cancel()
+            await hang()
+        except asyncio.CancelledError:
+            pass
+        with self.assertRaises(asyncio.CancelledError):
+            async with self.phase(LONG):
+                asyncio.current_task().cancel()
+                await hang()
+        while cancelling():
+            asyncio.current_task().uncancel()
+
+    async def test_the_cancellation_is_the_cause(self):
+        with self.assertRaises(PhaseTimeout) as caught:
+            async with self.phase():
+                await hang()
+        self.assertIsInstance(caught.exception.__cause__, asyncio.CancelledError)
+
+    async def test_entered_twice(self):
+        async with self.phase(LONG) as phase:
+            with self.assertRaisesRegex(RuntimeError, "was entered before"):
+                async with phase:
+                    pass
+        with self.assertRaisesRegex(RuntimeError, "was entered before"):
+            await phase.__aenter__()
+
+    def test_without_a_task(self):
+        async def enter():
+            with self.assertRaises(PhaseTimeout):
+                async with self.phase():
+                    self.assertNotEqual(self.manager.enforcement, "asyncio")
+                    time.sleep(LONG)
+
+        with self.assertRaises(StopIteration):
+            enter().send(None)
+
+    def test_in_a_callback_of_the_loop(self):
+        caught = []
+
+        def callback():
+            try:
+                with self.phase():
+                    time.sleep(LONG)
+            except PhaseTimeout as error:
+                caught.append(error)
+
+        async def main():
+            asyncio.get_running_loop().call_soon(callback)
+            await asyncio.sleep(0.01)
+
+        asyncio.run(main())
+        self.assertEqual(len(caught), 1)
+
+
+class CancelledByOthers(Case):
+    """A cancellation from outside is never swallowed."""
+
+    def race(self, when):
+        """Cancel a task from outside when its phase is over: in the iteration before, in the same, in the next."""
+
+        async def work():
+            async with self.phase():
+                await hang()
+
+        async def main():
+            task = asyncio.ensure_future(work())
+            await asyncio.sleep(0)
+            loop = asyncio.get_running_loop()
+            pulse = next(iter(sys.modules[f"{package.__name__}.aio"].pulses.values()))
+            pulse.set(0.0)  # it is looked at in the next iteration,
+            until = time.monotonic() + LIMIT
+            while time.monotonic() < until:
+                pass  # when it is over
+            if when == "before":
+                task.cancel()
+            elif when == "same":
+                loop.call_later(0, task.cancel)
+            else:
+                loop.call_later(0, loop.call_soon, task.cancel)
+            await asyncio.wait([task])
+            return task
+
+        return asyncio.run(main())
+
+    def test_at_the_same_moment(self):
+        for when in "before", "same":
+            with self.subTest(when):
+                self.assertTrue(self.race(when).cancelled())
+        self.assertEqual(set(self.outcomes()), {("fetch", "timeout")})
+
+    def test_after_it_has_ended(self):
+        task = self.race("next")
+        self.assertTrue(task.cancelled() or isinstance(task.exception(), PhaseTimeout))
+
+    async def test_while_an_inner_task_is_on_its_way_out(self):
+        async def slow():
+            try:
+                await hang()
+            finally:
+                await asyncio.sleep(0.2)
+
+        async def work():
+            async with self.phase():
+                await asyncio.ensure_future(slow())
+
+        task = asyncio.ensure_future(work())
+        await asyncio.sleep(2 * LIMIT)
+        task.cancel()
+        await asyncio.wait([task])
+        self.assertTrue(task.cancelled())
+
+    async def test_while_it_is_on_its_way_out(self):
+        async def work():
+            async with self.phase():
+                try:
+                    await hang()
+                finally:
+                    await hang()
+
+        task = asyncio.ensure_future(work())
+        await asyncio.sleep(2 * LIMIT)
+        task.cancel()
+        await asyncio.wait([task])
+        self.assertTrue(task.cancelled())
+
+
+@unittest.skipUnless(COUNTS, "asyncio has no timeout and no TaskGroup before Python 3.11")
+class WithTheLibrary(Case):
+    async def test_inside_and_around_its_timeout(self):
+        for phase, library in ((LIMIT, LONG), (LONG, LIMIT)):
+            with self.assertRaises(TimeoutError) as caught:
+                async with self.phase(phase):
+                    async with asyncio.timeout(library):
+                        await hang()
+            self.assertEqual(isinstance(caught.exception, PhaseTimeout), phase < library)
+            with self.assertRaises(TimeoutError) as caught:
+                async with asyncio.timeout(library):
+                    async with self.phase(phase):
+                        await hang()
+            self.assertEqual(isinstance(caught.exception, PhaseTimeout), phase < library)
+            self.assertEqual(cancelling(), 0)
+
+    async def test_at_the_same_time_as_its_timeout(self):
+        with self.assertRaises(TimeoutError):
+            async with asyncio.timeout(LIMIT):
+                async with self.phase(LIMIT):
+                    await hang()
+        with self.assertRaises(PhaseTimeout):
+            async with self.phase(LIMIT):
+                async with asyncio.timeout(LIMIT):
+                    await hang()
+
+    async def test_around_a_group(self):
+        ended = []
+
+        async def child():
+            try:
+                await hang()
+            finally:
+                ended.append(1)
+
+        with self.assertRaises(PhaseTimeout):
+            async with self.phase():
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(child())
+                    group.create_task(child())
+        self.assertEqual(len(ended), 2)
+
+    async def test_a_crash_in_a_group_stays_visible(self):
+        async def child():
+            try:
+                await hang()
+            finally:
+                1 / 0
+
+        with self.assertRaises(ExceptionGroup) as caught:  # noqa: F821
+            async with self.phase() as phase:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(child())
+                    await hang()
+        self.assertIsInstance(caught.exception.exceptions[0], ZeroDivisionError)
+        self.assertEqual(phase.outcome, "timeout")
+        self.assertIn("Timeout exceeded after fetch phase!", caught.exception.__notes__[0])
+
+    async def test_inside_a_group(self):
+        async def crash():
+            await asyncio.sleep(LIMIT / 2)
+            1 / 0
+
+        with self.assertRaises(ExceptionGroup) as caught:  # noqa: F821
+            async with asyncio.TaskGroup() as group:
+                group.create_task(crash())
+                async with self.phase(LONG):
+                    await hang()
+        self.assertIsInstance(caught.exception.exceptions[0], ZeroDivisionError)
+        self.assertEqual(self.outcomes(), [("fetch", "failed")])
+
+    async def test_a_child_whose_time_is_over_ends_its_group(self):
+        async def child():
+            async with self.phase():
+                await hang()
+
+        with self.assertRaises(ExceptionGroup) as caught:  # noqa: F821
+            async with asyncio.TaskGroup() as group:
+                group.create_task(child())
+                await hang()
+        self.assertIsInstance(caught.exception.exceptions[0], PhaseTimeout)
+
+
+class Swallowed(Case):
+    async def test_it_comes_again(self):
+        times = []
+        with self.assertRaises(PhaseTimeout) as caught:
+            async with self.phase():
+                while len(times) < 4:
+                    try:
+                        await hang()
+                    except asyncio.CancelledError:
+                        times.append(time.monotonic())
+        self.assertIsNone(caught.exception.__cause__)
+        self.assertEqual(len(times), 4)
+
+    async def test_what_was_swallowed_is_a_timeout_all_the_same(self):
+        with self.assertRaises(PhaseTimeout):
+            async with self.phase():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await hang()
+
+    @unittest.skipUnless(CPYTHON, "elsewhere an error that was handled may live on")
+    async def test_sooner_where_the_block_runs_on_than_where_it_is_on_its_way_out(self):
+        hits = []
+
+        async def count(until):
+            while time.monotonic() < until:
+                try:
+                    await asyncio.sleep(0.01)
+                except asyncio.CancelledError:
+                    hits.append(1)
+
+        with self.assertRaises(PhaseTimeout):
+            async with self.phase():
+                try:
+                    await hang()
+                finally:
+                    await count(time.monotonic() + 0.7)
+        self.assertEqual(hits, [])
+        with self.assertRaises(PhaseTimeout):
+            async with self.phase():
+                await count(time.monotonic() + 0.7 + LIMIT)
+        self.assertGreaterEqual(len(hits), 2)
+
+    async def test_a_way_out_that_hangs(self):
+        with self.assertRaises(PhaseTimeout):
+            async with self.phase():
+                try:
+                    await hang()
+                finally:
+                    await hang()
+
+
+class Blocked(Case):
+    """A coroutine that does not await."""
+
+    def expect(self, block):
+        async def main():
+            async with self.phase() as phase:
+                await asyncio.sleep(0)
+                block()
+            return phase  # pragma: no cover
+
+        with self.assertRaises(PhaseTimeout) as caught:
+            asyncio.run(main())
+        self.assertTrue(caught.exception.interrupted)
+        self.assertEqual(self.outcomes()[-1], ("fetch", "timeout"))
+
+    def test_by_its_own_task(self):
+        def spin():
+            while True:
+                pass
+
+        def swallow():
+            while True:
+                try:
+                    time.sleep(LONG)
+                except Exception:
+                    pass
+
+        for block in (lambda: time.sleep(LONG)), spin, swallow:
+            with self.subTest(block):
+                self.expect(block)
+
+    async def test_first_it_blocks_and_then_it_awaits(self):
+        with self.assertRaises(PhaseTimeout):
+            async with self.phase():
+                with contextlib.suppress(PhaseTimeout):
+                    time.sleep(LONG)
+                await hang()
+
+    async def test_first_it_awaits_and_then_it_blocks(self):
+        with self.assertRaises(PhaseTimeout):
+            async with self.phase():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await hang()
+                time.sleep(LONG)
+
+    async def test_by_another_task_that_is_named(self):
+        began = time.monotonic()
+        ended = []
+
+        async def blocks_the_loop():
+            await asyncio.sleep(LIMIT / 2)
+            time.sleep(0.5)
+            ended.append(time.monotonic() - began)
+
+        task = asyncio.ensure_future(blocks_the_loop())
+        if hasattr(task, "set_name"):
+            task.set_name("the culprit")
+        with self.assertRaises(PhaseTimeout) as caught:
+            async with self.phase():
+                await hang()
+        await task
+        self.assertGreaterEqual(ended[0], 0.5)
+        self.assertRegex(caught.exception.diagnosis, r"the culprit")
+        self.assertRegex(caught.exception.diagnosis, r"in blocks_the_loop\n    time\.sleep\(0\.5\)")
+
+    def test_a_phase_around_the_loop_cancels_what_it_runs(self):
+        log = []
+
+        async def main():
+            try:
+                await hang()
+            finally:
+                await asyncio.sleep(0.01)
+                log.append("cleaned")
+
+        with self.assertRaises(PhaseTimeout) as caught:
+            with self.phase():
+                asyncio.run(main())
+        self.assertEqual(log, ["cleaned"])
+        self.assertRegex(caught.exception.diagnosis, "in main\n    await hang")
+
+    def test_a_phase_around_the_loop_is_not_defied(self):
+        async def main():
+            while True:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await hang()
+
+        with self.assertRaises(PhaseTimeout):
+            with self.phase():
+                loop = asyncio.new_event_loop()
+                try:
+                    task = loop.create_task(main())
+                    loop.run_until_complete(task)
+                finally:
+                    task._log_destroy_pending = False
+                    loop.close()
+
+    def test_mechanisms_by_name(self):
+        async def main(name):
+            manager = TimeoutManager(LONG, enforce=name)
+            async with manager.timed_operation("fetch", limit=LIMIT):
+                self.assertEqual(manager.enforcement, name)
+                await asyncio.sleep(0)
+                time.sleep(LONG)
+
+        for name in "signal", "thread":
+            with self.subTest(name), self.assertRaises(PhaseTimeout):
+                asyncio.run(main(name))
+
+
+class InAnotherThread(Case):
+    def run_there(self, main):
+        caught = []
+
+        def run():
+            try:
+                asyncio.run(main())
+            except PhaseTimeout as error:
+                caught.append(error)
+
+        before = count_threads()
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+        self.assertEqual(len(caught), 1)
+        self.assertEqual(count_threads(), before)
+
+    def test_a_task_is_cancelled(self):
+        async def main():
+            async with self.phase():
+                await hang()
+
+        self.run_there(main)
+
+    @unittest.skipUnless(CPYTHON, "no other thread can be reached")
+    def test_a_task_that_blocks(self):
+        async def main():
+            async with self.phase():
+                while True:
+                    pass
+
+        self.run_there(main)
+
+
+class Concurrent(Case):
+    async def test_each_task_has_its_own_stack_and_limit(self):
+        async def work(limit):
+            async with self.phase(limit, f"{limit}") as outer:
+                async with self.phase(None, "inner") as inner:
+                    self.assertIs(inner.parent, outer)
+                    await (hang() if limit < 1 else asyncio.sleep(0.2))
+
+        limits = [0.05, 30, 0.1, 40]
+        results = await asyncio.gather(*map(work, limits), return_exceptions=True)
+        self.assertEqual([type(result) for result in results], [PhaseTimeout, type(None)] * 2)
+        self.assertEqual([error.limited_phase for error in results[::2]], ["0.05", "0.1"])
+
+    async def test_the_budget_is_charged_once(self):
+        async def work():
+            async with self.phase(LONG):
+                await asyncio.sleep(0.5)
+
+        await asyncio.gather(*(work() for _ in range(20)))
+        self.assertLess(self.manager.as_dict()["used"], 5)
+
+    async def test_a_budget_that_all_share_ends_all(self):
+        manager = TimeoutManager(LIMIT, enforce=True)
+
+        async def work():
+            async with manager.timed_operation("fetch"):
+                await hang()
+
+        results = await asyncio.gather(*(work() for _ in range(200)), return_exceptions=True)
+        self.assertEqual({type(result) for result in results}, {PhaseTimeout})
+
+    async def test_sessions_of_tasks(self):
+        async def work():
+            with self.manager:
+                for _ in range(3):
+                    async with self.phase(LONG):
+                        await asyncio.sleep(0.001)
+
+        await asyncio.gather(work(), work())
+        self.assertFalse(self.manager._sessions)
+
+    async def test_what_is_left_between_two_phases(self):
+        async with self.phase(LONG):
+            pass
+        await asyncio.sleep(1)  # much longer than it lingers
+        self.assertFalse(sys.modules[f"{package.__name__}.aio"].pulses)
+        self.assertIs(signal.getsignal(signal.SIGALRM), self.handler)
+        with self.assertRaises(PhaseTimeout):
+            async with self.phase():
+                await hang()
+
+    async def test_the_ledger_keeps_no_task(self):
+        async def work():
+            async with self.phase(LONG):
+                await asyncio.sleep(0)
+            with contextlib.suppress(PhaseTimeout):
+                async with self.phase():
+                    await hang()
+
+        task = asyncio.ensure_future(work())
+        await task
+        reference = weakref.ref(task)
+        del task
+        await asyncio.sleep(0.01)
+        gc.collect()
+        self.assertIsNone(reference())
+
+    async def test_a_task_that_is_dropped_in_a_phase(self):
+        async def work():
+            async with self.phase(LONG):
+                await hang()
+
+        task = asyncio.ensure_future(work())
+        await asyncio.sleep(0)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+class Functions(Case):
+    async def fetch(self, first, second=0):
+        await asyncio.sleep(0.01)
+        if first == "hang":
+            await hang()
+        return first + second
+
+    async def test_the_awaiting_is_the_phase_not_the_making_of_the_coroutine(self):
+        for call in (
+            lambda: self.manager.call_with_timeout(self.fetch, 1, second=2, phase_name="fetch"),
+            lambda: self.manager.call_with_timeout(functools.partial(self.fetch, second=2), 1, phase_name="fetch"),
+            lambda: self.manager.execute_with_timeout(self.fetch, "fetch", first=1, second=2),
+        ):
+            coroutine = call()
+            before = len(self.manager.phases)
+            self.assertEqual(await coroutine, 3)
+            self.assertEqual(len(self.manager.phases), before + 1)
+            self.assertGreaterEqual(self.manager.phases[-1].elapsed(), 0.005)
+
+    async def test_they_are_interrupted(self):
+        self.manager.reset(LIMIT)
+        with self.assertRaises(PhaseTimeout):
+            await self.manager.call_with_timeout(self.fetch, "hang")
+
+        @self.phase()
+        async def decorated():
+            await hang()
+
+        self.manager.reset(LONG)
+        with self.assertRaises(PhaseTimeout):
+            await decorated()
+
+        @package.with_timeout_management(timeout=LIMIT, enforce=True)
+        async def managed(timeout_manager):
+            async with timeout_manager.timed_operation("fetch"):
+                await hang()
+
+        with self.assertRaises(PhaseTimeout):
+            await managed()
+
+    async def test_an_object_that_is_called(self):
+        class Fetch:
+            async def __call__(self, value):
+                await asyncio.sleep(0)
+                return value
+
+        self.assertEqual(await self.manager.call_with_timeout(Fetch(), 3), 3)
+
+
+class Generators(Case):
+    async def test_one_that_is_suspended_does_not_cancel_its_consumer(self):
+        async def numbers():
+            async with self.phase():
+                for number in range(3):
+                    yield number
+
+        generator = numbers()
+        self.assertEqual(await generator.__anext__(), 0)
+        await asyncio.sleep(4 * LIMIT)
+        with self.assertRaises(PhaseTimeout):
+            async for _ in generator:
+                pass
+        self.assertEqual(self.outcomes(), [("fetch", "timeout")])
+
+    async def test_one_that_awaits_is_cancelled(self):
+        async def numbers():
+            async with self.phase():
+                yield 0
+                await hang()
+                yield 1  # pragma: no cover
+
+        got = []
+        with self.assertRaises(PhaseTimeout):
+            async for number in numbers():
+                got.append(number)
+        self.assertEqual(got, [0])
+
+    async def test_a_plain_one_that_is_suspended(self):
+        def numbers():
+            with self.phase():
+                yield 0
+                yield 1
+
+        generator = numbers()
+        next(generator)
+        await asyncio.sleep(4 * LIMIT)
+        with self.assertRaises(PhaseTimeout):
+            list(generator)
+
+    async def test_closed_in_another_task(self):
+        async def numbers():
+            async with self.phase(LONG):
+                yield 0
+
+        generator = numbers()
+        await generator.__anext__()
+        await asyncio.ensure_future(generator.aclose())
+        self.assertEqual(self.outcomes(), [("fetch", "failed")])
+
+
+if __name__ == "__main__":
+    unittest.main()

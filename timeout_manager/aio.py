@@ -1,0 +1,365 @@
+"""Interrupt an asyncio task by cancelling it.
+
+What is wanted: what ``asyncio.timeout`` does, with everything that a phase is. The task whose time is over is cancelled
+where it awaits, so that everything on its way out runs, and the cancellation leaves the block as PhaseTimeout.
+
+What does not work: an alarm alone. It comes while the loop waits for events, in code that is nobody's, and ends all
+tasks at once. A timer of the loop alone does not work either: a coroutine that does not await keeps it from firing.
+
+What works: one timer for each loop, set to whichever of its phases is due first (`Pulse`). It cancels the task and
+leaves a message in the cancellation; while that is alive, the block is on its way out. Somebody else may cancel the
+task at the same moment, and that must not get lost: how many cancellations there are beside ours is counted, from 3.11
+by the task itself (``Task.cancelling``), before by a stand-in for its ``cancel``. Behind the loop stands what
+interrupts its thread (`alarm`, `watchdog`): if the timer is overdue, the loop is blocked, and if it is the phase's own
+task that blocks it, the error is raised there. Otherwise what blocks the loop is noted for the diagnosis.
+
+What remains: that alarm stays armed for up to LINGER after the last phase of a loop, or to the end of the task, since
+to arm it anew for each phase takes longer than ``asyncio.timeout``. Where nothing can interrupt the thread of the loop,
+a coroutine that blocks it is not interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from _thread import get_ident
+
+from .bytecode import entry, yields
+from .interrupt import find, mark, seize
+from .seconds import INFINITY, monotonic
+from .watch import SUSPENDED, Strike, Watch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any
+
+    from .phase import Phase
+
+_no_interrupt = frozenset({"_tick", "_rest", "_ended"})  # see interrupt
+
+NAME = "asyncio"
+GRACE = 0.1  # seconds after which a timer of the loop that has not fired means that the loop is blocked
+LINGER = 0.1  # seconds for which the thread of a loop stays watched after its last phase
+
+_COROUTINE = 0x80 | 0x100  # flags of code
+_ASYNC_GENERATOR = 0x200
+_COUNTS = sys.version_info >= (3, 11)  # a task knows by how many it was cancelled
+
+pulses: dict[Any, Pulse] = {}  #: by the loop
+
+
+class _Message(str):
+    """What a task is cancelled with; there is a reference to it as long as the cancellation is in flight."""
+
+
+class _Cancels:
+    """Stand in for ``cancel`` of a task, and count."""
+
+    def __init__(self, task: Any) -> None:
+        self.cancel = task.cancel
+        self.count = 0
+
+    def __call__(self, msg: Any = None) -> Any:
+        self.count += 1
+        return self.cancel(msg)
+
+
+class Pulse:
+    """The timer of an event loop, for all of its tasks that have phases."""
+
+    def __init__(self, loop: Any, behind: Watch | None) -> None:
+        self.loop = loop
+        self.thread = get_ident()
+        self.behind = behind  # what watches the thread
+        self.watches: dict[Any, Watch] = {}  # by the task
+        self.at = INFINITY
+        self.timer: Any = None  # fires then
+        self.resting: Any = None  # the timer that lets the thread go, if there is no phase by then
+
+    def set(self, at: float) -> None:
+        """Fire at this instant at the latest, and have the thread interrupted if that does not happen."""
+        if at < self.at:
+            if self.timer is not None:
+                self.timer.cancel()
+            self.at = at
+            self.timer = self.loop.call_later(max(at - monotonic(), 0.0), _tick, self)
+        behind = self.behind
+        if behind is not None and at + GRACE < behind.at:
+            behind.enforcer.arm(behind, at + GRACE)
+
+    def seize(self, stack: dict[FrameType, None], frame: FrameType, landed: int, now: float) -> BaseException | None:
+        """Return what is to be raised where the loop is blocked, if that is in a task whose phase is over."""
+        error = None
+        if not any(watch.phases or watch.sessions for watch in self.watches.values()):
+            _leave(self)
+        if not self.loop.is_running() or self.behind is None:
+            return None
+        current = sys.modules["asyncio"].current_task(self.loop)
+        for task, watch in self.watches.copy().items():
+            blocked = watch.at + GRACE <= now
+            if task is current and (blocked or watch.strike is not None and watch.strike.tries):
+                error = seize(watch, stack, frame, landed, now)
+            elif blocked:
+                find(watch, _standing(watch), frame, now)
+                watch.at = now
+            placing = watch.strike is not None and watch.strike.tries
+            self.behind.at = min(self.behind.at, watch.at if placing else max(watch.at, now) + GRACE)
+        return error
+
+
+def missing() -> str:
+    """Return why the calling code cannot be watched; nothing if it can."""
+    return "no asyncio task is running here" if _current() is None else ""
+
+
+def start(at: float) -> Watch | None:
+    """Watch the running task, and fire at this instant at the latest; return None if there is none."""
+    task = _current()
+    if task is None:
+        return None
+    loop = sys.modules["asyncio"]._get_running_loop()
+    pulse = pulses.get(loop)
+    if pulse is None:
+        pulse = pulses[loop] = Pulse(loop, _behind(at + GRACE))
+        if pulse.behind is not None:
+            pulse.behind.sessions += 1
+            pulse.behind.pulses += (pulse,)
+    watch = pulse.watches.get(task)
+    if watch is None:
+        watch = Watch(task, sys.modules[__name__], pulse.behind)
+        watch.pulse = pulse
+        pulse.watches[task] = watch
+        task.add_done_callback(_ended)
+        if not _COUNTS:
+            _count(task)
+    if at < watch.at:
+        arm(watch, at)
+    return watch
+
+
+def stop(watch: Watch) -> None:
+    """The task has no phase any more; it is likely to have one soon."""
+    pulse = watch.pulse
+    if watch.key and pulse is not None and pulse.resting is None:
+        pulse.resting = pulse.loop.call_later(LINGER, _rest, pulse)
+
+
+def arm(watch: Watch, at: float) -> None:
+    """Fire at this instant."""
+    watch.at = at
+    if watch.pulse is not None:
+        watch.pulse.set(at)
+
+
+def poke(watch: Watch) -> None:
+    """Have the loop look at once; called in any thread."""
+    pulse = watch.pulse
+    if pulse is not None:
+        try:
+            pulse.loop.call_soon_threadsafe(_tick, pulse)
+        except RuntimeError:  # it is closed
+            pass
+
+
+def arrived(frame: FrameType, at: int) -> None:
+    """Nothing: a task is not sent anywhere."""
+
+
+def _tick(pulse: Pulse) -> None:
+    """Look at the tasks that are due; called by the loop."""
+    now = monotonic()
+    soonest = INFINITY
+    if pulse.timer is not None:
+        pulse.timer.cancel()
+        pulse.timer = None
+    for watch in list(pulse.watches.values()):
+        if watch.stale or watch.at <= now:
+            _look(watch, now)
+        soonest = min(soonest, watch.at)
+    pulse.at = INFINITY
+    if soonest < INFINITY and pulse.watches:
+        pulse.set(soonest)
+
+
+def _look(watch: Watch, now: float) -> None:
+    """Cancel the task if it is time; set when to look again."""
+    watch.stale = False
+    phases = _standing(watch)
+    watch.at = now + SUSPENDED if len(phases) < len(watch.phases) else INFINITY
+    due = find(watch, phases, None, now)
+    if due is not None:
+        strike, struck = due
+        strike.next(now)
+        watch.at = strike.again
+        mark(struck, strike)
+        if struck[0] in watch.cancelled:
+            uncancel(watch.key)
+        else:
+            watch.cancelled.append(struck[0])
+        _cancel(watch.key, strike)
+
+
+def _cancel(task: Any, strike: Strike) -> None:
+    from weakref import ref
+
+    message = _Message(strike.error)
+    strike.message = ref(message)
+    task.cancel(msg=message)
+
+
+def _standing(watch: Watch) -> list[Phase]:
+    """Return the phases in which a task is that does not run at present."""
+    return [phase for phase in watch.phases if stands(phase)]
+
+
+def stands(phase: Phase) -> bool:
+    """Tell whether a suspended task awaits in the block; a generator that is suspended in it does not."""
+    assert phase._frame is not None
+    flags = phase._frame.f_code.co_flags
+    if entry(phase._frame.f_code, phase._lasti) < 0 or flags & _COROUTINE:
+        return True
+    return bool(flags & _ASYNC_GENERATOR) and not yields(phase._frame)
+
+
+# -- a cancellation of ours, and those of others -----------------------------------------------------------------------
+
+
+def _count(task: Any) -> None:
+    """Count from now on by how many the task is cancelled, where it does not do that itself."""
+    try:
+        if not isinstance(task.cancel, _Cancels):
+            task.cancel = _Cancels(task)
+    except AttributeError:  # it takes no attributes
+        pass
+
+
+def cancelling(task: Any) -> int:
+    """Return by how many the task has been cancelled."""
+    if _COUNTS:
+        return task.cancelling()  # type: ignore[no-any-return]
+    return getattr(getattr(task, "cancel", None), "count", 0)
+
+
+def uncancel(task: Any) -> int:
+    """Take one of these cancellations back; return how many are left."""
+    if _COUNTS:
+        return task.uncancel()  # type: ignore[no-any-return]
+    counter = getattr(task, "cancel", None)
+    if isinstance(counter, _Cancels):
+        counter.count -= 1
+    return cancelling(task)
+
+
+def settle(phase: Phase, error: BaseException | None) -> bool:
+    """Take back the cancellation by this phase, which is left; tell whether it was that, and that alone, that arrived."""
+    watch = phase._watch
+    alone = True
+    if watch is not None and phase in watch.cancelled:
+        watch.cancelled.remove(phase)
+        alone = uncancel(watch.key) <= phase._cancelling
+    elif watch is None or watch.pulse is not None:
+        return False
+    if not alone or not isinstance(error, sys.modules["asyncio"].CancelledError):
+        return False
+    return watch.pulse is not None or _is_ours(error)
+
+
+def _is_ours(error: BaseException | None) -> bool:
+    """Tell whether a cancellation began with our message; up to 3.10 every task on the way makes an error of its own."""
+    while error is not None and type(error.args and error.args[0]) is not _Message:
+        error = error.__context__
+    return error is not None
+
+
+def cancel_main(strike: Strike, outermost: Phase, stack: dict[FrameType, None]) -> bool:
+    """Cancel what a loop in this phase runs that waits for events, and wake it; False if there is none."""
+    asyncio = sys.modules["asyncio"]
+    loop = getattr(asyncio, "_get_running_loop", lambda: None)()
+    if loop is None or asyncio.current_task(loop) is not None:
+        return False
+    for frame in stack:
+        if frame is outermost._frame:
+            break
+        if frame.f_code.co_name == "run_until_complete":
+            main = frame.f_locals.get("future")
+            caller = frame.f_back.f_locals.get("self") if frame.f_back is not None else None
+            main = getattr(caller, "_asyncioCallsTask", main)  # of IsolatedAsyncioTestCase up to 3.10
+            if isinstance(main, asyncio.Task) and not main.done():
+                loop.call_soon_threadsafe(_cancel, main, strike)
+                return True
+    return False
+
+
+# -- the loop, and the thread behind it --------------------------------------------------------------------------------
+
+
+def _current() -> Any:
+    asyncio = sys.modules.get("asyncio")
+    loop = getattr(asyncio, "_get_running_loop", lambda: None)()
+    return None if loop is None or asyncio is None else asyncio.current_task(loop)
+
+
+def _behind(at: float) -> Watch | None:
+    """Watch the thread of the running loop by what can interrupt it best."""
+    from . import alarm, watchdog
+
+    return alarm.start(at) or watchdog.start(at)
+
+
+def _rest(pulse: Pulse) -> None:
+    """Let the thread go if there is no phase."""
+    pulse.resting = None
+    if not any(watch.phases or watch.sessions for watch in pulse.watches.values()):
+        for task in list(pulse.watches):
+            task.remove_done_callback(_ended)
+            _forget(pulse, task)
+        _leave(pulse)
+
+
+def _ended(task: Any) -> None:
+    """The task is over."""
+    pulse = pulses.get(task.get_loop())
+    if pulse is not None and task in pulse.watches:
+        for phase in reversed(pulse.watches[task].phases):
+            phase._abandon("failed")
+        _forget(pulse, task)
+        if not any(watch.phases or watch.sessions for watch in pulse.watches.values()):
+            _leave(pulse)
+
+
+def _forget(pulse: Pulse, task: Any) -> None:
+    pulse.watches.pop(task).forget()
+    if not _COUNTS:
+        try:
+            del task.cancel
+        except AttributeError:
+            pass
+
+
+def _leave(pulse: Pulse) -> None:
+    """Take the timers off, and give back what watched the thread."""
+    for timer in pulse.timer, pulse.resting:
+        if timer is not None:
+            timer.cancel()
+    pulse.timer = pulse.resting = None
+    pulse.at = INFINITY
+    pulses.pop(pulse.loop, None)
+    behind = pulse.behind
+    if behind is not None:
+        behind.pulses = tuple(each for each in behind.pulses if each is not pulse)
+        behind.sessions -= 1
+        if not behind.sessions and not behind.phases:
+            behind.enforcer.stop(behind)
+
+
+def _forked() -> None:
+    """Begin anew in a child process: no loop of its parent runs there."""
+    for pulse in pulses.values():
+        for watch in pulse.watches.values():
+            watch.forget()
+    pulses.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
