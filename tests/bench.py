@@ -6,6 +6,7 @@ both; the figure is the median of the rounds. The garbage collector is left as i
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import signal
 import subprocess
@@ -34,6 +35,8 @@ def main() -> None:
     show("counting phase, against time.time() by hand", "x", counting_phase(), goal=3.0 if on_311 else 3.5)
     show("enforced phase alone, against a setitimer pair", "x", enforced_phase(in_session=False), goal=2.3)
     show("enforced phase in a session, against the pair", "x", enforced_phase(in_session=True), goal=0.6)
+    if hasattr(asyncio, "timeout"):
+        show("async phase, against asyncio.timeout", "x", asyncio.run(async_phase()), goal=1.0)
     bare = median(latencies_of_a_bare_handler())
     show("latency, main thread, beyond a bare handler", " us", [each - bare for each in latencies("signal")], goal=10.0)
     switch = sys.getswitchinterval() * 1e6
@@ -99,6 +102,31 @@ def enforced_phase(in_session: bool) -> list[float]:
     pair = median(seconds(theirs) for _ in range(ROUNDS))
     with manager:  # the pair would disarm it
         return [seconds(ours) / pair for _ in range(ROUNDS)]
+
+
+async def async_phase() -> list[float]:
+    manager = package.TimeoutManager(3600, enforce=True)
+
+    async def ours() -> float:
+        manager._phases.clear()
+        start = time.perf_counter()
+        for _ in range(PHASES):
+            async with manager.timed_operation("fetch", 60):
+                pass
+        return time.perf_counter() - start
+
+    async def theirs() -> float:
+        start = time.perf_counter()
+        for _ in range(PHASES):
+            async with asyncio.timeout(60):
+                pass
+        return time.perf_counter() - start
+
+    found = []
+    for _ in range(ROUNDS):
+        found.append(await ours() / await theirs())
+        await asyncio.sleep(0)
+    return found
 
 
 def spin() -> None:

@@ -1,14 +1,16 @@
-"""Count what goes wrong where a block ends as its limit passes: ``python -m tests.stress [main] [worker] [holes]``.
+"""Count what goes wrong where a block ends as its limit passes: ``python -m tests.stress [main] [worker] [holes] ...``.
 
 ``main`` and ``worker`` run phases whose bodies end within some tens of microseconds of the limit, in the main thread
 and in another one: counting and enforcing, alone and in a session, nested, through ExitStack, through the decorator,
-with bodies that swallow. ``holes`` lets limits pass in loops that share a function with their `with`, `try` and
+with bodies that swallow. ``tasks`` does so in coroutines, some of which are cancelled by others at the same moment.
+``holes`` lets limits pass in loops that share a function with their `with`, `try` and
 `finally`. Every indented count has to be 0. How many: ``main=1000000 worker=200000``, and ``holes=420`` for each of
 the 24 combinations of a loop, what is around it, and a mechanism.
 """
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sys
 import threading
@@ -22,7 +24,7 @@ from . import package
 
 PhaseTimeout = package.PhaseTimeout
 ENDLESS = 1.0  # seconds: a body that would go on for so long has to be interrupted
-SIZES = {"main": 20_000, "worker": 5_000, "holes": 50}
+SIZES = {"main": 20_000, "worker": 5_000, "tasks": 10_000, "holes": 50}
 monotonic = time.monotonic
 
 
@@ -172,6 +174,55 @@ def once(random, manager, wish, counts, main):
     counts["interrupted"] += error is not None and error.interrupted
 
 
+# -- tasks -------------------------------------------------------------------------------------------------------------
+
+
+def tasks(number, seed):
+    """Run so many phases in tasks, and count what went wrong."""
+    random, counts = Random(seed), Counter()
+    while counts["phases"] < number:
+        asyncio.run(crowd(random, counts))
+        counts["handlers or timers left"] += signal.getitimer(signal.ITIMER_REAL) != (0.0, 0.0)
+        counts["handlers or timers left"] += signal.getsignal(signal.SIGALRM) != signal.SIG_DFL
+    return counts
+
+
+async def crowd(random, counts):
+    manager = package.TimeoutManager(60, enforce=True)
+    loop = asyncio.get_running_loop()
+    members = []
+    for _ in range(100):
+        limit = random.uniform(1e-3, 2e-2)
+        inner = random.choice([limit, 60])
+        phases = [manager.timed_operation("outer", limit), manager.timed_operation("inner", inner)]
+        task = asyncio.ensure_future(member(*phases, limit + random.uniform(-5e-5, 5e-5)))
+        cancelled = []
+        if random.random() < 0.3:
+            when = limit + random.uniform(-5e-5, 5e-5)
+            loop.call_later(when, lambda task=task, cancelled=cancelled: cancelled.append(task.cancel()))
+        members.append((task, cancelled, phases))
+    await asyncio.wait([task for task, _, _ in members], timeout=30)
+    for task, cancelled, (outer, _) in members:
+        error = task.exception() if task.done() and not task.cancelled() else None
+        counts["interrupts lost"] += not task.done()
+        counts["cancellations lost"] += any(cancelled) and not task.cancelled()
+        counts["cancelled by nobody"] += task.cancelled() and not any(cancelled)
+        if not task.cancelled():
+            counts["wrong owner"] += (error is not None) != (outer.remaining() == 0.0)
+            counts["wrong owner"] += error is not None and error._owner is not outer
+        counts["after the block"] += getattr(task, "cancelling", lambda: sum(cancelled))() != sum(cancelled)
+        counts["interrupted"] += error is not None and error.interrupted
+    counts["ledgers that do not add up"] += any(phase.outcome == "running" for phase in manager.phases)
+    counts["phases"] += len(manager.phases)
+
+
+async def member(outer, inner, seconds):
+    async with outer:
+        async with inner:
+            await asyncio.sleep(seconds)
+    await asyncio.sleep(0)
+
+
 # -- holes: loops in the very function that has the `with` and the `try` -----------------------------------------------
 
 BODIES = {
@@ -300,6 +351,8 @@ def main(arguments):
             sys.setswitchinterval(1e-5)
             counted = [("phases, worker thread", in_worker(phases, size, [True, False], 2))]
             sys.setswitchinterval(interval)
+        elif name == "tasks":
+            counted = [("phases in tasks", tasks(size, 5))]
         else:
             counted = [
                 ("holes, signal", holes(size, "signal", 3)),

@@ -1,6 +1,7 @@
 """What every enforcer has to do, run against each: the alarm, the watchdog by a signal, and in another thread."""
 
 import gc
+import importlib
 import os
 import queue
 import select
@@ -14,6 +15,7 @@ import unittest
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from unittest import mock
 
 from . import package
 from .stress import BODIES, holes
@@ -655,6 +657,20 @@ class Contract:
             self.assertEqual([phase.outcome for phase in manager.phases], ["timeout", "timeout"])
 
         self.in_thread(go)
+
+
+class BetweenABlockAndItsExit(unittest.TestCase):
+    def test_a_phase_stays_open_where_the_exit_is_never_lost(self):
+        interrupt = importlib.import_module(f"{package.__name__}.interrupt")
+        manager = TimeoutManager(LONG, enforce=True)
+        with manager.timed_operation("first") as first:
+            pass
+        with manager.timed_operation("second") as second:
+            place, second._lasti = second._lasti, first._lasti  # as if the block of the second one was left
+            with mock.patch.object(interrupt, "LOSES_EXITS", False):
+                self.assertEqual(interrupt._standing(second._watch, {sys._getframe(): None}), ([], True))
+            second._lasti = place
+        self.assertEqual(second.outcome, "done")
 
 
 class ByAlarm(Contract, unittest.TestCase):

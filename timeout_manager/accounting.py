@@ -174,14 +174,16 @@ class TimeoutManager:
 
     def execute_with_timeout(self, operation: Callable[..., T], phase_name: str = "operation", **kwargs: Any) -> T:
         """Return ``operation(**kwargs)``, run as a phase; see ``call_with_timeout``."""
-        return self.timed_operation(phase_name)._call(operation, (), kwargs)
+        result: T = self.timed_operation(phase_name)._call(operation, (), kwargs)
+        return result
 
     def call_with_timeout(self, func: Callable[..., T], *args: Any, phase_name: str = "operation", **kwargs: Any) -> T:
         """Return ``func(*args, **kwargs)``, run as a phase.
 
         A coroutine function gives a coroutine to await, and the awaiting is the phase.
         """
-        return self.timed_operation(phase_name)._call(func, args, kwargs)
+        result: T = self.timed_operation(phase_name)._call(func, args, kwargs)
+        return result
 
     def run(
         self, args: Any, phase_name: str | None = None, *, grace: float = 5.0, **options: Any

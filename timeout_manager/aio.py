@@ -22,10 +22,10 @@ from __future__ import annotations
 
 import os
 import sys
-from _thread import get_ident
 
 from .bytecode import entry, yields
 from .interrupt import find, mark, seize
+from .phase import COUNTS_CANCELLATIONS
 from .seconds import INFINITY, monotonic
 from .watch import SUSPENDED, Strike, Watch
 
@@ -44,7 +44,6 @@ LINGER = 0.1  # seconds for which the thread of a loop stays watched after its l
 
 _COROUTINE = 0x80 | 0x100  # flags of code
 _ASYNC_GENERATOR = 0x200
-_COUNTS = sys.version_info >= (3, 11)  # a task knows by how many it was cancelled
 
 pulses: dict[Any, Pulse] = {}  #: by the loop
 
@@ -70,12 +69,15 @@ class Pulse:
 
     def __init__(self, loop: Any, behind: Watch | None) -> None:
         self.loop = loop
-        self.thread = get_ident()
         self.behind = behind  # what watches the thread
         self.watches: dict[Any, Watch] = {}  # by the task
         self.at = INFINITY
         self.timer: Any = None  # fires then
         self.resting: Any = None  # the timer that lets the thread go, if there is no phase by then
+
+    def is_busy(self) -> bool:
+        """Tell whether there are phases or sessions."""
+        return any(watch.phases or watch.sessions > watch.held for watch in self.watches.values())
 
     def set(self, at: float) -> None:
         """Fire at this instant at the latest, and have the thread interrupted if that does not happen."""
@@ -91,7 +93,7 @@ class Pulse:
     def seize(self, stack: dict[FrameType, None], frame: FrameType, landed: int, now: float) -> BaseException | None:
         """Return what is to be raised where the loop is blocked, if that is in a task whose phase is over."""
         error = None
-        if not any(watch.phases or watch.sessions for watch in self.watches.values()):
+        if not self.is_busy():
             _leave(self)
         if not self.loop.is_running() or self.behind is None:
             return None
@@ -131,7 +133,7 @@ def start(at: float) -> Watch | None:
         watch.pulse = pulse
         pulse.watches[task] = watch
         task.add_done_callback(_ended)
-        if not _COUNTS:
+        if not COUNTS_CANCELLATIONS:
             _count(task)
     if at < watch.at:
         arm(watch, at)
@@ -139,10 +141,14 @@ def start(at: float) -> Watch | None:
 
 
 def stop(watch: Watch) -> None:
-    """The task has no phase any more; it is likely to have one soon."""
+    """The task has no phase any more. It is likely to have one soon: keep everything for a moment, as in a session."""
     pulse = watch.pulse
-    if watch.key and pulse is not None and pulse.resting is None:
-        pulse.resting = pulse.loop.call_later(LINGER, _rest, pulse)
+    if watch.key and pulse is not None:
+        if not watch.held:
+            watch.held = True
+            watch.sessions += 1
+        if pulse.resting is None:
+            pulse.resting = pulse.loop.call_later(LINGER, _rest, pulse)
 
 
 def arm(watch: Watch, at: float) -> None:
@@ -236,14 +242,14 @@ def _count(task: Any) -> None:
 
 def cancelling(task: Any) -> int:
     """Return by how many the task has been cancelled."""
-    if _COUNTS:
+    if COUNTS_CANCELLATIONS:
         return task.cancelling()  # type: ignore[no-any-return]
     return getattr(getattr(task, "cancel", None), "count", 0)
 
 
 def uncancel(task: Any) -> int:
     """Take one of these cancellations back; return how many are left."""
-    if _COUNTS:
+    if COUNTS_CANCELLATIONS:
         return task.uncancel()  # type: ignore[no-any-return]
     counter = getattr(task, "cancel", None)
     if isinstance(counter, _Cancels):
@@ -252,7 +258,7 @@ def uncancel(task: Any) -> int:
 
 
 def settle(phase: Phase, error: BaseException | None) -> bool:
-    """Take back the cancellation by this phase, which is left; tell whether it was that, and that alone, that arrived."""
+    """Take back the cancellation by this phase, which is left; tell whether that, and that alone, has arrived."""
     watch = phase._watch
     alone = True
     if watch is not None and phase in watch.cancelled:
@@ -266,7 +272,7 @@ def settle(phase: Phase, error: BaseException | None) -> bool:
 
 
 def _is_ours(error: BaseException | None) -> bool:
-    """Tell whether a cancellation began with our message; up to 3.10 every task on the way makes an error of its own."""
+    """Tell whether a cancellation began with our message; up to 3.10 every task on the way makes its own error."""
     while error is not None and type(error.args and error.args[0]) is not _Message:
         error = error.__context__
     return error is not None
@@ -310,10 +316,11 @@ def _behind(at: float) -> Watch | None:
 def _rest(pulse: Pulse) -> None:
     """Let the thread go if there is no phase."""
     pulse.resting = None
-    if not any(watch.phases or watch.sessions for watch in pulse.watches.values()):
-        for task in list(pulse.watches):
-            task.remove_done_callback(_ended)
-            _forget(pulse, task)
+    for watch in pulse.watches.values():
+        if watch.held:
+            watch.held = False
+            watch.sessions -= 1
+    if not pulse.is_busy():
         _leave(pulse)
 
 
@@ -324,13 +331,14 @@ def _ended(task: Any) -> None:
         for phase in reversed(pulse.watches[task].phases):
             phase._abandon("failed")
         _forget(pulse, task)
-        if not any(watch.phases or watch.sessions for watch in pulse.watches.values()):
+        if not pulse.is_busy():
             _leave(pulse)
 
 
 def _forget(pulse: Pulse, task: Any) -> None:
     pulse.watches.pop(task).forget()
-    if not _COUNTS:
+    task.remove_done_callback(_ended)
+    if not COUNTS_CANCELLATIONS:
         try:
             del task.cancel
         except AttributeError:
@@ -338,7 +346,9 @@ def _forget(pulse: Pulse, task: Any) -> None:
 
 
 def _leave(pulse: Pulse) -> None:
-    """Take the timers off, and give back what watched the thread."""
+    """Take the timers off, forget the tasks, and give back what watched the thread."""
+    for task in list(pulse.watches):
+        _forget(pulse, task)
     for timer in pulse.timer, pulse.resting:
         if timer is not None:
             timer.cancel()

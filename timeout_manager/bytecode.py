@@ -37,6 +37,7 @@ def _named(*names: str) -> frozenset[int]:
 
 _CPYTHON = sys.implementation.name == "cpython"
 _TABLE = hasattr(_named.__code__, "co_exceptiontable")  # from 3.11; before, handlers are blocks that the code sets up
+LOSES_EXITS = _TABLE and _CPYTHON  #: the interpreter can leave a `with` without calling ``__exit__``, and go on
 _HEAD_COUNTS = _TABLE and _CPYTHON and sys.version_info < (3, 13)
 _GAPS = _CPYTHON and sys.version_info < (3, 10)
 _UNIT = 1 if sys.version_info < (3, 10) else 2  # what the argument of a jump counts in, in bytes

@@ -35,7 +35,7 @@ class Cleanup(Phase):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        key = self._key if self.outcome != "new" else None
+        key = self._key
         try:
             super().__exit__(kind, error, traceback)
         finally:

@@ -22,7 +22,7 @@ import sys
 from itertools import islice
 
 from . import landing
-from .bytecode import entry, handlers, inside, misplaced, stand, swallower
+from .bytecode import LOSES_EXITS, entry, handlers, inside, misplaced, stand, swallower
 from .diagnosis import Scene
 from .errors import LET_PASS, PhaseInterrupt
 from .landing import guarded, up
@@ -75,7 +75,7 @@ def seize(
         landing.withdraw(watch.thread.key)
         return None
     strike, struck = due
-    if not strike.hits and watch is watch.thread and "asyncio" in sys.modules and _cancels_main(strike, struck[0], stack):
+    if not strike.hits and watch is watch.thread and _cancels_main(strike, struck[0], stack):
         strike.next(now)
         watch.at = strike.again = now + LAST
         mark(struck, strike)
@@ -83,7 +83,9 @@ def seize(
     return _raise(watch, strike, struck, stack, frame, landed, now)
 
 
-def find(watch: Watch, phases: list[Phase], frame: FrameType | None, now: float) -> tuple[Strike, list[Phase]] | None:
+def find(
+    watch: Watch, phases: list[Phase], frame: FrameType | None, now: float
+) -> tuple[Strike, list[Phase]] | None:
     """Return the limit to interrupt for now, and the phases that it binds; set when to look again.
 
     ``phases`` are those in which the thread or task is; it stands at this frame.
@@ -113,9 +115,8 @@ def find(watch: Watch, phases: list[Phase], frame: FrameType | None, now: float)
 
 
 def _standing(watch: Watch, stack: dict[FrameType, None]) -> tuple[list[Phase], bool]:
-    """Return the phases in which the thread is now, and whether there are others, in suspended generators.
-
-    Those that were left without their ``__exit__`` are closed.
+    """Return the phases in which the thread is now, and whether there are others: in suspended generators, or between
+    their block and their ``__exit__``. Those that were left without it are closed.
     """
     found, suspended = [], False
     for phase in watch.phases.copy():
@@ -123,7 +124,7 @@ def _standing(watch: Watch, stack: dict[FrameType, None]) -> tuple[list[Phase], 
         assert frame is not None
         if entry(frame.f_code, phase._lasti) < 0 or frame in stack and inside(frame, phase._lasti):
             found.append(phase)
-        elif frame not in stack and frame.f_code.co_flags & _SUSPENDS:
+        elif not LOSES_EXITS if frame in stack else frame.f_code.co_flags & _SUSPENDS:
             suspended = True
         else:
             phase._abandon("failed")
@@ -216,6 +217,8 @@ def mark(struck: list[Phase], strike: Strike) -> None:
 
 def _cancels_main(strike: Strike, outermost: Phase, stack: dict[FrameType, None]) -> bool:
     """Cancel what an event loop runs around which these phases are, as asyncio does on Ctrl-C; tell whether it is."""
+    if "asyncio" not in sys.modules:
+        return False
     from . import aio
 
     return aio.cancel_main(strike, outermost, stack)

@@ -13,12 +13,14 @@ it removes itself. Two threads that meet in between disagree by the moment betwe
 from __future__ import annotations
 
 from _thread import get_ident
-from sys import _getframe, modules
+from sys import _getframe, modules, version_info
 
 from .errors import PhaseTimeout
 from .seconds import INFINITY, text
 
 _no_interrupt = frozenset({"__enter__", "__exit__", "__aenter__", "__aexit__"})  # see interrupt
+
+COUNTS_CANCELLATIONS = version_info >= (3, 11)  #: a task knows by how many it was cancelled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,9 +36,12 @@ if TYPE_CHECKING:
 
 def caller() -> object:
     """Return whose phases these are: the running asyncio task, else the ident of the thread."""
-    asyncio = modules.get("asyncio")
-    loop = getattr(asyncio, "_get_running_loop", lambda: None)()
-    return get_ident() if loop is None else asyncio.current_task(loop) or get_ident()  # type: ignore[union-attr]
+    asyncio: Any = modules.get("asyncio")
+    try:
+        loop = asyncio._get_running_loop()
+    except AttributeError:  # it is not imported, or not yet
+        return get_ident()
+    return get_ident() if loop is None else asyncio.current_task(loop) or get_ident()
 
 
 def is_coroutine_function(func: Any) -> bool:
@@ -96,6 +101,7 @@ class Phase:
     def __init__(self, manager: TimeoutManager, name: str, limit: float | None) -> None:
         self._manager = manager
         self._stack = manager._open
+        self._key = 0
         self._watch = None
         self.name = name
         self.limit = limit
@@ -136,11 +142,19 @@ class Phase:
         return self
 
     def _whose(self) -> object:
-        key = caller()
+        """Return whose phase it is; of a task note, too, by how many it has been cancelled."""
+        asyncio: Any = modules["asyncio"]
+        try:
+            loop = asyncio._get_running_loop()
+        except AttributeError:  # it is being imported
+            return get_ident()
+        task = loop and asyncio.current_task(loop)
+        if task is None:
+            return get_ident()
         enforcer = self._manager._enforcer
-        if enforcer is not None and type(key) is not int:
-            self._cancelling = enforcer.aio.cancelling(key)
-        return key
+        if enforcer is not None:
+            self._cancelling = task.cancelling() if COUNTS_CANCELLATIONS else enforcer.aio.cancelling(task)
+        return task
 
     def _nest(self, manager: TimeoutManager, key: object, now: float) -> float:
         """Enter beside or inside other phases; return when it is over, the budget aside."""
@@ -160,9 +174,11 @@ class Phase:
         manager = self._manager
         now = manager._clock()
         stack = self._stack
-        here: object = get_ident()
-        if stack.get(here) is not self:
-            here = self._check_leaving()
+        here = self._key
+        if here.__class__ is not int:
+            self._key = id(here)  # the ledger is not to keep a task
+        elif here != get_ident() or stack.get(here) is not self:
+            self._check_leaving()
         budget = manager._budget
         used = now - budget.origin
         rest = self._until - now
@@ -195,16 +211,12 @@ class Phase:
         else:
             self._judge(error, now, struck)
 
-    def _check_leaving(self) -> object:
-        """Return its key, and forget it, since the ledger is not to keep a task; RuntimeError if it is not open, or in
-        another thread. Leaving out of order is allowed.
-        """
+    def _check_leaving(self) -> None:
+        """Raise RuntimeError if it is not open, or in another thread. Leaving out of order is allowed."""
         if self.outcome != "running":
             raise RuntimeError(f"phase {self.name!r} cannot be left: it is {self.outcome}, not running")
         if self._key != get_ident() and type(self._key) is int:
             raise RuntimeError(f"phase {self.name!r} was entered in another thread, and can only be left there")
-        key, self._key = self._key, 0
-        return key
 
     def _abandon(self, outcome: str) -> None:
         """Close it where the interpreter leaves the block without calling ``__exit__``."""
@@ -216,7 +228,9 @@ class Phase:
 
     async def __aenter__(self) -> Phase:
         self.__enter__()
-        self._stands_in(_getframe(1))
+        if self._manager._watch is not None:
+            self._frame = frame = _getframe(1)
+            self._lasti = frame.f_lasti
         return self
 
     async def __aexit__(

@@ -63,7 +63,7 @@ class Watch:
     __slots__ = (
         *("key", "enforcer", "thread", "phases", "sessions", "at", "stale", "strike"),
         *("state", "signum", "blocked", "wait", "pulses"),
-        *("pulse", "cancelled"),
+        *("pulse", "held", "cancelled"),
     )
 
     def __init__(self, key: Any, enforcer: ModuleType, thread: Watch | None = None) -> None:
@@ -83,6 +83,7 @@ class Watch:
         self.pulses: tuple[Pulse, ...] = ()  # of the event loops that may be blocked in it
         # of a task
         self.pulse: Pulse | None = None
+        self.held = False  # it has a session for the moment after its last phase
         self.cancelled: list[Phase] = []  # whose limit has cancelled it
 
     def forget(self) -> None:
