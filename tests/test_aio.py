@@ -380,7 +380,7 @@ class CancelledByOthers(Case):
             await asyncio.sleep(0)
             loop = asyncio.get_running_loop()
             pulse = next(iter(sys.modules[f"{package.__name__}.aio"].pulses.values()))
-            pulse.set(0.0)  # it is looked at in the next iteration,
+            pulse.set(0.0, 0.0)  # it is looked at in the next iteration,
             until = time.monotonic() + LIMIT
             while time.monotonic() < until:
                 pass  # when it is over

@@ -27,6 +27,7 @@ from .bytecode import entry, yields
 from .interrupt import find, mark, seize
 from .phase import COUNTS_CANCELLATIONS
 from .seconds import INFINITY, monotonic
+from .stacks import awaiting
 from .watch import SUSPENDED, Strike, Watch
 
 TYPE_CHECKING = False
@@ -79,16 +80,16 @@ class Pulse:
         """Tell whether there are phases or sessions."""
         return any(watch.phases or watch.sessions > watch.held for watch in self.watches.values())
 
-    def set(self, at: float) -> None:
-        """Fire at this instant at the latest, and have the thread interrupted if that does not happen."""
+    def set(self, at: float, due: float) -> None:
+        """Fire at this instant at the latest; have the thread look if the loop is blocked when a limit is due."""
         if at < self.at:
             if self.timer is not None:
                 self.timer.cancel()
             self.at = at
             self.timer = self.loop.call_later(max(at - monotonic(), 0.0), _tick, self)
         behind = self.behind
-        if behind is not None and at + GRACE < behind.at:
-            behind.enforcer.arm(behind, at + GRACE)
+        if behind is not None and due + GRACE < behind.at:
+            behind.enforcer.arm(behind, due + GRACE)
 
     def seize(self, stack: dict[FrameType, None], frame: FrameType, landed: int, now: float) -> BaseException | None:
         """Return what is to be raised where the loop is blocked, if that is in a task whose phase is over."""
@@ -155,7 +156,7 @@ def arm(watch: Watch, at: float) -> None:
     """Fire at this instant."""
     watch.at = at
     if watch.pulse is not None:
-        watch.pulse.set(at)
+        watch.pulse.set(watch.next(monotonic()), at)
 
 
 def poke(watch: Watch) -> None:
@@ -175,17 +176,20 @@ def arrived(frame: FrameType, at: int) -> None:
 def _tick(pulse: Pulse) -> None:
     """Look at the tasks that are due; called by the loop."""
     now = monotonic()
-    soonest = INFINITY
+    soonest = due = INFINITY
     if pulse.timer is not None:
         pulse.timer.cancel()
         pulse.timer = None
     for watch in list(pulse.watches.values()):
         if watch.stale or watch.at <= now:
             _look(watch, now)
-        soonest = min(soonest, watch.at)
+        elif watch.is_sample(now):
+            watch.see(awaiting(watch.key.get_coro()), now)
+        soonest = min(soonest, watch.next(now))
+        due = min(due, watch.at)
     pulse.at = INFINITY
     if soonest < INFINITY and pulse.watches:
-        pulse.set(soonest)
+        pulse.set(soonest, due)
 
 
 def _look(watch: Watch, now: float) -> None:

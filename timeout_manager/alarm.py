@@ -38,8 +38,9 @@ except ImportError:  # Windows; WASI and Pyodide have the signal, but not the ti
     setitimer = None
 
 from .interrupt import look
-from .landing import guarded, up
+from .landing import guarded
 from .seconds import INFINITY, monotonic
+from .stacks import stack, up
 from .watch import MOMENT, Watch
 
 TYPE_CHECKING = False
@@ -142,7 +143,8 @@ def arm(watch: Watch, at: float, first: bool = False) -> None:
     watch.at = at
     now = monotonic()
     before, owed, _owed = _armed, _owed, True  # until it is known that it was not due when it was set anew
-    _armed = at if at < _foreign else _foreign
+    due = watch.next(now)
+    _armed = due if due < _foreign else _foreign
     seconds = _armed - now
     if not 1e-6 < seconds < LONGEST:
         seconds = 1e-6 if seconds <= 1e-6 else LONGEST if _armed < INFINITY else 0.0
@@ -196,6 +198,9 @@ def _fired(signum: int, frame: FrameType | None) -> None:
             return arm(watch, watch.at)
         _foreign = _foreign + _interval if _interval else INFINITY
         return _forward(signum, frame)
+    if watch.is_sample(now):
+        watch.see(stack(up(frame)), now)
+        return _go_on()
     error = look(watch, frame)
     _go_on()
     if error is not None:

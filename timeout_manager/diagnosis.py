@@ -1,7 +1,7 @@
-"""What was running when time ran out.
+"""What was running when time ran out: the thread that is interrupted, tasks, other threads, child processes, phases.
 
-Looking has to be quick, for it comes between the limit and the interrupt: it takes the code objects and the line
-numbers of the interrupted thread, and of the asyncio tasks of its loop. The text is made when somebody reads it.
+Looking comes between the limit and the interrupt, so it has to be quick, and to fail at no cost: what cannot be looked
+at is a line of the text. The text is made when somebody reads it.
 """
 
 from __future__ import annotations
@@ -10,122 +10,208 @@ import os
 import sys
 from _thread import get_ident
 
+from .seconds import monotonic, text
+from .stacks import WALKABLE, awaiting, own, place, processor_time, shown, stack, up
+from .stacks import text as text_of
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import CodeType, FrameType
-    from typing import Any
+    from collections.abc import Callable, Iterable
+    from types import FrameType
+    from typing import Any, Optional, TypeVar
 
-    Line = tuple[CodeType, int]
+    from .phase import Phase
+    from .stacks import Line, Sample
 
-DEPTH = 200  # frames of a stack that are looked at
-TASKS = 20  # tasks that are shown
+    T = TypeVar("T")
+    Groups = dict[tuple[Line, ...], list[str]]
 
-_LIBRARY = os.path.dirname(os.__file__)
-_PACKAGE = f"{__package__}."
-_RUNNER = f"{__package__}.limits"  # what calls the code under test; what has called that is not of interest
+GROUPS = 20  # of threads or tasks with different stacks that are shown
+NAMES = 3  # of a group
+PHASES = 30  # the last ones
 
 
 class Scene:
-    """Where the calling thread stands, and the tasks of the event loop that runs in it; ``str`` makes the text."""
+    """What is running at present; ``str`` makes the text.
 
-    __slots__ = ("stack", "tasks", "thread")
+    The calling thread stands at this frame. ``task`` is the asyncio task whose time is over, if it is one, ``phases``
+    those that are over, the outermost first, and ``seen`` where they stood before.
+    """
 
-    def __init__(self, frame: FrameType | None) -> None:
+    def __init__(
+        self,
+        frame: FrameType | None,
+        task: Any = None,
+        phases: Iterable[Phase] = (),
+        seen: Iterable[Sample] = (),
+    ) -> None:
+        self.at = monotonic()
+        self.busy = processor_time(get_ident())
+        self.problems: list[str] = []
         self.thread = get_ident()
-        self.stack: list[Line] = []
-        while frame is not None and len(self.stack) < DEPTH and frame.f_globals.get("__name__") != _RUNNER:
-            if not _is_machinery(frame):
-                self.stack.append((frame.f_code, frame.f_lineno))
-            frame = frame.f_back
-        self.tasks = [(task.get_name(), _awaiting(task.get_coro())) for task in _tasks()]
+        self.stack = stack(up(frame))
+        self.task = task and self._try(_name_of_task, task, "")
+        self.current = ""  # the task that runs in this thread, if any
+        self.tasks: Groups = {}
+        self.threads: Groups = {}
+        self._try(self._look_at_tasks, task, None)
+        self._try(self._look_at_threads, None, None)
+        self.children = self._try(_children, None, "")
+        self.ledger = self._try(_ledger, list(phases), None)
+        self.seen = list(seen)
+
+    def _try(self, function: Callable[[Any], T], argument: Any, default: T) -> T:
+        try:
+            return function(argument)
+        except Exception as error:  # the timeout is what has to be told
+            self.problems.append(f"{function.__name__.strip('_').replace('_', ' ')}: {error!r}")
+            return default
+
+    def _look_at_tasks(self, task: Any) -> None:
+        asyncio = sys.modules.get("asyncio")
+        loop = getattr(asyncio, "_get_running_loop", lambda: None)()
+        if asyncio is None or loop is None:
+            return
+        current = asyncio.current_task(loop)
+        self.current = "" if current is None else _name_of_task(current)
+        for each in ([] if task is None else [task]) + [each for each in asyncio.all_tasks(loop) if each is not task]:
+            if each is not current and not each.done():
+                lines = tuple(awaiting(each.get_coro()))
+                self.tasks.setdefault(lines, []).append(_name_of_task(each) + _awaiters(each))
+
+    def _look_at_threads(self, _: None) -> None:
+        for ident, frame in sys._current_frames().items():
+            if ident != self.thread:
+                lines = tuple(stack(frame for frame, _ in zip(up(frame), range(WALKABLE or sys.maxsize))))
+                if lines:  # the watchdog has none
+                    self.threads.setdefault(lines, []).append(_name_of_thread(ident))
+
+    def where(self) -> Optional[Line]:
+        """Return the innermost line of the user's own code."""
+        stacks = [self.stack, *map(list, self.tasks)]
+        if self.task and self.tasks:
+            stacks = stacks[1:] + stacks[:1]
+        found = next(filter(None, map(own, stacks)), None)
+        return found or next((lines[0] for lines in stacks if lines), None)
+
+    def is_one_line(self) -> bool:
+        """Tell whether `line` and `motion` say it all."""
+        return len(self.stack) < 2 and not (self.tasks or self.threads or self.children or self.problems)
 
     def line(self) -> str:
-        """Return the innermost line of the user's own code, with its place."""
-        stacks = [self.stack, *(stack for _, stack in self.tasks)]
-        own = (line for stack in stacks for line in stack if _is_own(line[0]))
-        line = next(own, None) or next((stack[0] for stack in stacks if stack), None)
-        return "" if line is None else f"{_place(line)}\n{_source(line)}".rstrip()
+        """Return that line with its place."""
+        where = self.where()
+        return "" if where is None else text_of(where)
+
+    def motion(self) -> str:
+        """Tell whether it is stuck or slow; nothing if it was not looked at before."""
+        where = self.where()
+        if not self.seen or where is None:
+            return ""
+        looks = 0
+        for at, line, busy in reversed(self.seen):
+            if line != where:
+                break
+            looks, since, used = looks + 1, self.at - at, self.busy - busy
+        if not looks:
+            return f"Moving: last seen at {place(line)}, {text(self.at - at)} before: slow rather than stuck."
+        if used > since / 2 and not self.task:
+            what = "computing: an endless loop, or more work than time"
+        else:
+            what = "waiting: look for a deadlock, or for what does not come"
+        return f"At the same line since {text(since)} (seen {looks} time{'s' * (looks > 1)}), {what}."
+
+    def stacks(self) -> str:
+        """Return all but the ledger."""
+        tasks = list(self.tasks.items())
+        here = f"thread {_name_of_thread(self.thread)}" + (f", in task {self.current}" if self.current else "")
+        parts = []
+        if self.task and tasks:
+            parts += _grouped("task", tasks[:1])
+            tasks = tasks[1:]
+        if self.stack and (own(self.stack) or not self.tasks):  # otherwise it is the loop that waits for its tasks
+            parts.append(_titled(here, self.stack))
+        parts += _grouped("task", tasks) + _grouped("thread", list(self.threads.items()))
+        if parts and self.motion():
+            parts[0] += f"\n{self.motion()}"
+        parts += [self.children] if self.children else []
+        parts += [f"What could not be looked at: {problem}" for problem in self.problems]
+        return "\n\n".join(parts)
 
     def __str__(self) -> str:
-        lines = []
-        stack = self.stack
-        own = any(_is_own(code) for code, _ in stack)
-        while own and not _is_own(stack[-1][0]):
-            stack = stack[:-1]  # what called the first line of the user's: runpy, a test runner
-        if stack and (own or not self.tasks):  # otherwise it is the event loop that waits for its tasks
-            lines.append(f"Stack of thread {_name(self.thread)} (most recent call last):")
-            lines += _text(stack)
-        for name, awaiting in self.tasks[:TASKS]:
-            lines.append(f"Stack of task {name} (most recent call last):")
-            lines += _text(awaiting)
-        if self.tasks[TASKS:]:
-            lines.append(f"and {len(self.tasks) - TASKS} more tasks")
-        return "\n".join(lines)
+        return "\n\n".join(filter(None, (self.stacks(), self.ledger and self.ledger())))
 
 
-def _is_machinery(frame: FrameType) -> bool:
-    """Tell whether a frame belongs to this package or to unittest."""
-    return str(frame.f_globals.get("__name__")).startswith((_PACKAGE, "unittest."))
+def line_of(frame: FrameType | None) -> str:
+    """Return the innermost line of the user's own code in a thread, with its place."""
+    lines = stack(up(frame))
+    line = own(lines) or next(iter(lines), None)
+    return "" if line is None else text_of(line)
 
 
-def _is_own(code: CodeType) -> bool:
-    """Tell whether it is code of the user's: not of the standard library, nor installed."""
-    path = code.co_filename
-    if path.startswith(_LIBRARY):
-        return path.startswith(os.path.join(_LIBRARY, "test"))  # the library's own tests
-    return not path.startswith("<frozen ") and "-packages" + os.sep not in path
+def _titled(who: str, lines: Iterable[Line]) -> str:
+    return "\n".join([f"Stack of {who} (most recent call last):", *shown(list(lines))])
 
 
-def _tasks() -> list[Any]:
-    asyncio = sys.modules.get("asyncio")
-    try:
-        loop = asyncio and asyncio._get_running_loop()
-        return [] if loop is None or asyncio is None else [task for task in asyncio.all_tasks(loop) if not task.done()]
-    except (AttributeError, RuntimeError):  # it is being imported, or the set of tasks was about to change
-        return []
+def _grouped(kind: str, groups: list[tuple[tuple[Line, ...], list[str]]]) -> list[str]:
+    """Return a stack for all threads or tasks that stand at the same lines."""
+    parts = []
+    for lines, names in groups[:GROUPS]:
+        some = ", ".join(names[:NAMES]) + (", ..." if names[NAMES:] else "")
+        parts.append(_titled(f"{kind} {some}" if len(names) == 1 else f"{len(names)} {kind}s ({some})", lines))
+    rest = sum(len(names) for _, names in groups[GROUPS:])
+    return parts + ([f"and {rest} more {kind}s"] if rest else [])
 
 
-def _awaiting(coroutine: Any) -> list[Line]:
-    """Return the lines where a suspended coroutine awaits, the innermost first."""
-    lines: list[Line] = []
-    while coroutine is not None and len(lines) < DEPTH:
-        for kind in ("cr", "gi", "ag"):
-            frame = getattr(coroutine, kind + "_frame", None)
-            if frame is not None:
-                lines.append((frame.f_code, frame.f_lineno))
-                coroutine = getattr(coroutine, "gi_yieldfrom" if kind == "gi" else kind + "_await", None)
-                break
-        else:
-            break
-    return lines[::-1]
+def _name_of_task(task: Any) -> str:
+    return str(task.get_name())
 
 
-def _name(thread: int) -> str:
+def _awaiters(task: Any) -> str:
+    """Tell which tasks await it, where asyncio knows (from 3.14)."""
+    found = [each.get_name() for each in getattr(task, "_asyncio_awaited_by", None) or () if hasattr(each, "get_name")]
+    return f", awaited by {', '.join(sorted(found)[:NAMES])}" if found else ""
+
+
+def _name_of_thread(ident: int) -> str:
     threading = sys.modules.get("threading")
     if threading is None:
         return "MainThread"
-    known = threading._active.get(thread)
-    return str(thread) if known is None else str(known.name)
+    known = threading._active.get(ident)
+    return str(ident) if known is None else str(known.name)
 
 
-def _text(stack: list[Line]) -> list[str]:
-    return [f"  {_place(line)}\n{_source(line)}".rstrip() for line in reversed(stack)]
-
-
-def _place(line: Line) -> str:
-    code, number = line
-    path = code.co_filename
+def _children(_: None) -> str:
     try:
-        near = os.path.relpath(path)
-    except (OSError, ValueError):  # the current directory is gone; another drive
-        near = os.pardir
-    return f'File "{path if near.startswith(os.pardir) else near}", line {number}, in {code.co_name}'
-
-
-def _source(line: Line) -> str:
-    import linecache
-
-    try:
-        return "    " + linecache.getline(line[0].co_filename, line[1]).strip()
-    except Exception:  # a test may have put something else in the place of what it needs
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
         return ""
+    except AttributeError:  # it cannot be asked so quickly
+        pass
+    from .processes import family
+
+    return family()
+
+
+def _ledger(phases: list[Phase]) -> Callable[[], str] | None:
+    """Return what makes a text of the ledger as it is now; none of a single phase, which the error tells all of."""
+    if not phases:
+        return None
+    manager = phases[0]._manager
+    count = len(manager._phases)
+    if count < 2:
+        return None
+    running = {}
+    for phase in [*manager._open.values(), *manager._aside.values()]:
+        each: Phase | None = phase
+        while each is not None:
+            running[each] = each.elapsed()
+            each = each.parent
+    from .report import lines
+
+    def text() -> str:
+        first = max(count - PHASES, 0)
+        earlier = [f"  and {first} earlier ones"] if first else []
+        return "\n".join(["Phases so far:", *earlier, *lines(manager._phases[first:count], running)])
+
+    return text

@@ -25,9 +25,10 @@ from . import landing
 from .bytecode import LOSES_EXITS, entry, handlers, inside, misplaced, stand, swallower
 from .diagnosis import Scene
 from .errors import LET_PASS, PhaseInterrupt
-from .landing import guarded, up
+from .landing import guarded
 from .phase import Budget, Phase, left
 from .seconds import INFINITY, monotonic
+from .stacks import up
 from .verdict import is_debugged
 from .watch import LAST, MOMENT, SUSPENDED, Strike, Watch
 
@@ -103,7 +104,8 @@ def find(
             return None
         error = struck[-1]._timeout(over, struck[-1]._manager._clock())
         error.interrupted = True
-        error._scene = Scene(frame)
+        seen = [each for each in watch.seen if each[0] >= struck[-1]._started]
+        error._scene = Scene(frame, watch.key if watch.pulse else None, struck, seen)
         watch.strike = strike = Strike(over, error)
     if last is not None and last.hits and strike.again < last.hit + LAST and last.is_handled():
         strike.again = last.hit + LAST

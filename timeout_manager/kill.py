@@ -20,8 +20,9 @@ from __future__ import annotations
 import os
 import sys
 
-from . import watchdog
+from . import aio, watchdog
 from .seconds import INFINITY, monotonic, text
+from .stacks import up
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,16 +65,22 @@ def _look(phase: Phase, now: float) -> float:
     """Return when to look again; called by the watchdog."""
     if now < _ends.get(phase, INFINITY):
         return _ends.get(phase, INFINITY)
-    frame = sys._current_frames().get(phase._watch.thread.key) if phase._watch is not None else None
     manager = phase._manager
-    while frame is not None and frame is not phase._frame:
-        frame = frame.f_back
-    if not _put_off(phase, now) and frame is not None and phase._key not in manager._aside:
+    if not _put_off(phase, now) and _is_running(phase) and phase._key not in manager._aside:
         error = phase._timeout(phase._over(manager._clock()) or phase, manager._clock())
         kill(f"{error}\nThe block is still running {text(manager._kill_after)} after that.", manager.report())
     _ends[phase] = max(_ends[phase], now + AGAIN)
     _set_timers()
     return _ends[phase]
+
+
+def _is_running(phase: Phase) -> bool:
+    """Tell whether its thread stands in the block, or its task awaits there; a suspended generator does not run."""
+    watch = phase._watch
+    if watch is None:
+        return False
+    frames = up(sys._current_frames().get(watch.thread.key))
+    return any(frame is phase._frame for frame in frames) or watch.pulse is not None and aio.stands(phase)
 
 
 def _put_off(phase: Phase, now: float) -> bool:

@@ -23,10 +23,11 @@ import sys
 from _thread import RLock, get_ident
 
 from .bytecode import landings
+from .stacks import up
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from types import CodeType, FrameType
     from typing import Any
 
@@ -50,13 +51,6 @@ def guarded(frame: FrameType) -> bool:
     """Tell whether a frame is code of ours, or of another copy, that must not be interrupted."""
     names: Any = frame.f_globals.get("_no_interrupt")
     return names is not None and frame.f_code.co_name in names
-
-
-def up(frame: FrameType | None) -> Iterator[FrameType]:
-    """Yield the frame and its callers."""
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
 
 
 class _Visit:

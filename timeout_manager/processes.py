@@ -18,16 +18,22 @@ if TYPE_CHECKING:
     from typing import Any
 
 HAS_PROC = sys.platform == "linux" and os.path.exists("/proc/self/stat")
+SHOWN = 30  # processes of a family
+WIDTH = 200  # characters of a command
+STATES = {"R": "running", "S": "sleeping", "D": "waiting for a device", "T": "stopped", "Z": "ended, not waited for"}
 _TICKS = os.sysconf("SC_CLK_TCK") if HAS_PROC else 1
 
 
 class Process:
     """A process of the tree: held, so that its number cannot come to mean another one."""
 
-    def __init__(self, pid: int, parent: int, group: int, session: int, state: str, started: float) -> None:
+    def __init__(
+        self, pid: int, parent: int, group: int, session: int, state: str, started: float, busy: float = 0.0
+    ) -> None:
         self.pid, self.parent, self.group, self.session = pid, parent, group, session
         self.state = state
         self.started = started  # on a clock of the system
+        self.busy = busy  # seconds of processor time
         self.command = ""
         self.age = 0.0
         self.signal = ""  # the last one that was sent to it
@@ -85,7 +91,8 @@ def process_of(pid: int) -> Process | None:
     except OSError:
         return None
     state, parent, group, session = fields[0].decode(), *map(int, fields[1:4])
-    return Process(pid, parent, group, session, state, int(fields[19]) / _TICKS)
+    busy = (int(fields[11]) + int(fields[12])) / _TICKS
+    return Process(pid, parent, group, session, state, int(fields[19]) / _TICKS, busy)
 
 
 def uptime() -> float:
@@ -101,6 +108,41 @@ def _command(pid: int) -> str:
             return file.read().replace(b"\0", b" ").decode(errors="replace").strip() or "?"
     except OSError:
         return "?"
+
+
+def family() -> str:
+    """Return a line for each descendant of this process: what it is, what it does, and for how long."""
+    if not HAS_PROC:
+        return "Child processes: not known on this system"
+    children: dict[int, list[Process]] = {}
+    for process in processes().values():
+        children.setdefault(process.parent, []).append(process)
+    found: list[tuple[int, Process]] = []
+    todo = [(0, process) for process in reversed(children.get(os.getpid(), []))]
+    while todo:
+        depth, process = todo.pop()
+        found.append((depth, process))
+        todo += [(depth + 1, child) for child in reversed(children.get(process.pid, []))]
+    now = uptime()
+    lines = ["Child processes:"] if found else []
+    for depth, process in found[:SHOWN]:
+        state = STATES.get(process.state, process.state) + _waits_in(process.pid)
+        age = max(now - process.started, 0.0)
+        lines.append(
+            f"{'  ' * (depth + 1)}{process.pid} {state}, {age:.1f} s old, {process.busy:.2f} s of processor time:"
+            f" {_command(process.pid)[:WIDTH]}"
+        )
+    return "\n".join(lines + [f"  and {len(found) - SHOWN} more"] * (len(found) > SHOWN))
+
+
+def _waits_in(pid: int) -> str:
+    """Return in what function of the kernel it waits, where the system tells."""
+    try:
+        with open(f"/proc/{pid}/wchan", encoding="ascii") as file:
+            name = file.read()
+    except (OSError, ValueError):
+        name = "0"
+    return "" if name in ("", "0") else f" in {name}"
 
 
 def _by_ps() -> dict[int, Process]:

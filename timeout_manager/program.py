@@ -9,7 +9,7 @@ import threading
 import unittest
 
 from . import watchdog
-from .diagnosis import Scene
+from .diagnosis import line_of
 from .limits import METHODS, Limit, Limits, limit_from_environ
 from .seconds import INFINITY, duration, monotonic
 from .testing import TextTestRunner
@@ -181,4 +181,4 @@ def _threads() -> list[threading.Thread]:
 
 def _place(thread: threading.Thread) -> str:
     frame = sys._current_frames().get(thread.ident or 0)
-    return "" if frame is None else f"    {Scene(frame).line()}\n"
+    return "" if frame is None else f"    {line_of(frame)}\n"

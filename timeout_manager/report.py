@@ -30,6 +30,20 @@ def table(manager: TimeoutManager) -> str:
     return "\n".join([*lines, f"{text(manager._used())} used{rest}"])
 
 
+def lines(phases: list[Phase], running: dict[Phase, float]) -> list[str]:
+    """Return a line for each phase as it was when those ``running`` had taken so long."""
+    rows = [
+        ("  " * len(phase.path()) + phase.name, running.get(phase), phase.limit, phase.outcome, phase.elapsed())
+        for phase in phases
+    ]
+    wide = max(len(name) for name, *_ in rows)
+    return [
+        f"{name:{wide}}  {text(elapsed if now is None else now):>11}"
+        f"  {outcome if now is None else 'RUNNING'}{'' if limit is None else f' (limit {text(limit)})'}"
+        for name, now, limit, outcome, elapsed in rows
+    ]
+
+
 def data(manager: TimeoutManager) -> dict[str, Any]:
     """Return the ledger as numbers, strings, lists and dicts."""
     budget = manager._budget.amount

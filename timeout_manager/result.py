@@ -7,7 +7,7 @@ import sys
 import unittest
 from _thread import get_ident
 
-from .diagnosis import Scene
+from .diagnosis import Scene, line_of
 from .errors import PhaseTimeout
 from .limits import group_of
 from .seconds import monotonic, text
@@ -198,7 +198,7 @@ class LimitedResult(unittest.TestResult):
         if now >= due:
             self._told = told + 1
             frame = sys._current_frames().get(self.thread)
-            place = "" if frame is None else f"\n  {Scene(frame).line()}"
+            place = "" if frame is None else f"\n  {line_of(frame)}"
             line = f"\nSLOW: {entry.name} is still running after {text(now - entry.began)}, in {entry.parts[-1].name}"
             tell(f"{line}{place}\n")
             due += slow
@@ -239,10 +239,11 @@ class LimitedResult(unittest.TestResult):
                 told.append(f"{place} took {took}, and nothing interrupted it; the limit is {group.limit}.")
             earlier = [each for each in group.parts[: group.parts.index(part)] if each.elapsed() > part.elapsed() / 10]
             told += [f"{each.name} had taken {text(each.elapsed())} of it." for each in earlier]
-            if isinstance(error._scene, Scene):
-                told += [f"  {error._scene.line()}", ""]
-                if len(error._scene.stack) > 1 or error._scene.tasks:
-                    told += [str(error._scene), ""]
+            scene = error._scene
+            if isinstance(scene, Scene):
+                told += [f"  {scene.line()}", *filter(None, [scene.motion()]), ""]
+                if not scene.is_one_line():
+                    told += [scene.stacks(), ""]
             cause = error.__cause__
             if cause is not None:
                 told += ["It ended in this:", self._text((type(cause), cause, cause.__traceback__)), ""]

@@ -6,6 +6,7 @@ import sys
 
 from .errors import PhaseInterrupt
 from .seconds import INFINITY
+from .stacks import own, processor_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,10 +17,14 @@ if TYPE_CHECKING:
     from .aio import Pulse
     from .errors import PhaseTimeout
     from .phase import Budget, Phase
+    from .stacks import Line, Sample
 
 MOMENT = 0.001  # seconds until the next look where this one came at a bad place
 FIRST, LAST = 0.05, 1.0  # between interrupts that are swallowed: doubling from the first to the last
 SUSPENDED = 0.1  # between looks at a phase that is over in a suspended generator
+SHORTEST = 1.0  # seconds until a limit for which it is worth while to see where its phase stands before,
+BRIEFEST = 0.2  # and until it is no more
+SAMPLES = 10  # that are kept
 
 
 class Strike:
@@ -61,7 +66,7 @@ class Watch:
     """A thread or task whose phases can be interrupted: by which enforcer, which phases, and when it will look next."""
 
     __slots__ = (
-        *("key", "enforcer", "thread", "phases", "sessions", "at", "stale", "strike"),
+        *("key", "enforcer", "thread", "phases", "sessions", "at", "stale", "strike", "planned", "sample", "seen"),
         *("state", "signum", "blocked", "wait", "pulses"),
         *("pulse", "held", "cancelled"),
     )
@@ -75,6 +80,9 @@ class Watch:
         self.at = INFINITY
         self.stale = False  # the limits have changed: look at once
         self.strike: Strike | None = None
+        self.planned = INFINITY  # the ``at`` for which it is planned
+        self.sample = INFINITY  # when to see where the phases stand;
+        self.seen: list[Sample] = []  # where they stood
         # of a thread
         self.state = 0  # what landing must know of it
         self.signum = 0  # by which the watchdog interrupts the main thread,
@@ -86,9 +94,31 @@ class Watch:
         self.held = False  # it has a session for the moment after its last phase
         self.cancelled: list[Phase] = []  # whose limit has cancelled it
 
+    def next(self, now: float) -> float:
+        """Return when to come: to look, or before that to see where the phases stand, when half of the rest is over."""
+        if self.at != self.planned:
+            self.planned = self.at
+            self.sample = _halfway(now, self.at, SHORTEST)
+        return self.at if self.at < self.sample else self.sample
+
+    def is_sample(self, now: float) -> bool:
+        return self.sample <= now < self.at and not self.stale
+
+    def see(self, lines: list[Line], now: float) -> None:
+        """Note where the phases stand: nothing but that is due."""
+        line = own(lines) or next(iter(lines), None)
+        if line is not None and self.phases:
+            self.seen = [*self.seen[1 - SAMPLES :], (now, line, processor_time(self.thread.key))]
+        self.sample = _halfway(now, self.at, BRIEFEST) if self.phases else INFINITY
+
     def forget(self) -> None:
         """Watch nothing any more: this is a child process, and the phases are those of its parent; a task has ended."""
         self.key = 0
         for phase in self.phases:
             phase._watch = None
         self.phases.clear()
+
+
+def _halfway(now: float, at: float, shortest: float) -> float:
+    rest = at - now
+    return now + rest / 2 if rest >= shortest else INFINITY

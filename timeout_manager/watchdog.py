@@ -24,8 +24,8 @@ from itertools import islice
 
 from . import landing
 from .interrupt import look
-from .landing import up
 from .seconds import INFINITY, monotonic
+from .stacks import WALKABLE, stack, up
 from .watch import MOMENT, SUSPENDED, Watch
 
 TYPE_CHECKING = False
@@ -37,7 +37,6 @@ _no_interrupt = frozenset({"_fired", "arrived"})  # see interrupt
 
 NAME = "thread"
 LONGEST = 1e6  # seconds that a lock waits for everywhere
-WALKABLE = None if getattr(sys, "_is_gil_enabled", lambda: True)() else 1  # frames of a thread that may run on
 
 watches: dict[int, Watch] = {}  #: by the ident of the thread
 _jobs: dict[object, Callable[[float], float]] = {}  # what the watchdog does: each says when to come again
@@ -191,7 +190,11 @@ def _run() -> None:
 def _attend(watch: Watch, now: float) -> float:
     """Have the watched thread look if it is time; look after it again later and later, until it has done so."""
     with _closing:
-        if watches.get(watch.key) is watch and (watch.stale or watch.at <= now):
+        if watches.get(watch.key) is not watch:
+            return INFINITY
+        if watch.is_sample(now):
+            watch.see(stack(islice(up(sys._current_frames().get(watch.key)), WALKABLE)), now)
+        elif watch.stale or watch.at <= now:
             watch.at = now + watch.wait
             watch.wait = min(2 * watch.wait, SUSPENDED)
             watch.stale = False
@@ -200,7 +203,7 @@ def _attend(watch: Watch, now: float) -> float:
             if not watch.signum or watch.wait >= SUSPENDED:  # the block may have blocked the signal, or replaced ours
                 frames = up(sys._current_frames().get(watch.key))
                 landing.arrange(watch.key, watch.state, islice(frames, WALKABLE), arrived)
-    return watch.at
+    return watch.next(now)
 
 
 # -- the way to a thread -----------------------------------------------------------------------------------------------

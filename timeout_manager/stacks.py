@@ -1,0 +1,115 @@
+"""Stacks of threads and tasks: the lines where they stand, and how these are shown.
+
+Taking one has to be quick: code objects and line numbers. The text is made when somebody reads it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from itertools import islice
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from types import CodeType, FrameType
+    from typing import Any, Optional
+
+    Line = tuple[CodeType, int]
+    Sample = tuple[float, Line, float]  # when, where, and how much processor time the thread had used
+
+DEPTH = 200  # frames of a stack that are looked at
+SHOWN = 40  # of them that are shown
+WALKABLE = None if getattr(sys, "_is_gil_enabled", lambda: True)() else 1  # frames of a thread that may run on
+
+_LIBRARY = os.path.dirname(os.__file__)
+_PACKAGE = f"{__package__}."
+_RUNNER = f"{__package__}.limits"  # what calls the code under test; what has called that is not of interest
+
+
+def up(frame: FrameType | None) -> Iterator[FrameType]:
+    """Yield the frame and its callers."""
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def stack(frames: Iterable[FrameType]) -> list[Line]:
+    """Return the lines of these frames, the innermost first, without those of this package and of unittest."""
+    found: list[Line] = []
+    for frame in islice(frames, DEPTH):
+        name = str(frame.f_globals.get("__name__"))
+        if name == _RUNNER:
+            break
+        if not name.startswith((_PACKAGE, "unittest.")):
+            found.append((frame.f_code, frame.f_lineno))
+    return found
+
+
+def awaiting(coroutine: Any) -> list[Line]:
+    """Return the lines where a suspended coroutine awaits, the innermost first."""
+    lines: list[Line] = []
+    while coroutine is not None and len(lines) < DEPTH:
+        for kind in ("cr", "gi", "ag"):
+            frame = getattr(coroutine, kind + "_frame", None)
+            if frame is not None:
+                lines.append((frame.f_code, frame.f_lineno))
+                coroutine = getattr(coroutine, "gi_yieldfrom" if kind == "gi" else kind + "_await", None)
+                break
+        else:
+            break
+    return lines[::-1]
+
+
+def processor_time(ident: int) -> float:
+    """Return the seconds of processor time that a living thread has used; 0.0 where that is not known."""
+    try:
+        return time.clock_gettime(time.pthread_getcpuclockid(ident))
+    except (AttributeError, OSError):
+        return 0.0
+
+
+def own(lines: Iterable[Line]) -> Optional[Line]:
+    """Return the first line of the user's own code, not of the standard library nor installed."""
+    return next((line for line in lines if _is_own(line[0])), None)
+
+
+def _is_own(code: CodeType) -> bool:
+    path = code.co_filename
+    if path.startswith(_LIBRARY):
+        return path.startswith(os.path.join(_LIBRARY, "test"))  # the library's own tests
+    return not path.startswith("<frozen ") and "-packages" + os.sep not in path
+
+
+def shown(lines: list[Line]) -> list[str]:
+    """Return a stack as text, the innermost line last, without what called the first line of the user's own."""
+    if own(lines) is not None:
+        while not _is_own(lines[-1][0]):
+            lines = lines[:-1]
+    left_out = [f"  ... {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+    return left_out + [f"  {text(line)}" for line in reversed(lines[:SHOWN])]
+
+
+def text(line: Line) -> str:
+    """Return the place and the source of a line."""
+    return f"{place(line)}\n{_source(line)}".rstrip()
+
+
+def place(line: Line) -> str:
+    code, number = line
+    path = code.co_filename
+    try:
+        near = os.path.relpath(path)
+    except (OSError, ValueError):  # the current directory is gone; another drive
+        near = os.pardir
+    return f'File "{path if near.startswith(os.pardir) else near}", line {number}, in {code.co_name}'
+
+
+def _source(line: Line) -> str:
+    import linecache
+
+    try:
+        return "    " + linecache.getline(line[0].co_filename, line[1]).strip()
+    except Exception:  # a test may have put something else in the place of what it needs
+        return ""
