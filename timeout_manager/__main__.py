@@ -16,11 +16,13 @@ HELP = f"""usage: {PROGRAM} COMMAND [OPTIONS] ...
 commands:
   unittest   run a unittest suite, unchanged, with a hard limit for every test
   run        run a command with a time limit, as `timeout` does, and end all that it has started
+  suggest    suggest limits for tests and phases, from the reports of earlier runs
 
   {PROGRAM} unittest --timeout 10                     discover the tests from here on and run them
   {PROGRAM} unittest --timeout 10 discover -s tests   whatever `python -m unittest` takes
   {PROGRAM} run --kill-after 5 10m make check
-  {PROGRAM} unittest --help, run --help               all options
+  {PROGRAM} suggest monday.json tuesday.json          of `unittest --report` or `run --report`
+  {PROGRAM} COMMAND --help                            all options
 """
 
 
@@ -37,6 +39,10 @@ def main(arguments: list[str]) -> NoReturn:
         from . import command
 
         command.main(f"{PROGRAM} run", arguments[1:])
+    if arguments[0] == "suggest":
+        from . import suggest
+
+        suggest.main(f"{PROGRAM} suggest", arguments[1:])
     print(f"{PROGRAM}: there is no command {arguments[0]!r}\n\n{HELP}", end="", file=sys.stderr)
     sys.exit(2)
 
