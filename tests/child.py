@@ -18,7 +18,7 @@ def environment(**more):
     return {**kept, "PYTHONDONTWRITEBYTECODE": "1", **more}
 
 
-def python(*args, timeout=60, **options):
+def python(*args, timeout=120, **options):
     """Run this interpreter; return what it printed, with its errors as the text of an AssertionError if it failed."""
     options.setdefault("env", environment())
     done = subprocess.run(

@@ -1,15 +1,24 @@
 """What an interrupted phase says of the place where it stood; and debuggers, where nothing is interrupted."""
 
+import asyncio
 import bdb
+import os
 import pickle
+import re
+import signal
+import subprocess
 import sys
+import threading
 import time
 import unittest
+from importlib import import_module
 from unittest import mock
 
 from . import package
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
+CPYTHON = sys.implementation.name == "cpython"
+WHOLE_STACKS = getattr(sys, "_is_gil_enabled", lambda: True)()  # of threads that may run on while they are looked at
 
 
 def hang():
@@ -23,10 +32,10 @@ def swallow():
         pass
 
 
-def interrupted(enforce=True, body=hang):
+def interrupted(enforce=True, body=hang, limit=0.1):
     """Return the error of a phase whose body hangs."""
     try:
-        with TimeoutManager(0.1, enforce=enforce).timed_operation("phase"):
+        with TimeoutManager(limit, enforce=enforce).timed_operation("phase"):
             body()
     except PhaseTimeout as error:
         return error
@@ -56,8 +65,6 @@ class TheDiagnosis(unittest.TestCase):
         self.assertEqual((error.diagnosis, error.interrupted), ("", False))
 
     def test_has_the_lines_where_tasks_wait(self):
-        import asyncio
-
         async def wait():
             await asyncio.sleep(60)
 
@@ -69,6 +76,195 @@ class TheDiagnosis(unittest.TestCase):
     def test_a_test_that_replaces_what_it_needs_does_not_hide_the_timeout(self):
         with mock.patch("linecache.getline", side_effect=KeyError):
             self.assertIn("in hang", interrupted().diagnosis)
+
+
+def wait(event):
+    event.wait()
+
+
+class OfEverythingElse(unittest.TestCase):
+    def start(self, number=1, target=wait):
+        """Start threads, and wait until all of them stand at the same line."""
+        event = threading.Event()
+        threads = [threading.Thread(target=target, args=(event,), name=f"helper-{each}") for each in range(number)]
+        for thread in threads:
+            thread.start()
+            self.addCleanup(thread.join)
+            self.addCleanup(event.set)
+        places, end = (), time.monotonic() + 60
+        while len(places) != 1 and time.monotonic() < end:
+            time.sleep(0.1)
+            frames = sys._current_frames()
+            places = {(frame.f_code, frame.f_lineno) for frame in map(frames.get, (each.ident for each in threads))}
+
+    def test_other_threads_by_their_names(self):
+        self.start()
+        for enforce in True, "thread":
+            told = interrupted(enforce).diagnosis
+            self.assertIn("\n\nStack of thread helper-0 (most recent call last):\n", told)
+            if WHOLE_STACKS:
+                self.assertRegex(told, r"in wait\n    event\.wait\(\)\n")
+
+    def test_a_crowd_of_threads_is_one_stack(self):
+        self.start(200)
+        began = time.monotonic()
+        told = interrupted().diagnosis
+        self.assertLess(time.monotonic() - began, 10)
+        self.assertLess(len(told.splitlines()), 100)
+        self.assertRegex(told, r"Stack of 200 threads \(helper-\d+, helper-\d+, helper-\d+, \.\.\.\)")
+
+    def test_tasks_by_their_names_and_who_awaits_them(self):
+        async def inner():
+            await asyncio.sleep(60)
+
+        async def main():
+            task = asyncio.ensure_future(inner())
+            task.set_name("the inner one")
+            asyncio.current_task().set_name("the outer one")
+            await task
+
+        told = interrupted(body=lambda: asyncio.run(main())).diagnosis
+        by = ", awaited by the outer one" if sys.version_info >= (3, 14) else ""
+        self.assertIn(f"Stack of task the inner one{by} (most recent call last):", told)
+        self.assertRegex(told, r"in inner\n    await asyncio\.sleep\(60\)")
+        self.assertRegex(told, r"Stack of task the outer one \(most recent call last\):\n.*in main\n    await task")
+
+    @unittest.skipUnless(WHOLE_STACKS, "other threads may run on while they are looked at")
+    def test_tasks_in_the_loop_of_another_thread(self):
+        def serve(event):
+            async def waits():
+                while not event.is_set():
+                    await asyncio.sleep(0.01)
+
+            asyncio.run(waits())
+
+        event = threading.Event()
+        thread = threading.Thread(target=serve, args=(event,))
+        thread.start()
+        self.addCleanup(thread.join)
+        self.addCleanup(event.set)
+        time.sleep(2)
+        self.assertRegex(interrupted().diagnosis, r"Stack of task Task-\d+ .*\n.* in waits\n    await asyncio")
+
+    @unittest.skipUnless(sys.platform == "linux", "needs /proc")
+    def test_child_processes(self):
+        process = subprocess.Popen(["sh", "-c", "sleep 60.25; true"], start_new_session=True)
+        try:
+            told = interrupted(body=process.wait, limit=1).diagnosis
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        about = r"( in \w+)?, \d\.\d s old, \d\.\d\d s of processor time"
+        self.assertRegex(told, rf"\nChild processes:\n  \d+ sleeping{about}: sh -c sleep 60\.25; true\n")
+        self.assertRegex(told, rf"\n    \d+ sleeping{about}: sleep 60\.25$")
+
+    @unittest.skipUnless(sys.platform == "linux", "needs /proc")
+    def test_a_crowd_of_child_processes(self):
+        processes = import_module(f"{package.__name__}.processes")
+        numbers = range(10**7, 10**7 + 1000)
+        crowd = {number: processes.Process(number, os.getpid(), 1, 1, "S", 0.0) for number in numbers}
+        with mock.patch.object(processes, "processes", lambda: crowd):
+            told = processes.family()
+        self.assertLess(len(told.splitlines()), 50)
+        self.assertRegex(told, r"\n  and 970 more\Z")
+        with mock.patch.object(processes, "HAS_PROC", False):
+            self.assertEqual(processes.family(), "Child processes: not known on this system")
+
+    def test_the_phases_so_far(self):
+        manager = TimeoutManager(60, enforce=True)
+        for number in range(40):
+            with manager.timed_operation(f"phase {number}"):
+                pass
+        with self.assertRaises(PhaseTimeout) as caught:
+            with manager.timed_operation("outer"):
+                with manager.timed_operation("inner", limit=0.1):
+                    hang()
+        with manager.timed_operation("later"):
+            pass
+        ledger = caught.exception.diagnosis.partition("\n\nPhases so far:\n")[2]
+        shown = re.sub(r" +\d+\.\d+ m?s  ", " ", ledger).splitlines()
+        self.assertEqual(shown[:2], ["  and 12 earlier ones", "  phase 12 done"])
+        self.assertEqual(shown[-2:], ["  outer RUNNING", "    inner RUNNING (limit 0.100 s)"])
+
+    def test_what_cannot_be_looked_at_does_not_hide_the_timeout(self):
+        for name in "sys._current_frames", "os.waitid", "asyncio.all_tasks":
+            if name == "os.waitid" and not hasattr(os, "waitid"):
+                continue
+            with self.subTest(name), mock.patch(name, side_effect=KeyError("broken")):
+                error = interrupted(body=lambda: asyncio.run(asyncio.sleep(60)) if name[0] == "a" else hang())
+                self.assertTrue(error.interrupted)
+                self.assertRegex(error.diagnosis, r"What could not be looked at: .*: KeyError\('broken'\)")
+
+    def test_a_unittest_report_has_it(self):
+        limits = import_module(f"{package.__name__}.limits")
+        hooks = import_module(f"{package.__name__}.hooks")
+        files = import_module(f"{package.__name__}.reportfiles")
+        entry, run = hooks.Entry("test", "a.test"), limits.Limits(0.1)
+        group = entry.groups[0] = limits.Group(run, "a.test", run.timeout)
+        with self.assertRaises(PhaseTimeout) as caught:
+            group.call("test", hang)
+        self.assertEqual(files.Reports(run)._data(entry)["diagnosis"], caught.exception.diagnosis)
+
+
+def move():
+    """Stands in for what moves."""
+
+
+def spin():
+    while True:
+        pass
+
+
+class StuckOrSlow(unittest.TestCase):
+    def motion(self, body, enforce=True, limit=2):
+        told = interrupted(enforce, body, limit).diagnosis
+        line = next((line for line in told.splitlines() if line.startswith(("At the same", "Moving"))), "")
+        return re.sub(r"\d+\.\d+ m?s", "SOON", line)
+
+    def test_stuck(self):
+        for enforce in True, "thread":
+            self.assertRegex(self.motion(hang, enforce), r"^At the same line since SOON \(seen \d times?\), waiting: ")
+
+    @unittest.skipUnless(hasattr(time, "pthread_getcpuclockid"), "the processor time of a thread is not known")
+    def test_busy(self):
+        for enforce in True, "thread":
+            self.assertRegex(self.motion(spin, enforce), r"^At the same line since SOON \(seen \d times?\), computing")
+
+    def test_moving(self):
+        watch = import_module(f"{package.__name__}.watch").Watch(0, None)
+        scene = import_module(f"{package.__name__}.diagnosis").Scene(sys._getframe())
+        for at, function in ((10, spin), (15, move)):
+            watch.phases.append(None)
+            watch.at = 20
+            watch.next(at)
+            watch.see([(function.__code__, 5)], at)
+        scene.seen, scene.at = watch.seen, 20
+        self.assertRegex(scene.motion(), r"^Moving: last seen at File .*, line 5, in move, 5\.00 s before: slow")
+
+    def test_in_another_thread(self):
+        def wait():
+            [time.sleep(0.001) for _ in range(5000)]
+
+        found = []
+        thread = threading.Thread(target=lambda: found.append(self.motion(wait)))
+        thread.start()
+        thread.join()
+        if CPYTHON and WHOLE_STACKS:
+            self.assertRegex(found[0], "^At the same line since SOON")
+
+    def test_in_a_task(self):
+        manager = TimeoutManager(60, enforce=True)
+
+        async def fetch():
+            async with manager.timed_operation("fetch", limit=2):
+                await asyncio.sleep(60)
+
+        with self.assertRaises(PhaseTimeout) as caught:
+            asyncio.run(fetch())
+        self.assertRegex(caught.exception.diagnosis, r"\nAt the same line since .* \(seen \d times?\), waiting")
+
+    def test_not_for_less_than_a_second(self):
+        self.assertEqual(self.motion(hang, limit=0.5), "")
 
 
 class InADebugger(unittest.TestCase):
@@ -93,6 +289,22 @@ class InADebugger(unittest.TestCase):
     def test_nothing_is_raised_and_the_ledger_tells(self):
         for enforce in False, True, "thread":
             self.assertEqual(self.go(enforce, self.Debugger().trace_dispatch), ["timeout", "timeout"], enforce)
+
+    def test_which_tracer_is_a_debugger(self):
+        debugger = import_module(f"{package.__name__}.debugger")
+        named = {"pydevd_tracing": "pydevd_tracing", "debugpy._vendored": "debugpy", "coverage.pytracer": "", "x": ""}
+        for module, name in named.items():
+            self.assertEqual(debugger._name(type("Tracer", (), {"__module__": module})()), name)
+        self.assertEqual(debugger._name(bdb.Bdb().trace_dispatch), "bdb")
+
+    @unittest.skipUnless(hasattr(sys, "monitoring"), "no sys.monitoring before Python 3.12")
+    def test_a_tool_that_has_the_place_of_a_debugger(self):
+        sys.monitoring.use_tool_id(sys.monitoring.DEBUGGER_ID, "some debugger")
+        try:
+            for enforce in False, True, "thread":
+                self.assertEqual(self.go(enforce, None), ["timeout", "timeout"])
+        finally:
+            sys.monitoring.free_tool_id(sys.monitoring.DEBUGGER_ID)
 
     def test_a_tracer_that_is_none_changes_nothing(self):
         for enforce in False, True:

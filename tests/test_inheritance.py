@@ -14,6 +14,7 @@ from .clock import FakeClock
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
 inheritance = import_module(f"{package.__name__}.inheritance")
+watchdog = import_module(f"{package.__name__}.watchdog")
 VARIABLE = "TIMEOUT_MANAGER_DEADLINE"
 CODE = f"import {package.__name__} as p; print(p.TimeoutManager.from_environ(%s).initial_timeout)"
 SLACK = 15.0
@@ -27,6 +28,8 @@ def left(command, manager, default="None", **more):
 
 class TheDeadline(unittest.TestCase):
     def setUp(self):
+        self.addCleanup(watchdog._jobs.pop, "parent", None)  # nobody ends this process
+        self.addCleanup(watchdog._ring)
         patch = mock.patch.dict(os.environ, {"CODE": CODE % "None", "PYTHON": sys.executable})
         patch.start()
         self.addCleanup(patch.stop)
@@ -68,6 +71,30 @@ class TheDeadline(unittest.TestCase):
                 pass
         self.assertEqual(caught.exception.limited_by, "inherited")
         self.assertRegex(str(caught.exception), r"^Timeout exceeded after build phase! \(inherited 0\.00 s, used ")
+
+    def test_shortly_before_it_a_child_tells_what_it_does(self):
+        code = f"""
+import time, {package.__name__} as package
+manager = package.TimeoutManager.from_environ()
+def hang():
+    time.sleep(60)
+with manager.timed_operation("prepare"):
+    pass
+with manager.timed_operation("build"):
+    hang()
+"""
+        command = [sys.executable, "-c", code]
+        with self.assertRaises(PhaseTimeout) as caught:
+            TimeoutManager(10).run(command, timeout=4, grace=1, stderr=-1, text=True, env=environment(PYTHONPATH=ROOT))
+        told = caught.exception.stderr
+        self.assertRegex(told, r"Process \d+ \(-c\) still runs; its parent, which had \d\.\d+ s left for it, ends it")
+        self.assertRegex(told, r"Stack of thread MainThread .*:\n(.*\n)*.* in hang\n")
+        self.assertRegex(told, r"  prepare .* done\n  build .* RUNNING\n")
+
+    def test_a_child_that_is_done_in_time_tells_nothing(self):
+        command = [sys.executable, "-c", CODE % "None"]
+        done = TimeoutManager(60).run(command, stdout=-1, stderr=-1, env=environment(PYTHONPATH=ROOT))
+        self.assertEqual(done.stderr, b"")
 
     def test_garbage_is_an_error_that_names_it(self):
         for value in "", "soon", "1:2", "nan:nan:x", f"{time.time()}", "inf:inf:x":

@@ -214,13 +214,17 @@ class TimeoutManager:
     def from_environ(cls, default: float | None = None, **options: Any) -> TimeoutManager:
         """Return a manager with what the parent process has left, less a small margin, or ``default`` if that is less.
 
-        It begins now: the time until its first phase does not count. ValueError names TIMEOUT_MANAGER_DEADLINE if that
+        It begins now: the time until its first phase does not count. If the process still runs shortly before the
+        parent ends it, a thread tells on stderr what it does. ValueError names TIMEOUT_MANAGER_DEADLINE if that
         makes no sense.
         """
-        from .inheritance import inherited, less_margin
+        from .inheritance import inherited, less_margin, report_before
 
         manager = cls(default, **options)
-        left = less_margin(inherited())
+        seconds = inherited()
+        left = less_margin(seconds)
+        if 0.0 < left < INFINITY:
+            report_before(seconds, manager)
         if manager._initial is None or left < manager._initial:
             manager._inherit(left)
         return manager

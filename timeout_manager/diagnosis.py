@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from _thread import get_ident
+from itertools import islice
 
 from .seconds import monotonic, text
 from .stacks import WALKABLE, awaiting, own, place, processor_time, shown, stack, up
@@ -54,8 +55,10 @@ class Scene:
         self.current = ""  # the task that runs in this thread, if any
         self.tasks: Groups = {}
         self.threads: Groups = {}
-        self._try(self._look_at_tasks, task, None)
+        self.loops: list[Any] = []  # of other threads
         self._try(self._look_at_threads, None, None)
+        self._try(self._look_at_tasks, task, None)
+        self.loops.clear()
         self.children = self._try(_children, None, "")
         self.ledger = self._try(_ledger, list(phases), None)
         self.seen = list(seen)
@@ -67,24 +70,28 @@ class Scene:
             self.problems.append(f"{function.__name__.strip('_').replace('_', ' ')}: {error!r}")
             return default
 
-    def _look_at_tasks(self, task: Any) -> None:
-        asyncio = sys.modules.get("asyncio")
-        loop = getattr(asyncio, "_get_running_loop", lambda: None)()
-        if asyncio is None or loop is None:
-            return
-        current = asyncio.current_task(loop)
-        self.current = "" if current is None else _name_of_task(current)
-        for each in ([] if task is None else [task]) + [each for each in asyncio.all_tasks(loop) if each is not task]:
-            if each is not current and not each.done():
-                lines = tuple(awaiting(each.get_coro()))
-                self.tasks.setdefault(lines, []).append(_name_of_task(each) + _awaiters(each))
-
     def _look_at_threads(self, _: None) -> None:
         for ident, frame in sys._current_frames().items():
             if ident != self.thread:
-                lines = tuple(stack(frame for frame, _ in zip(up(frame), range(WALKABLE or sys.maxsize))))
+                frames = list(islice(up(frame), WALKABLE))
+                lines = tuple(stack(frames))
                 if lines:  # the watchdog has none
                     self.threads.setdefault(lines, []).append(_name_of_thread(ident))
+                if "asyncio" in sys.modules:
+                    self.loops += map(_loop_of, filter(_runs_a_loop, frames))
+
+    def _look_at_tasks(self, task: Any) -> None:
+        asyncio = sys.modules.get("asyncio")
+        loop = getattr(asyncio, "_get_running_loop", lambda: None)()
+        if asyncio is None:
+            return
+        current = asyncio.current_task(loop) if loop is not None else None
+        self.current = "" if current is None else _name_of_task(current)
+        tasks = [each for loop in (loop, *self.loops) if loop is not None for each in asyncio.all_tasks(loop)]
+        for each in sorted(tasks, key=lambda each: each is not task):
+            if each is not current and not each.done():
+                lines = tuple(awaiting(each.get_coro()))
+                self.tasks.setdefault(lines, []).append(_name_of_task(each) + _awaiters(each))
 
     def where(self) -> Optional[Line]:
         """Return the innermost line of the user's own code."""
@@ -161,6 +168,14 @@ def _grouped(kind: str, groups: list[tuple[tuple[Line, ...], list[str]]]) -> lis
         parts.append(_titled(f"{kind} {some}" if len(names) == 1 else f"{len(names)} {kind}s ({some})", lines))
     rest = sum(len(names) for _, names in groups[GROUPS:])
     return parts + ([f"and {rest} more {kind}s"] if rest else [])
+
+
+def _runs_a_loop(frame: FrameType) -> bool:
+    return frame.f_code.co_name == "run_forever" and frame.f_globals.get("__name__") == "asyncio.base_events"
+
+
+def _loop_of(frame: FrameType) -> Any:
+    return frame.f_locals.get("self")
 
 
 def _name_of_task(task: Any) -> str:

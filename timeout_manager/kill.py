@@ -22,7 +22,7 @@ import sys
 
 from . import aio, watchdog
 from .seconds import INFINITY, monotonic, text
-from .stacks import up
+from .stacks import STDERR, tell, up
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from .phase import Phase
 
 STATUS = 124
-STDERR = 2  # the real one, whatever stands in its place
 AGAIN = 0.1  # seconds until the next look at a block that is over but not running
 LATER = 0.5, 0.55, 0.8  # seconds by which the timers are later: line, stacks, end
 
@@ -98,7 +97,7 @@ def kill(why: str, report: str) -> NoReturn:
     try:
         import faulthandler
 
-        os.write(STDERR, f"\n{why}\nThe process ends with status {STATUS}.\n\n{report}\n\n".encode(errors="replace"))
+        tell(f"\n{why}\nThe process ends with status {STATUS}.\n\n{report}\n\n")
         faulthandler.dump_traceback(STDERR, all_threads=True)
     finally:
         os._exit(STATUS)

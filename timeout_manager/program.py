@@ -12,10 +12,11 @@ from . import watchdog
 from .diagnosis import line_of
 from .limits import METHODS, Limit, Limits, limit_from_environ
 from .seconds import INFINITY, duration, monotonic
+from .stacks import tell
 from .testing import TextTestRunner
 from .loader import TestLoader
 from .reportfiles import Reports
-from .result import LimitedResult, tell
+from .result import LimitedResult
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

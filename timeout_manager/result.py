@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import unittest
 from _thread import get_ident
@@ -11,6 +10,7 @@ from .diagnosis import Scene, line_of
 from .errors import PhaseTimeout
 from .limits import group_of
 from .seconds import monotonic, text
+from .stacks import tell
 from .hooks import Entry, LimitedTest
 from .loader import ImportTimeout
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 __unittest = True
 
-STDERR = 2  # the real one: tests may have put something else in its place
 SHOWN = 100  # names of tests that did not run
 HINT = "A test that needs longer: write `timeout = SECONDS` on it, its class or its module; 0 is no limit."
 RANK = "running", "passed", "expected failure", "skipped", "unexpected success", "failed", "error"
@@ -255,14 +254,6 @@ class LimitedResult(unittest.TestResult):
         lines = [f"{count} test{'s' * (count != 1)} did not run, because {why}:"]
         lines += [f"  {name}" for name in self.not_run[:SHOWN]]
         return lines + [f"  and {count - SHOWN} more"] * (count > SHOWN)
-
-
-def tell(text: str) -> None:
-    """Write to the real stderr, from any thread."""
-    try:
-        os.write(STDERR, text.encode(errors="replace"))
-    except OSError:  # nobody reads it
-        pass
 
 
 class _Named:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Line = tuple[CodeType, int]
     Sample = tuple[float, Line, float]  # when, where, and how much processor time the thread had used
 
+STDERR = 2
 DEPTH = 200  # frames of a stack that are looked at
 SHOWN = 40  # of them that are shown
 WALKABLE = None if getattr(sys, "_is_gil_enabled", lambda: True)() else 1  # frames of a thread that may run on
@@ -62,8 +63,10 @@ def awaiting(coroutine: Any) -> list[Line]:
     return lines[::-1]
 
 
-def processor_time(ident: int) -> float:
-    """Return the seconds of processor time that a living thread has used; 0.0 where that is not known."""
+def processor_time(ident: Any) -> float:
+    """Return the seconds of processor time that a living thread has used; 0.0 where that is not known, and of a task."""
+    if not ident or ident.__class__ is not int:  # the C library crashes if there is no such thread
+        return 0.0
     try:
         return time.clock_gettime(time.pthread_getcpuclockid(ident))
     except (AttributeError, OSError):
@@ -113,3 +116,11 @@ def _source(line: Line) -> str:
         return "    " + linecache.getline(line[0].co_filename, line[1]).strip()
     except Exception:  # a test may have put something else in the place of what it needs
         return ""
+
+
+def tell(text: str) -> None:
+    """Write to the real stderr, whatever stands in its place, from any thread."""
+    try:
+        os.write(STDERR, text.encode(errors="replace"))
+    except OSError:  # nobody reads it
+        pass
