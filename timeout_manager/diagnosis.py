@@ -88,10 +88,10 @@ class Scene:
         current = asyncio.current_task(loop) if loop is not None else None
         self.current = "" if current is None else _name_of_task(current)
         tasks = [each for loop in (loop, *self.loops) if loop is not None for each in asyncio.all_tasks(loop)]
-        for each in sorted(tasks, key=lambda each: each is not task):
-            if each is not current and not each.done():
-                lines = tuple(awaiting(each.get_coro()))
-                self.tasks.setdefault(lines, []).append(_name_of_task(each) + _awaiters(each))
+        named = {each: _name_of_task(each) for each in tasks if each is not current and not each.done()}
+        for each in sorted(named, key=lambda each: (each is not task, len(named[each]), named[each])):
+            lines = tuple(awaiting(each.get_coro()))
+            self.tasks.setdefault(lines, []).append(named[each] + _awaiters(each))
 
     def where(self) -> Optional[Line]:
         """Return the innermost line of the user's own code."""

@@ -37,9 +37,8 @@ class PhaseTimeout(TimeoutError):
     @property
     def diagnosis(self) -> str:
         """What was running when time ran out, and what had to be killed, as text; "" when time was only counted."""
-        killed = [f"  {process}" for process in self.killed]
-        parts = [str(self._scene), "Processes that had to be killed:" if killed else "", *killed]
-        return "\n".join(filter(None, parts))
+        killed = ["Processes that had to be killed:", *(f"  {process}" for process in self.killed)]
+        return "\n\n".join(filter(None, (str(self._scene), "\n".join(killed) if self.killed else "")))
 
     @diagnosis.setter
     def diagnosis(self, text: str) -> None:

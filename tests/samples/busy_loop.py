@@ -1,28 +1,17 @@
-"""A search that goes on and on: slow, or endless?"""
+"""A loop that steps over its end."""
 
 from .. import package
 
 
-def is_prime(number):
-    divisor = 2
-    while divisor * divisor <= number:
-        if number % divisor == 0:
-            return False
-        divisor += 1
-    return True
-
-
-def search(number):
-    while True:
-        number += 2
-        if is_prime(number) and is_prime(number + 2) and is_prime(number + 4):
-            return number
+def count_to(end):
+    number = 0
+    while number != end: number += 3  # noqa: E701
 
 
 manager = package.TimeoutManager(60, enforce=True)
 try:
-    with manager.timed_operation("search", limit=2):
-        search(5)
+    with manager.timed_operation("count", limit=2):
+        count_to(100)
 except package.PhaseTimeout as error:
     print(error)
     print(error.diagnosis)

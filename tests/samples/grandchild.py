@@ -4,7 +4,7 @@ import subprocess
 
 from .. import package
 
-manager = package.TimeoutManager(2, enforce=True)
+manager = package.TimeoutManager(2, enforce=True, kill_children=1)
 try:
     with manager.timed_operation("build"):
         subprocess.run(["sh", "-c", "echo building; sleep 60; echo built"], stdout=subprocess.DEVNULL)
