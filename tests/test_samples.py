@@ -1,4 +1,4 @@
-"""What is printed for a hang of each kind is what is kept in ``tests/samples``, but for figures and the library's lines.
+"""What is printed for a hang of each kind is kept in ``tests/samples``, but for figures and lines of the library.
 
 To write it anew: ``python -m tests.test_samples write``.
 """

@@ -64,7 +64,7 @@ def awaiting(coroutine: Any) -> list[Line]:
 
 
 def processor_time(ident: Any) -> float:
-    """Return the seconds of processor time that a living thread has used; 0.0 where that is not known, and of a task."""
+    """Return the seconds of processor time that a living thread has used; 0.0 where that is not known."""
     if not ident or ident.__class__ is not int:  # the C library crashes if there is no such thread
         return 0.0
     try:
