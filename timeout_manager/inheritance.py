@@ -18,10 +18,22 @@ from .stacks import tell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from .accounting import TimeoutManager
 
 VARIABLE = "TIMEOUT_MANAGER_DEADLINE"
 MARGIN, LONGEST_MARGIN = 0.05, 5.0  # of what is left, at most seconds: the child reports before its parent kills
+
+
+#: the environment of this process as it is kept, which ``os.environ`` decodes and encodes word by word
+own: Any = getattr(os.environb, "_data", os.environb) if os.supports_bytes_environ else os.environ
+
+
+def variable(name: str) -> str | None:
+    """Return a variable of the environment; ``os.environ`` itself takes its time to say that there is none."""
+    key = os.fsencode(name) if os.supports_bytes_environ else name
+    return os.environ.get(name) if key in own else None
 
 
 def inherited() -> float:
@@ -29,7 +41,7 @@ def inherited() -> float:
 
     ValueError names the variable if it makes no sense.
     """
-    value = os.environ.get(VARIABLE)
+    value = variable(VARIABLE)
     if value is None:
         return INFINITY
     parts = value.split(":")

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
     from .accounting import TimeoutManager
 
+try:
+    from _signal import SIGCHLD, getsignal  # type: ignore[import-not-found]  # without the names of handlers
+except ImportError:  # Windows
+    SIGCHLD = None
+
 _no_interrupt = frozenset({"_start", "_end"})  # see interrupt; a process that nobody knows would outlive us
 
 DRAIN = 1.0  # seconds for what is left in the pipes when all who could write are gone
@@ -100,14 +105,14 @@ def _run(
 
 def with_variables(env: Any, variables: dict[str, str]) -> Any:
     """Return the environment (None: that of this process) with these variables in it."""
-    if env is None and os.supports_bytes_environ:  # to decode it and encode it again would take longer than the rest
-        return {**os.environb, **{os.fsencode(name): os.fsencode(value) for name, value in variables.items()}}
-    return {**(os.environ if env is None else env), **variables}
+    if env is not None or not os.supports_bytes_environ:
+        return {**(os.environ if env is None else env), **variables}
+    return {**inheritance.own, **{os.fsencode(name): os.fsencode(value) for name, value in variables.items()}}
 
 
 def name_of(args: Any) -> str:
     """Return a name for a command: its first word, without the directory."""
-    if not isinstance(args, (str, bytes, os.PathLike)):
+    if not isinstance(args, (str, bytes)) and not hasattr(args, "__fspath__"):
         args = next(iter(args), "")
     word = os.fsdecode(args).split(None, 1)[:1]
     return os.path.basename(word[0]) if word else "command"
@@ -126,10 +131,9 @@ class Child(subprocess.Popen):  # type: ignore[type-arg]
                 try:
                     poll = select.poll()
                     poll.register(descriptor, select.POLLIN)
-                    poll.poll(max(timeout, 0.0) * 1000)
+                    timeout = None if poll.poll(max(timeout, 0.0) * 1000) else 0.0
                 finally:
                     os.close(descriptor)
-                timeout = 0.0
         return super()._wait(timeout=timeout)  # type: ignore[misc,no-any-return]
 
 
@@ -191,7 +195,7 @@ _waiting = 0  # how many commands are run
 
 
 def _is_sigchld_ignored() -> bool:
-    return _waiting > 0 or hasattr(signal, "SIGCHLD") and signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN
+    return _waiting > 0 or SIGCHLD is not None and getsignal(SIGCHLD) == signal.SIG_IGN
 
 
 @contextmanager

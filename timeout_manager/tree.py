@@ -25,6 +25,7 @@ import subprocess
 import sys
 from itertools import count
 
+from .inheritance import variable
 from .processes import HAS_PROC, Process, process_of, processes, uptime, wait_for_one
 from .seconds import monotonic
 
@@ -53,7 +54,7 @@ class Tree:
 
     def variables(self) -> dict[str, str]:
         """Return what marks a process as one of the tree; the marks of trees around this one stay."""
-        return {MARK: f"{os.environ.get(MARK, '')} {self.mark}".strip()}
+        return {MARK: f"{variable(MARK) or ''} {self.mark}".strip()}
 
     def end(self, roots: Collection[int], number: int, grace: float) -> list[Process]:
         """Send this signal to everything in the tree, after the grace SIGKILL to what is left; return what has got one.
