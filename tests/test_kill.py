@@ -56,6 +56,37 @@ class Kill(unittest.TestCase):
             self.skipTest("no such function here")
         self.assert_tells_all(self.assert_killed("import ctypes; go(lambda: in_c(ctypes.CDLL))"))
 
+    def test_a_task_whose_loop_another_task_blocks(self):
+        code = """
+import asyncio
+async def block():
+    time.sleep(60)
+async def main():
+    asyncio.ensure_future(block())
+    async with manager.timed_operation("hang"):
+        await asyncio.sleep(60)
+with manager.timed_operation("fast"):
+    pass
+asyncio.run(main())
+"""
+        self.assert_tells_all(self.assert_killed(code), where="in block")
+
+    def test_a_task_that_defies_every_cancellation(self):
+        code = """
+import asyncio
+async def main():
+    async with manager.timed_operation("hang"):
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                pass
+with manager.timed_operation("fast"):
+    pass
+asyncio.run(main())
+"""
+        self.assert_tells_all(self.assert_killed(code), where="Timeout")
+
     def test_a_blocking_call_in_another_thread(self):
         if sys.implementation.name != "cpython":
             self.skipTest("no interrupts in other threads here")
