@@ -2,7 +2,6 @@
 
 import gc
 import importlib
-import os
 import queue
 import select
 import signal
@@ -18,6 +17,7 @@ from contextlib import ExitStack
 from unittest import mock
 
 from . import package
+from .child import count_threads
 from .stress import BODIES, holes
 
 PhaseInterrupt, PhaseTimeout, TimeoutManager = package.PhaseInterrupt, package.PhaseTimeout, package.TimeoutManager
@@ -27,11 +27,6 @@ LONG = 60  # what would hang for so long has hung
 MARGIN = 20  # what ends within so many seconds has not
 CPYTHON = sys.implementation.name == "cpython"
 HANG = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
-
-
-def count_threads():
-    tasks = "/proc/self/task"
-    return len(os.listdir(tasks)) if os.path.isdir(tasks) else threading.active_count()
 
 
 def spin(seconds=LONG):

@@ -27,6 +27,8 @@ else:
 MANAGER = "timeout_manager"
 MARKER = "timeout_from_marker"
 
+make_manager: Callable[..., TimeoutManager] = TimeoutManager  #: `pytest_plugin` has its own while it calls a test
+
 
 def create_timeout_manager(timeout_from_marker: float | None = None, **options: Any) -> TimeoutManager:
     """Return ``TimeoutManager(timeout_from_marker, **options)``."""
@@ -62,7 +64,7 @@ def with_timeout_management(func: Any = None, *, timeout: float | None = None, *
         if given.get(MANAGER, kwargs.get(MANAGER)) is None:
             choices = (marker, given.get(MARKER), timeout, _of_test_case(args))
             limit = next((choice for choice in choices if choice is not None), None)
-            kwargs[MANAGER] = TimeoutManager(limit, **options)
+            kwargs[MANAGER] = make_manager(limit, **options)
         return kwargs
 
     wrapper: Any
