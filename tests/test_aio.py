@@ -10,6 +10,7 @@ import threading
 import time
 import unittest
 import weakref
+from unittest import mock
 
 from . import package
 from .child import count_threads
@@ -785,16 +786,22 @@ class Concurrent(Case):
         gc.collect()
         self.assertIsNone(reference())
 
-    async def test_a_task_that_is_dropped_in_a_phase(self):
+    def test_a_loop_that_is_closed_while_a_task_is_in_a_phase(self):
         async def work():
             async with self.phase(LONG):
                 await hang()
 
-        task = asyncio.ensure_future(work())
-        await asyncio.sleep(0)
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        loop = asyncio.new_event_loop()
+        task = loop.create_task(work())
+        loop.run_until_complete(asyncio.sleep(0.01))
+        loop.close()
+        task._log_destroy_pending = False
+        with mock.patch("sys.unraisablehook") as unraisable:
+            task.get_coro().close()
+            del task
+            gc.collect()
+        self.assertFalse(unraisable.called)
+        self.assertEqual(self.outcomes(), [("fetch", "failed")])
 
 
 class Functions(Case):

@@ -26,9 +26,9 @@ class TimeoutManager:
     that it is spent. NaN, a bool or a string is a ValueError or TypeError that names it. Every limit given to a manager
     is multiplied by the environment variable TIMEOUT_MANAGER_SCALE, which is read here (0 or less: no limits at all).
 
-    ``enforce=True`` interrupts a phase that is still running when its time is over, by the best mechanism for the
-    thread that entered it; "signal" and "thread" ask for one by name, and entering a phase where it cannot work is a
-    RuntimeError. False only counts. TIMEOUT_MANAGER_ENFORCE (off, auto, signal, thread) overrides it.
+    ``enforce=True`` interrupts a phase that is still running when its time is over, by the best mechanism for the code
+    that enters it: in an asyncio task the event loop, in the main thread SIGALRM, elsewhere a watchdog thread. "signal"
+    and "thread" ask for one by name, and entering a phase where it cannot work is a RuntimeError. False only counts. TIMEOUT_MANAGER_ENFORCE (off, auto, signal, thread) overrides it.
 
     ``kill_after``, seconds or None, ends the whole process with exit status 124, after all stacks have been printed on
     stderr, if a block is still running that long after its deadline. It is not scaled. None: never.

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import os
 import sys
+from _thread import get_ident
 
 from .bytecode import entry, yields
 from .interrupt import find, mark, seize
@@ -144,12 +145,15 @@ def start(at: float) -> Watch | None:
 def stop(watch: Watch) -> None:
     """The task has no phase any more. It is likely to have one soon: keep everything for a moment, as in a session."""
     pulse = watch.pulse
-    if watch.key and pulse is not None:
-        if not watch.held:
-            watch.held = True
-            watch.sessions += 1
-        if pulse.resting is None:
-            pulse.resting = pulse.loop.call_later(LINGER, _rest, pulse)
+    if not watch.key or pulse is None:
+        return
+    if not watch.held:
+        watch.held = True
+        watch.sessions += 1
+    if pulse.loop.is_closed():  # the task never ended
+        _rest(pulse)
+    elif pulse.resting is None:
+        pulse.resting = pulse.loop.call_later(LINGER, _rest, pulse)
 
 
 def arm(watch: Watch, at: float) -> None:
@@ -335,7 +339,7 @@ def _ended(task: Any) -> None:
         for phase in reversed(pulse.watches[task].phases):
             phase._abandon("failed")
         _forget(pulse, task)
-        if not pulse.is_busy():
+        if not pulse.watches:
             _leave(pulse)
 
 
@@ -363,7 +367,7 @@ def _leave(pulse: Pulse) -> None:
     if behind is not None:
         behind.pulses = tuple(each for each in behind.pulses if each is not pulse)
         behind.sessions -= 1
-        if not behind.sessions and not behind.phases:
+        if not behind.sessions and not behind.phases and behind.key == get_ident():
             behind.enforcer.stop(behind)
 
 
