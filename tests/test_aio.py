@@ -700,7 +700,10 @@ class InAnotherThread(Case):
         thread.start()
         thread.join()
         self.assertEqual(len(caught), 1)
-        self.assertEqual(count_threads(), before)
+        end = time.monotonic() + MARGIN
+        while count_threads() > before and time.monotonic() < end:  # the system may need a moment to end one
+            time.sleep(0.01)
+        self.assertLessEqual(count_threads(), before)
 
     def test_a_task_is_cancelled(self):
         async def main():

@@ -14,7 +14,7 @@ README = os.path.join(ROOT, "README.md")
 
 class Readme(unittest.TestCase):
     def test_its_examples(self):
-        result = doctest.testfile(README, module_relative=False, optionflags=doctest.ELLIPSIS)
+        result = doctest.testfile(README, module_relative=False, verbose=False, optionflags=doctest.ELLIPSIS)
         self.assertGreater(result.attempted, 3)
         self.assertEqual(result.failed, 0)
 

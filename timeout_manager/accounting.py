@@ -28,7 +28,8 @@ class TimeoutManager:
 
     ``enforce=True`` interrupts a phase that is still running when its time is over, by the best mechanism for the code
     that enters it: in an asyncio task the event loop, in the main thread SIGALRM, elsewhere a watchdog thread. "signal"
-    and "thread" ask for one by name, and entering a phase where it cannot work is a RuntimeError. False only counts. TIMEOUT_MANAGER_ENFORCE (off, auto, signal, thread) overrides it.
+    and "thread" ask for one by name, and entering a phase where it cannot work is a RuntimeError. False only counts.
+    TIMEOUT_MANAGER_ENFORCE (off, auto, signal, thread) overrides it.
 
     ``kill_after``, seconds or None, ends the whole process with exit status 124, after all stacks have been printed on
     stderr, if a block is still running that long after its deadline. It is not scaled. None: never.

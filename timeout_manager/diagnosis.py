@@ -122,7 +122,7 @@ class Scene:
             looks, since, used = looks + 1, self.at - at, self.busy - busy
         if not looks:
             return f"Moving: last seen at {place(line)}, {text(self.at - at)} before: slow rather than stuck."
-        if used > since / 2 and not self.task:
+        if used > since / 20 and not self.task:  # on a busy machine it does not get much
             what = "computing: an endless loop, or more work than time"
         else:
             what = "waiting: look for a deadlock, or for what does not come"
