@@ -208,6 +208,8 @@ class AsTheLibraryDecided(Case):
             async with self.phase() as phase:
                 await crash()
         self.assertEqual(phase.outcome, "timeout")
+        self.assertIsInstance(caught.exception.__context__, PhaseTimeout)
+        self.assertIsInstance(caught.exception.__context__.__cause__, asyncio.CancelledError)
         if hasattr(caught.exception, "__notes__"):
             self.assertIn("Timeout exceeded after fetch phase!", caught.exception.__notes__[0])
 
@@ -332,6 +334,13 @@ class AsTheLibraryDecided(Case):
             async with self.phase():
                 await hang()
         self.assertIsInstance(caught.exception.__cause__, asyncio.CancelledError)
+
+    async def test_what_it_looks_like(self):
+        with self.assertRaises(PhaseTimeout):
+            async with self.phase() as phase:
+                self.assertRegex(repr(phase), r"<Phase fetch running after \d+\.\d+ ms>")
+                await hang()
+        self.assertRegex(repr(phase), r"<Phase fetch timeout after \d\.\d+ s>")
 
     async def test_entered_twice(self):
         async with self.phase(LONG) as phase:
@@ -496,6 +505,7 @@ class WithTheLibrary(Case):
                     group.create_task(child())
                     await hang()
         self.assertIsInstance(caught.exception.exceptions[0], ZeroDivisionError)
+        self.assertIsInstance(caught.exception.__context__, PhaseTimeout)
         self.assertEqual(phase.outcome, "timeout")
         self.assertIn("Timeout exceeded after fetch phase!", caught.exception.__notes__[0])
 

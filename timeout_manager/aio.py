@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
+    from .errors import PhaseTimeout
     from .phase import Phase
 
 _no_interrupt = frozenset({"_tick", "_rest", "_ended"})  # see interrupt
@@ -265,8 +266,11 @@ def uncancel(task: Any) -> int:
     return cancelling(task)
 
 
-def settle(phase: Phase, error: BaseException | None) -> bool:
-    """Take back the cancellation by this phase, which is left; tell whether that, and that alone, has arrived."""
+def settle(phase: Phase, error: BaseException | None, struck: PhaseTimeout) -> bool:
+    """Take back the cancellation by this phase, which is left; tell whether that, and that alone, has arrived.
+
+    What came of it on the way out has the timeout as its context, as ``asyncio.timeout`` does it from 3.13.
+    """
     watch = phase._watch
     alone = True
     if watch is not None and phase in watch.cancelled:
@@ -274,9 +278,24 @@ def settle(phase: Phase, error: BaseException | None) -> bool:
         alone = uncancel(watch.key) <= phase._cancelling
     elif watch is None or watch.pulse is not None:
         return False
-    if not alone or not isinstance(error, sys.modules["asyncio"].CancelledError):
+    if not alone:
         return False
-    return watch.pulse is not None or _is_ours(error)
+    if isinstance(error, sys.modules["asyncio"].CancelledError):
+        return watch.pulse is not None or _is_ours(error)
+    for each in (error, *getattr(error, "exceptions", ())):
+        _explain(each, struck)
+    return False
+
+
+def _explain(error: BaseException | None, struck: PhaseTimeout) -> None:
+    """Put the timeout in the place of our cancellation among the contexts of the error."""
+    while error is not None:
+        context = error.__context__
+        if isinstance(context, sys.modules["asyncio"].CancelledError) and _is_ours(context):
+            struck.__cause__ = struck.__cause__ or context
+            error.__context__ = struck
+            return
+        error = context
 
 
 def _is_ours(error: BaseException | None) -> bool:

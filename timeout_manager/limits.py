@@ -186,7 +186,7 @@ class Part(Phase):
         if error is timeout or isinstance(error, KeyboardInterrupt):
             return
         ours = isinstance(error, PhaseInterrupt) or isinstance(error, PhaseTimeout) and error._owner is owner
-        cancelled = struck is not None and "asyncio" in sys.modules and was_cancelled(self, error)
+        cancelled = struck is not None and "asyncio" in sys.modules and was_cancelled(self, error, struck)
         raise timeout from None if ours or cancelled else error
 
 

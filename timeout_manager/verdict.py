@@ -24,7 +24,7 @@ def judge(phase: Phase, error: BaseException | None, now: float, struck: PhaseTi
         phase.outcome = "timeout" if struck is LET_PASS else "done" if error is None else "failed"
         return
     phase.outcome = "timeout"
-    if struck is not None and "asyncio" in modules and was_cancelled(phase, error):
+    if struck is not None and "asyncio" in modules and was_cancelled(phase, error, struck):
         raise _explain(struck) from error
     if struck is None and is_debugged(phase):
         return
@@ -42,11 +42,11 @@ def judge(phase: Phase, error: BaseException | None, now: float, struck: PhaseTi
             error.add_note(str(struck or phase._timeout(owner, now)))
 
 
-def was_cancelled(phase: Phase, error: BaseException | None) -> bool:
+def was_cancelled(phase: Phase, error: BaseException | None, struck: PhaseTimeout) -> bool:
     """Tell whether the error is a cancellation by the phase, which now takes it back."""
     from .aio import settle
 
-    return settle(phase, error)
+    return settle(phase, error, struck)
 
 
 def is_debugged(phase: Phase) -> bool:
