@@ -45,6 +45,10 @@ NAME = "asyncio"
 GRACE = 0.1  # seconds after which a timer of the loop that has not fired means that the loop is blocked
 LINGER = 0.1  # seconds for which the thread of a loop stays watched after its last phase
 
+_MAIN = {  # where asyncio has the task that a loop runs; the first is missing where the loop is uvloop's
+    ("asyncio.base_events", "run_until_complete"): "future",
+    ("asyncio.runners", "run"): "task",
+}
 _COROUTINE = 0x80 | 0x100  # flags of code
 _ASYNC_GENERATOR = 0x200
 
@@ -314,8 +318,9 @@ def cancel_main(strike: Strike, outermost: Phase, stack: dict[FrameType, None]) 
     for frame in stack:
         if frame is outermost._frame:
             break
-        if frame.f_code.co_name == "run_until_complete":
-            main = frame.f_locals.get("future")
+        name = _MAIN.get((str(frame.f_globals.get("__name__")), frame.f_code.co_name))
+        if name is not None:
+            main = frame.f_locals.get(name)
             caller = frame.f_back.f_locals.get("self") if frame.f_back is not None else None
             main = getattr(caller, "_asyncioCallsTask", main)  # of IsolatedAsyncioTestCase up to 3.10
             if isinstance(main, asyncio.Task) and not main.done():
