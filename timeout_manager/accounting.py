@@ -175,7 +175,9 @@ class TimeoutManager:
 
     def execute_with_timeout(self, operation: Callable[..., T], phase_name: str = "operation", **kwargs: Any) -> T:
         """Return ``operation(**kwargs)``, run as a phase; see ``call_with_timeout``."""
-        result: T = self.timed_operation(phase_name)._call(operation, (), kwargs)
+        from .calls import call
+
+        result: T = call(self.timed_operation(phase_name), operation, (), kwargs)
         return result
 
     def call_with_timeout(self, func: Callable[..., T], *args: Any, phase_name: str = "operation", **kwargs: Any) -> T:
@@ -183,7 +185,9 @@ class TimeoutManager:
 
         A coroutine function gives a coroutine to await, and the awaiting is the phase.
         """
-        result: T = self.timed_operation(phase_name)._call(func, args, kwargs)
+        from .calls import call
+
+        result: T = call(self.timed_operation(phase_name), func, args, kwargs)
         return result
 
     def run(

@@ -6,12 +6,10 @@ where it awaits, so that everything on its way out runs, and the cancellation le
 What does not work: an alarm alone. It comes while the loop waits for events, in code that is nobody's, and ends all
 tasks at once. A timer of the loop alone does not work either: a coroutine that does not await keeps it from firing.
 
-What works: one timer for each loop, set to whichever of its phases is due first (`Pulse`). It cancels the task and
-leaves a message in the cancellation; while that is alive, the block is on its way out. Somebody else may cancel the
-task at the same moment, and that must not get lost: how many cancellations there are beside ours is counted, from 3.11
-by the task itself (``Task.cancelling``), before by a stand-in for its ``cancel``. Behind the loop stands what
-interrupts its thread (`alarm`, `watchdog`): if the timer is overdue, the loop is blocked, and if it is the phase's own
-task that blocks it, the error is raised there. Otherwise what blocks the loop is noted for the diagnosis.
+What works: one timer for each loop, set to whichever of its phases is due first (`Pulse`), which cancels the task
+(`cancellation`). Behind the loop stands what interrupts its thread (`alarm`, `watchdog`): if the timer is overdue, the
+loop is blocked, and if it is the phase's own task that blocks it, the error is raised there. Otherwise what blocks the
+loop is noted for the diagnosis.
 
 What remains: that alarm stays armed for up to LINGER after the last phase of a loop, or to the end of the task, since
 to arm it anew for each phase takes longer than ``asyncio.timeout``. Where nothing can interrupt the thread of the loop,
@@ -25,18 +23,17 @@ import sys
 from _thread import get_ident
 
 from .bytecode import entry, yields
+from .cancellation import cancel, count, uncancel, uncount
 from .interrupt import find, mark, seize
-from .phase import COUNTS_CANCELLATIONS
 from .seconds import INFINITY, monotonic
 from .stacks import awaiting
-from .watch import SUSPENDED, Strike, Watch
+from .watch import SUSPENDED, Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
-    from .errors import PhaseTimeout
     from .phase import Phase
 
 _no_interrupt = frozenset({"_tick", "_rest", "_ended"})  # see interrupt
@@ -45,30 +42,10 @@ NAME = "asyncio"
 GRACE = 0.1  # seconds after which a timer of the loop that has not fired means that the loop is blocked
 LINGER = 0.1  # seconds for which the thread of a loop stays watched after its last phase
 
-_MAIN = {  # where asyncio has the task that a loop runs; the first is missing where the loop is uvloop's
-    ("asyncio.base_events", "run_until_complete"): "future",
-    ("asyncio.runners", "run"): "task",
-}
 _COROUTINE = 0x80 | 0x100  # flags of code
 _ASYNC_GENERATOR = 0x200
 
 pulses: dict[Any, Pulse] = {}  #: by the loop
-
-
-class _Message(str):
-    """What a task is cancelled with; there is a reference to it as long as the cancellation is in flight."""
-
-
-class _Cancels:
-    """Stand in for ``cancel`` of a task, and count."""
-
-    def __init__(self, task: Any) -> None:
-        self.cancel = task.cancel
-        self.count = 0
-
-    def __call__(self, msg: Any = None) -> Any:
-        self.count += 1
-        return self.cancel(msg)
 
 
 class Pulse:
@@ -140,8 +117,7 @@ def start(at: float) -> Watch | None:
         watch.pulse = pulse
         pulse.watches[task] = watch
         task.add_done_callback(_ended)
-        if not COUNTS_CANCELLATIONS:
-            _count(task)
+        count(task)
     if at < watch.at:
         arm(watch, at)
     return watch
@@ -216,15 +192,7 @@ def _look(watch: Watch, now: float) -> None:
             uncancel(watch.key)
         else:
             watch.cancelled.append(struck[0])
-        _cancel(watch.key, strike)
-
-
-def _cancel(task: Any, strike: Strike) -> None:
-    from weakref import ref
-
-    message = _Message(strike.error)
-    strike.message = ref(message)
-    task.cancel(msg=message)
+        cancel(watch.key, strike)
 
 
 def _standing(watch: Watch) -> list[Phase]:
@@ -239,94 +207,6 @@ def stands(phase: Phase) -> bool:
     if entry(phase._frame.f_code, phase._lasti) < 0 or flags & _COROUTINE:
         return True
     return bool(flags & _ASYNC_GENERATOR) and not yields(phase._frame)
-
-
-# -- a cancellation of ours, and those of others -----------------------------------------------------------------------
-
-
-def _count(task: Any) -> None:
-    """Count from now on by how many the task is cancelled, where it does not do that itself."""
-    try:
-        if not isinstance(task.cancel, _Cancels):
-            task.cancel = _Cancels(task)
-    except AttributeError:  # it takes no attributes
-        pass
-
-
-def cancelling(task: Any) -> int:
-    """Return by how many the task has been cancelled."""
-    if COUNTS_CANCELLATIONS:
-        return task.cancelling()  # type: ignore[no-any-return]
-    return getattr(getattr(task, "cancel", None), "count", 0)
-
-
-def uncancel(task: Any) -> int:
-    """Take one of these cancellations back; return how many are left."""
-    if COUNTS_CANCELLATIONS:
-        return task.uncancel()  # type: ignore[no-any-return]
-    counter = getattr(task, "cancel", None)
-    if isinstance(counter, _Cancels):
-        counter.count -= 1
-    return cancelling(task)
-
-
-def settle(phase: Phase, error: BaseException | None, struck: PhaseTimeout) -> bool:
-    """Take back the cancellation by this phase, which is left; tell whether that, and that alone, has arrived.
-
-    What came of it on the way out has the timeout as its context, as ``asyncio.timeout`` does it from 3.13.
-    """
-    watch = phase._watch
-    alone = True
-    if watch is not None and phase in watch.cancelled:
-        watch.cancelled.remove(phase)
-        alone = uncancel(watch.key) <= phase._cancelling
-    elif watch is None or watch.pulse is not None:
-        return False
-    if not alone:
-        return False
-    if isinstance(error, sys.modules["asyncio"].CancelledError):
-        return watch.pulse is not None or _is_ours(error)
-    for each in (error, *getattr(error, "exceptions", ())):
-        _explain(each, struck)
-    return False
-
-
-def _explain(error: BaseException | None, struck: PhaseTimeout) -> None:
-    """Put the timeout in the place of our cancellation among the contexts of the error."""
-    while error is not None:
-        context = error.__context__
-        if isinstance(context, sys.modules["asyncio"].CancelledError) and _is_ours(context):
-            struck.__cause__ = struck.__cause__ or context
-            error.__context__ = struck
-            return
-        error = context
-
-
-def _is_ours(error: BaseException | None) -> bool:
-    """Tell whether a cancellation began with our message; up to 3.10 every task on the way makes its own error."""
-    while error is not None and type(error.args and error.args[0]) is not _Message:
-        error = error.__context__
-    return error is not None
-
-
-def cancel_main(strike: Strike, outermost: Phase, stack: dict[FrameType, None]) -> bool:
-    """Cancel what a loop in this phase runs that waits for events, and wake it; False if there is none."""
-    asyncio = sys.modules["asyncio"]
-    loop = getattr(asyncio, "_get_running_loop", lambda: None)()
-    if loop is None or asyncio.current_task(loop) is not None:
-        return False
-    for frame in stack:
-        if frame is outermost._frame:
-            break
-        name = _MAIN.get((str(frame.f_globals.get("__name__")), frame.f_code.co_name))
-        if name is not None:
-            main = frame.f_locals.get(name)
-            caller = frame.f_back.f_locals.get("self") if frame.f_back is not None else None
-            main = getattr(caller, "_asyncioCallsTask", main)  # of IsolatedAsyncioTestCase up to 3.10
-            if isinstance(main, asyncio.Task) and not main.done():
-                loop.call_soon_threadsafe(_cancel, main, strike)
-                return True
-    return False
 
 
 # -- the loop, and the thread behind it --------------------------------------------------------------------------------
@@ -370,11 +250,7 @@ def _ended(task: Any) -> None:
 def _forget(pulse: Pulse, task: Any) -> None:
     pulse.watches.pop(task).forget()
     task.remove_done_callback(_ended)
-    if not COUNTS_CANCELLATIONS:
-        try:
-            del task.cancel
-        except AttributeError:
-            pass
+    uncount(task)
 
 
 def _leave(pulse: Pulse) -> None:

@@ -12,6 +12,8 @@ enters and leaves its phases, none of this needs a lock. Four things keep an int
   which is never far. A loop without one is left without its ``__exit__``, so its phase is closed before.
 * What is raised in a phase is written into it: it ends in that error whatever the block makes of it.
 
+Where the thread waits in an event loop, what that runs is cancelled first, as asyncio does it on Ctrl-C.
+
 An interrupt that is swallowed comes again, and where the block is an endless loop around a handler that swallows
 everything, it is raised out of reach of that handler.
 """
@@ -221,9 +223,9 @@ def _cancels_main(strike: Strike, outermost: Phase, stack: dict[FrameType, None]
     """Cancel what an event loop runs around which these phases are, as asyncio does on Ctrl-C; tell whether it is."""
     if "asyncio" not in sys.modules:
         return False
-    from . import aio
+    from .cancellation import cancel_main
 
-    return aio.cancel_main(strike, outermost, stack)
+    return cancel_main(strike, outermost, stack)
 
 
 def _is_between(frame: FrameType, stack: dict[FrameType, None], landed: int) -> bool:

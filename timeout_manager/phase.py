@@ -44,16 +44,6 @@ def caller() -> object:
     return get_ident() if loop is None else asyncio.current_task(loop) or get_ident()
 
 
-def is_coroutine_function(func: Any) -> bool:
-    """Tell whether calling it makes a coroutine; also of a partial, a method, an object with an async ``__call__``."""
-    from functools import partial
-    from inspect import iscoroutinefunction
-
-    while isinstance(func, partial):
-        func = func.func
-    return iscoroutinefunction(func) or iscoroutinefunction(getattr(func, "__call__", None))
-
-
 class Budget:
     """An amount of seconds: what is ``used`` of it while it stands still, since when (``origin``) while it runs."""
 
@@ -151,9 +141,13 @@ class Phase:
         task = loop and asyncio.current_task(loop)
         if task is None:
             return get_ident()
-        enforcer = self._manager._enforcer
-        if enforcer is not None:
-            self._cancelling = task.cancelling() if COUNTS_CANCELLATIONS else enforcer.aio.cancelling(task)
+        if self._manager._enforcer is not None:
+            if COUNTS_CANCELLATIONS:
+                self._cancelling = task.cancelling()
+            else:
+                from .cancellation import cancelling
+
+                self._cancelling = cancelling(task)
         return task
 
     def _nest(self, manager: TimeoutManager, key: object, now: float) -> float:
@@ -257,38 +251,9 @@ class Phase:
 
         TypeError for a generator function: its body runs long after the call, so the phase belongs into it.
         """
-        from functools import wraps
-        from inspect import isasyncgenfunction, isgeneratorfunction
+        from .calls import decorate
 
-        if isgeneratorfunction(func) or isasyncgenfunction(func):
-            raise TypeError(
-                f"timed_operation cannot decorate the generator function {func.__qualname__}, whose body runs after"
-                f" the call; write `with manager.timed_operation({self.name!r}):` inside it"
-            )
-        kind, manager, name, limit = type(self), self._manager, self.name, self.limit
-
-        @wraps(func)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            with kind(manager, name, limit):
-                return func(*args, **kwargs)
-
-        @wraps(func)
-        async def call_async(*args: Any, **kwargs: Any) -> Any:
-            async with kind(manager, name, limit):
-                return await func(*args, **kwargs)
-
-        return call_async if is_coroutine_function(func) else call  # type: ignore[return-value]
-
-    def _call(self, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """Call a function in this phase; of a coroutine function, make a coroutine that awaits it there."""
-        if is_coroutine_function(func):
-            return self._await(func(*args, **kwargs))
-        with self:
-            return func(*args, **kwargs)
-
-    async def _await(self, coroutine: Any) -> Any:
-        async with self:
-            return await coroutine
+        return decorate(self, func)
 
     def __repr__(self) -> str:
         return f"<Phase {' > '.join(self.path())} {self.outcome} after {text(self.elapsed())}>"

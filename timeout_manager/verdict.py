@@ -44,7 +44,7 @@ def judge(phase: Phase, error: BaseException | None, now: float, struck: PhaseTi
 
 def was_cancelled(phase: Phase, error: BaseException | None, struck: PhaseTimeout) -> bool:
     """Tell whether the error is a cancellation by the phase, which now takes it back."""
-    from .aio import settle
+    from .cancellation import settle
 
     return settle(phase, error, struck)
 
