@@ -234,23 +234,15 @@ class AsTheLibraryDecided(Case):
         self.assertFalse(task.cancelled())
 
     async def test_the_loop_was_busy(self):
-        with self.assertRaises(PhaseTimeout) as caught:
-            async with self.phase(0.002, "outer"):
-                with self.assertRaises(PhaseTimeout):
-                    async with self.phase(0.1, "inner"):
-                        time.sleep(0.01)
-                        await hang()
-        self.assertEqual(caught.exception.limited_phase, "outer")
-
-    async def test_the_loop_was_busy_longer_than_both(self):
-        with self.assertRaises(PhaseTimeout) as caught:
-            async with self.phase(0.04, "outer"):
-                with self.assertRaises(PhaseTimeout):
-                    async with self.phase(0.01, "inner"):
-                        time.sleep(0.06)
-                        await hang()
-                await hang()
-        self.assertEqual(caught.exception.limited_phase, "outer")
+        for outer, inner, busy in ((0.002, 0.1, 0.01), (0.04, 0.01, 0.06)):
+            with self.subTest(busy=busy), self.assertRaises(PhaseTimeout) as caught:
+                async with self.phase(outer, "outer"):
+                    with self.assertRaises(PhaseTimeout):
+                        async with self.phase(inner, "inner"):
+                            time.sleep(busy)
+                            await hang()
+                    await hang()
+            self.assertEqual(caught.exception.limited_phase, "outer")
 
     async def test_reset_from_another_task(self):
         manager = TimeoutManager(LONG, enforce=True)

@@ -52,17 +52,19 @@ def data(manager: TimeoutManager) -> dict[str, Any]:
         "used": manager._used(),
         "remaining": manager._left(),
         "expired": manager.expired,
-        "phases": [
-            {
-                "name": phase.name,
-                "path": list(phase.path()),
-                "started": phase._started - manager._made,
-                "elapsed": phase.elapsed(),
-                "limit": phase.limit,
-                "outcome": phase.outcome,
-            }
-            for phase in manager.phases
-        ],
+        "phases": [entry(phase, manager._made) for phase in manager.phases],
+    }
+
+
+def entry(phase: Phase, since: float) -> dict[str, Any]:
+    """Return what there is to tell of one phase; it ``started`` so many seconds after that instant."""
+    return {
+        "name": phase.name,
+        "path": list(phase.path()),
+        "started": phase._started - since,
+        "elapsed": phase.elapsed(),
+        "limit": phase.limit,
+        "outcome": phase.outcome,
     }
 
 

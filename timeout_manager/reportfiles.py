@@ -12,6 +12,8 @@ import sys
 from time import gmtime, strftime
 from xml.sax.saxutils import escape, quoteattr
 
+from .report import entry as phase_entry
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -96,14 +98,7 @@ class Reports:
             "started": entry.began - self.began,
             "elapsed": entry.elapsed,
             "phases": [
-                {
-                    "name": part.name,
-                    "path": list(part.path()),
-                    "started": part._started - self.began,
-                    "elapsed": part.elapsed(),
-                    "limit": group.manager.initial_timeout,
-                    "outcome": part.outcome,
-                }
+                {**phase_entry(part, self.began), "limit": group.manager.initial_timeout}
                 for group in entry.groups.values()
                 for part in group.parts
             ],
