@@ -20,6 +20,9 @@ thread is not told then). So one alarm that was due and has not come is owed: th
 set is taken for it; it is discarded before the handler is put back, which it would meet; and where that is SIG_DFL, an
 alarm within a second after one of ours does not kill.
 
+From half of a limit of a second or more on it also comes a few times to see where the block stands. Calls of the
+standard library go on after that (PEP 475), all but ``signal.pause``.
+
 What remains: C code that does not return to the interpreter is not interrupted. A block that replaces our timer or our
 handler has taken the limits of the open phases away, until a phase that is due earlier arms the alarm again; leaving
 them late is still a timeout. A block that calls ``exec`` hands its alarm on to the new program.
