@@ -190,6 +190,8 @@ def tasks(number, seed):
 async def crowd(random, counts):
     manager = package.TimeoutManager(60, enforce=True)
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda loop, context: counts.update(["errors in the loop"]))
+    counts["errors in the loop"] += 0
     members = []
     for _ in range(100):
         limit = random.uniform(1e-3, 2e-2)

@@ -775,6 +775,30 @@ class Concurrent(Case):
             async with self.phase():
                 await hang()
 
+    async def test_an_alarm_takes_nothing_from_a_loop_that_runs(self):
+        async with self.phase(LONG):
+            pass
+        (pulse,) = sys.modules[f"{package.__name__}.aio"].pulses.values()
+        timers = pulse.timer, pulse.resting
+        self.assertIsNone(pulse.seize({}, sys._getframe(), -1, time.monotonic()))
+        self.assertFalse(any(timer.cancelled() for timer in timers))  # the loop may be about to call one
+
+    def test_a_loop_that_is_stopped_is_let_go(self):
+        async def work():
+            async with self.phase(LONG):
+                await asyncio.sleep(0)
+            await hang()
+
+        loop = asyncio.new_event_loop()
+        task = loop.create_task(work())
+        loop.run_until_complete(asyncio.sleep(0.01))
+        (pulse,) = sys.modules[f"{package.__name__}.aio"].pulses.values()
+        pulse.seize({}, sys._getframe(), -1, time.monotonic())
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            loop.run_until_complete(task)
+        loop.close()
+
     async def test_the_ledger_keeps_no_task(self):
         async def work():
             async with self.phase(LONG):

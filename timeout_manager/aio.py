@@ -77,9 +77,9 @@ class Pulse:
     def seize(self, stack: dict[FrameType, None], frame: FrameType, landed: int, now: float) -> BaseException | None:
         """Return what is to be raised where the loop is blocked, if that is in a task whose phase is over."""
         error = None
-        if not self.is_busy():
-            _leave(self)
         if not self.loop.is_running() or self.behind is None:
+            if not self.is_busy():  # it was stopped in the moment after its last phase
+                _leave(self)
             return None
         current = sys.modules["asyncio"].current_task(self.loop)
         for task, watch in self.watches.copy().items():
