@@ -107,15 +107,18 @@ def with_variables(env: Any, variables: dict[str, str]) -> Any:
     """Return the environment (None: that of this process) with these variables in it."""
     if env is not None or not os.supports_bytes_environ:
         return {**(os.environ if env is None else env), **variables}
-    return {**inheritance.own, **{os.fsencode(name): os.fsencode(value) for name, value in variables.items()}}
+    environ = dict(inheritance.own)
+    for name, value in variables.items():
+        environ[name.encode()] = os.fsencode(value)
+    return environ
 
 
 def name_of(args: Any) -> str:
     """Return a name for a command: its first word, without the directory."""
     if not isinstance(args, (str, bytes)) and not hasattr(args, "__fspath__"):
         args = next(iter(args), "")
-    word = os.fsdecode(args).split(None, 1)[:1]
-    return os.path.basename(word[0]) if word else "command"
+    word, *_ = os.fsdecode(args).split(None, 1) or ["command"]
+    return os.path.basename(word) if os.sep in word else word
 
 
 class Child(subprocess.Popen):  # type: ignore[type-arg]
