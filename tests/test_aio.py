@@ -642,6 +642,18 @@ class Blocked(Case):
         self.assertRegex(caught.exception.diagnosis, r"the culprit")
         self.assertRegex(caught.exception.diagnosis, r"in blocks_the_loop\n    time\.sleep\(0\.5\)")
 
+    async def test_by_its_own_task_that_is_shown_first(self):
+        other = asyncio.ensure_future(hang())
+        await asyncio.sleep(0)
+        with self.assertRaises(PhaseTimeout) as caught:
+            async with self.phase():
+                time.sleep(LONG)
+        other.cancel()
+        told = caught.exception.diagnosis
+        self.assertRegex(told, r"^Stack of thread MainThread, in task Task-\d+ \(most")
+        self.assertNotIn("run_until_complete", told)
+        self.assertIn("time.sleep(LONG)\n\nStack of task ", told)
+
     def test_a_phase_around_the_loop_cancels_what_it_runs(self):
         log = []
 

@@ -12,7 +12,7 @@ from _thread import get_ident
 from itertools import islice
 
 from .seconds import monotonic, text
-from .stacks import WALKABLE, awaiting, own, place, processor_time, shown, stack, up
+from .stacks import WALKABLE, awaiting, in_task, own, place, processor_time, shown, stack, up
 from .stacks import text as text_of
 
 TYPE_CHECKING = False
@@ -86,7 +86,11 @@ class Scene:
         if asyncio is None:
             return
         current = asyncio.current_task(loop) if loop is not None else None
-        self.current = "" if current is None else _name_of_task(current)
+        if current is not None:
+            self.current = _name_of_task(current)
+            self.stack = in_task(self.stack)
+        if current is task:
+            self.task = None  # it is the thread that stands in it
         tasks = [each for loop in (loop, *self.loops) if loop is not None for each in asyncio.all_tasks(loop)]
         named = {each: _name_of_task(each) for each in tasks if each is not current and not each.done()}
         for each in sorted(named, key=lambda each: (each is not task, len(named[each]), named[each])):

@@ -63,6 +63,13 @@ def awaiting(coroutine: Any) -> list[Line]:
     return lines[::-1]
 
 
+def in_task(lines: list[Line]) -> list[Line]:
+    """Return those of the lines of a thread that are of the task which runs there, without the event loop."""
+    loop = os.path.join("asyncio", "events.py")
+    ends = (at for at, (code, _) in enumerate(lines) if code.co_name == "_run" and code.co_filename.endswith(loop))
+    return lines[: next(ends, None)]
+
+
 def processor_time(ident: Any) -> float:
     """Return the seconds of processor time that a living thread has used; 0.0 where that is not known."""
     if not ident or ident.__class__ is not int:  # the C library crashes if there is no such thread
