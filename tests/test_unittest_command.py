@@ -137,10 +137,10 @@ class AHungTest(Directory):
         self.assertIn(
             "Time ran out in test after 0.1 s; the limit is 0.100 s (timeout of Hung).\n"
             '  File "test_hung.py", line 7, in test_sleep\n    def test_sleep(self): time.sleep(60)\n',
-            re.sub(r"after 0\.1\d+ s", "after 0.1 s", ran.stderr),
+            re.sub(r"after \d\.\d+ s", "after 0.1 s", ran.stderr),
         )
         self.assertRegex(ran.stderr, r"Time ran out in test \(subTest \(i=\d\)\) after")
-        self.assertRegex(ran.stderr, r"Time ran out in cleanup \(sleep\) after 0\.\d+ s; the limit is 0\.100 s")
+        self.assertRegex(ran.stderr, r"Time ran out in cleanup \(sleep\) after \d\.\d+ s; the limit is 0\.100 s")
         self.assertRegex(ran.stderr, r'(?m)^  File "test_hung.py", line \d+, in test_await\n    try: await asyncio')
         self.assertIn("It ended in this:\nTraceback", ran.stderr)
 
@@ -430,7 +430,7 @@ class Options(Directory):
         self.assertEqual([suite.get(name) for name in ("tests", "failures", "errors", "skipped")], ["1", "0", "1", "0"])
         error = suite.find("testcase/error")
         self.assertEqual(error.get("type"), "timeout")
-        self.assertRegex(error.get("message"), r"^Time ran out in test after 0\.5\d* s; the limit is 0\.500 s \(--time")
+        self.assertRegex(error.get("message"), r"^Time ran out in test after \d\.\d+ s; the limit is 0\.500 s \(--time")
         self.assertIn("in test_a", error.text)
 
 
@@ -444,8 +444,8 @@ class Debuggers(Directory):
 
     def test_are_not_interrupted(self):
         self.write(test_d=self.HANG.format("breakpoint()"))
-        process = self.start("unittest", "--report", "report.json", "--timeout", "0.3", stdin=-1)
-        time.sleep(2)
+        process = self.start("unittest", "--report", "report.json", "--timeout", "2", stdin=-1)
+        time.sleep(5)
         ran = self.end(process, "c\n")
         self.assertEqual((ran.status, ran.outcomes["test_d"]), (0, "passed"), ran.stderr)
         self.assertEqual(ran.stderr.count("There is a debugger (pdb): nothing is interrupted."), 1)
