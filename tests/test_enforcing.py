@@ -378,7 +378,7 @@ class Contract:
                         try:
                             spin()
                         finally:
-                            spin(6 * LIMIT)
+                            spin(3 * LIMIT)
                             done.append(True)
             self.assertEqual(caught.exception.limited_phase, "outer")
             self.assertEqual([phase.outcome for phase in manager.phases], ["timeout", "timeout"])

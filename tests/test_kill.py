@@ -166,7 +166,8 @@ try:
 except package.PhaseTimeout:
     print(os.waitpid(-1, 0)[1] >> 8)
 """
-        self.assertEqual(self.go(code).stdout.split(), ["5"])
+        done = self.go(code)
+        self.assertEqual(done.stdout.split(), ["5"], done)
 
     def test_seconds_are_checked(self):
         for value in "1", float("nan"), True:
