@@ -15,6 +15,7 @@ from importlib import import_module
 from unittest import mock
 
 from . import package
+from .child import ROOT, environment, python
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
 CPYTHON = sys.implementation.name == "cpython"
@@ -194,6 +195,24 @@ class OfEverythingElse(unittest.TestCase):
                 error = interrupted(body=lambda: asyncio.run(asyncio.sleep(60)) if name[0] == "a" else hang())
                 self.assertTrue(error.interrupted)
                 self.assertRegex(error.diagnosis, r"What could not be looked at: .*: KeyError\('broken'\)")
+
+    def test_nothing_is_imported_while_it_is_taken(self):
+        code = f"""
+import os, sys, time, {package.__name__} as package
+manager = package.TimeoutManager(60, enforce=True, kill_children=1)
+with manager.timed_operation("loads what is needed"):
+    pass
+if not os.fork():
+    time.sleep(2)
+    os._exit(0)
+before = set(sys.modules)
+try:
+    with manager.timed_operation("run", limit=1):
+        try: time.sleep(60)
+        finally: print(sorted(set(sys.modules) - before))
+except TimeoutError: pass
+"""
+        self.assertEqual(python("-c", code, env=environment(PYTHONPATH=ROOT)), "[]\n")
 
     def test_a_unittest_report_has_it(self):
         limits = import_module(f"{package.__name__}.limits")

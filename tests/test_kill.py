@@ -33,7 +33,7 @@ def go(body):
 
 class Kill(unittest.TestCase):
     def go(self, code):
-        command = [sys.executable, "-c", PROGRAM + code]
+        command = [sys.executable, "-W", "ignore", "-c", PROGRAM + code]
         return run(command, stdout=PIPE, stderr=PIPE, text=True, timeout=60, env=environment())
 
     def assert_killed(self, code):

@@ -11,6 +11,8 @@ import sys
 from _thread import get_ident
 from itertools import islice
 
+from .processes import family
+from .report import lines as lines_of
 from .seconds import monotonic, text
 from .stacks import WALKABLE, awaiting, in_task, own, place, processor_time, shown, stack, up
 from .stacks import text as text_of
@@ -207,8 +209,6 @@ def _children(_: None) -> str:
         return ""
     except AttributeError:  # it cannot be asked so quickly
         pass
-    from .processes import family
-
     return family()
 
 
@@ -226,11 +226,10 @@ def _ledger(phases: list[Phase]) -> Callable[[], str] | None:
         while each is not None:
             running[each] = each.elapsed()
             each = each.parent
-    from .report import lines
 
     def text() -> str:
         first = max(count - PHASES, 0)
         earlier = [f"  and {first} earlier ones"] if first else []
-        return "\n".join(["Phases so far:", *earlier, *lines(manager._phases[first:count], running)])
+        return "\n".join(["Phases so far:", *earlier, *lines_of(manager._phases[first:count], running)])
 
     return text

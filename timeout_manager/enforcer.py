@@ -35,6 +35,9 @@ def enter(phase: Phase, manager: TimeoutManager, at: float) -> None:
         phase._retract()
         raise
     if watch is not None:
+        if manager._kill_children is not None:
+            from . import children  # noqa: F401  # not for the first time where a signal is handled
+
         phase._watch = watch
         watch.phases.append(phase)
         if manager._kill_after is not None:

@@ -1,14 +1,12 @@
 """The processes of the machine: what the system says of them, and how to hold one.
 
-On Linux from ``/proc``. Elsewhere from POSIX's ``ps``, which knows no sessions and no starts.
+On Linux from ``/proc``. Elsewhere from POSIX's ``ps``, which knows no sessions and no starts. Nothing is imported for a
+look, since that may come in the handler of a signal.
 """
 
 from __future__ import annotations
 
 import os
-import select
-import signal
-import subprocess
 import sys
 import time
 
@@ -60,6 +58,8 @@ class Process:
 
     def send(self, number: int) -> None:
         """Send it a signal, unless it has ended."""
+        import signal
+
         try:
             if self.descriptor >= 0:
                 signal.pidfd_send_signal(self.descriptor, number)
@@ -138,15 +138,17 @@ def family() -> str:
 def _waits_in(pid: int) -> str:
     """Return in what function of the kernel it waits, where the system tells."""
     try:
-        with open(f"/proc/{pid}/wchan", encoding="ascii") as file:
-            name = file.read()
-    except (OSError, ValueError):
+        with open(f"/proc/{pid}/wchan", "rb") as file:
+            name = file.read().decode(errors="replace")
+    except OSError:
         name = "0"
     return "" if name in ("", "0") else f" in {name}"
 
 
 def _by_ps() -> dict[int, Process]:
     """Ask POSIX's ``ps``, which knows no sessions; the leader of a group stands for one."""
+    import subprocess
+
     columns: list[Any] = ["ps", "-A", "-o", "pid=", "-o", "ppid=", "-o", "pgid=", "-o", "stat=", "-o", "args="]
     listed = subprocess.run(columns, stdout=subprocess.PIPE, text=True, errors="replace", check=False).stdout
     found = {}
@@ -160,6 +162,8 @@ def _by_ps() -> dict[int, Process]:
 
 def wait_for_one(processes: Iterable[Process], seconds: float) -> None:
     """Wait until one of the processes ends, or the time is over."""
+    import select
+
     poll = getattr(select, "poll", None)
     held = [process.descriptor for process in processes if process.descriptor >= 0]
     if poll is None or not held:
