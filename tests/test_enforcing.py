@@ -668,6 +668,14 @@ class BetweenABlockAndItsExit(unittest.TestCase):
         self.assertEqual(second.outcome, "done")
 
 
+class TheWatchdog(unittest.TestCase):
+    def test_comes_again_for_a_watch_that_it_does_not_know_yet(self):
+        modules = [importlib.import_module(f"{package.__name__}.{name}") for name in ("watch", "watchdog")]
+        watch = modules[0].Watch(threading.get_ident(), modules[1])
+        watch.at = 5.0
+        self.assertEqual(modules[1]._attend(watch, 1.0), 5.0)
+
+
 class ByAlarm(Contract, unittest.TestCase):
     pass
 

@@ -190,8 +190,8 @@ def _run() -> None:
 def _attend(watch: Watch, now: float) -> float:
     """Have the watched thread look if it is time; look after it again later and later, until it has done so."""
     with _closing:
-        if watches.get(watch.key) is not watch:
-            return INFINITY
+        if watches.get(watch.key) is not watch:  # not yet, or not any more
+            return watch.at
         if watch.is_sample(now):
             watch.see(stack(islice(up(sys._current_frames().get(watch.key)), WALKABLE)), now)
         elif watch.stale or watch.at <= now:
