@@ -64,7 +64,8 @@ class Directory(unittest.TestCase):
         if not os.path.exists(self.path(name)):
             return None
         with open(self.path(name)) as file:
-            return json.load(file)
+            text = file.read()
+        return json.loads(text) if text else None  # it has just been created
 
     def unittest(self, *arguments, **variables):
         """Run the command `unittest`, with a report."""
