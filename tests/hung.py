@@ -1,4 +1,4 @@
-"""A suite with a test that hangs, for README: ``python -m timeout_manager unittest --timeout 1 tests.hung``."""
+"""A suite with a test that hangs, for README: ``python -m timeout_manager unittest --timeout 2 tests.hung``."""
 
 import socket
 import unittest

@@ -331,11 +331,13 @@ class Contract:
         self.assertEqual(outcomes, ["timeout", "timeout"])
 
     def test_of_equal_limits_the_outermost_owns_the_error(self):
+        limit = 10 * LIMIT  # in which all three are entered
+
         def body():
-            time.sleep(2 * LIMIT)
+            time.sleep(2 * limit)
             spin()
 
-        error, outcomes = self.nested(LIMIT, LIMIT, LIMIT, body=body)
+        error, outcomes = self.nested(limit, limit, limit, body=body)
         if self.ends_blocking_calls:
             self.assertEqual((error.limited_phase in "abc", error.phase), (True, "c"))
         else:

@@ -240,9 +240,9 @@ class LimitedResult(unittest.TestResult):
             told += [f"{each.name} had taken {text(each.elapsed())} of it." for each in earlier]
             scene = error._scene
             if isinstance(scene, Scene):
-                told += [f"  {scene.line()}", *filter(None, [scene.motion()]), ""]
-                if not scene.is_one_line():
-                    told += [scene.stacks(), ""]
+                told.append(f"  {scene.line()}")
+                told += [scene.motion()] if scene.is_one_line() else ["", scene.stacks()]
+                told.append("")
             cause = error.__cause__
             if cause is not None:
                 told += ["It ended in this:", self._text((type(cause), cause, cause.__traceback__)), ""]
