@@ -213,6 +213,18 @@ class AsTheLibraryDecided(Case):
         if hasattr(caught.exception, "__notes__"):
             self.assertIn("Timeout exceeded after fetch phase!", caught.exception.__notes__[0])
 
+    async def test_an_error_that_only_looks_like_a_group_passes(self):
+        for members in None, 3, ("text",):
+            error = KeyError()
+            error.exceptions = members
+            with self.assertRaises(KeyError) as caught:
+                async with self.phase():
+                    try:
+                        await hang()
+                    finally:
+                        raise error
+            self.assertIs(caught.exception, error)
+
     async def test_a_cancellation_from_outside_in_time(self):
         async def cancelled():
             async with self.phase(LONG):

@@ -98,8 +98,10 @@ def settle(phase: Phase, error: BaseException | None, struck: PhaseTimeout) -> b
         return False
     if isinstance(error, sys.modules["asyncio"].CancelledError):
         return watch.pulse is not None or _is_ours(error)
-    for each in (error, *getattr(error, "exceptions", ())):
-        _explain(each, struck)
+    members = getattr(error, "exceptions", ())  # of a group; errors of other kinds may have anything by that name
+    for each in (error, *(members if isinstance(members, tuple) else ())):
+        if isinstance(each, BaseException):
+            _explain(each, struck)
     return False
 
 

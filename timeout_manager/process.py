@@ -118,7 +118,7 @@ def name_of(args: Any) -> str:
     if not isinstance(args, (str, bytes)) and not hasattr(args, "__fspath__"):
         args = next(iter(args), "")
     word, *_ = os.fsdecode(args).split(None, 1) or ["command"]
-    return os.path.basename(word) if os.sep in word else word
+    return os.path.basename(word)
 
 
 class Child(subprocess.Popen):  # type: ignore[type-arg]
