@@ -78,6 +78,20 @@ class Cleanup(unittest.TestCase):
             self.clock.advance(1)
         self.assertEqual((inner.outcome, self.manager.remaining_timeout), ("done", 9))
 
+    def test_that_is_left_before_a_phase_inside_it(self):
+        with self.manager.timed_operation("build"):
+            self.clock.advance(1)
+            tidy = self.manager.cleanup_operation("tidy", limit=50).__enter__()
+            remove = self.manager.timed_operation("remove").__enter__()
+            self.clock.advance(5)
+            tidy.__exit__(None, None, None)
+            self.clock.advance(2)
+            self.assertEqual(remove.remaining(), 7)
+            remove.__exit__(None, None, None)
+        self.assertEqual((tidy.outcome, remove.outcome), ("done", "done"))
+        self.clock.advance(4)
+        self.assertEqual(self.manager.remaining_timeout, 7)
+
     def test_other_threads_are_charged_as_usual(self):
         entered, leave = threading.Event(), threading.Event()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from .errors import PhaseTimeout
 from .phase import Budget, Phase, caller
 from .seconds import INFINITY, amount, mechanism, monotonic, scale, scaled, text
 
@@ -157,11 +156,10 @@ class TimeoutManager:
 
     def check_timeout(self, phase_name: str = "operation") -> None:
         """Raise PhaseTimeout, naming ``phase_name``, if nothing is left of ``remaining_timeout``."""
-        top = self._top()
-        now = self._clock()
-        over = top._over(now) if top is not None else self._budget if self.expired else None
-        if over is not None:
-            raise self._timeout(over, now, phase_name, () if top is None else top.path())
+        if self.remaining_timeout == 0.0:
+            from .verdict import check
+
+            check(self, phase_name)
 
     def reset(self, timeout: float | None = None) -> None:
         """Start the budget anew with ``timeout`` seconds, or with ``initial_timeout`` if None.
@@ -264,43 +262,3 @@ class TimeoutManager:
         """Return the innermost open phase of the calling thread or task."""
         here = caller()
         return self._open.get(here) or self._aside.get(here)
-
-    def _timeout(
-        self, over: Budget | Phase, now: float, phase: str, path: tuple[str, ...], cause: BaseException | None = None
-    ) -> PhaseTimeout:
-        """Return the error for a limit that has passed."""
-        name: str | None = None
-        limit: float | None
-        if isinstance(over, Budget):
-            what, limit, used = "inherited" if over.inherited else "budget", over.amount, self._used()
-        else:
-            name, limit, used = over.name, over.limit, now - over._started
-            what = f"limit of phase {name}"
-        where = f"; in {' > '.join(path)}" if len(path) > 1 else ""
-        error = PhaseTimeout(f"Timeout exceeded after {phase} phase! ({what} {text(limit)}, used {text(used)}{where})")
-        error.phase, error.phase_path, error._owner = phase, path, over
-        error.limited_by, error.limited_phase = what if name is None else "limit", name
-        error.timeout, error.elapsed = limit, used
-        for attribute in ("cmd", "output", "stderr", "killed"):
-            if hasattr(cause, attribute):
-                setattr(error, attribute, getattr(cause, attribute))
-        return error
-
-    def _step_aside(self, here: object) -> None:
-        """Take the phases of a thread or task off the budget: a cleanup begins."""
-        top = self._open.get(here)
-        if top is not None:
-            self._budget.used = self._used()
-            self._aside[here] = top
-            del self._open[here]
-
-    def _step_back(self, here: object) -> None:
-        """Put them back when the outermost cleanup has ended."""
-        top = self._aside.get(here)
-        if top is not None and not top._in_cleanup():
-            if not self._open:
-                self._budget.origin = self._clock() - self._budget.used
-            self._open[here] = top
-            del self._aside[here]
-            if self._enforcer is not None:
-                self._enforcer.refresh(self)

@@ -24,7 +24,7 @@ from _thread import get_ident
 
 from .bytecode import entry, yields
 from .cancellation import cancel, count, uncancel, uncount
-from .interrupt import find, mark, seize
+from .interrupt import abandon, find, mark, seize
 from .seconds import INFINITY, monotonic
 from .stacks import awaiting
 from .watch import SUSPENDED, Watch
@@ -241,7 +241,7 @@ def _ended(task: Any) -> None:
     pulse = pulses.get(task.get_loop())
     if pulse is not None and task in pulse.watches:
         for phase in reversed(pulse.watches[task].phases):
-            phase._abandon("failed")
+            abandon(phase, "failed")
         _forget(pulse, task)
         if not pulse.watches:
             _leave(pulse)

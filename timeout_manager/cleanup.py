@@ -10,6 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from .accounting import TimeoutManager
+
 _no_interrupt = frozenset({"__enter__", "__exit__"})  # see interrupt
 
 
@@ -23,11 +25,11 @@ class Cleanup(Phase):
     def __enter__(self) -> Phase:
         here = caller()
         if self.outcome == "new":
-            self._manager._step_aside(here)
+            _step_aside(self._manager, here)
         try:
             super().__enter__()
         except BaseException:
-            self._manager._step_back(here)
+            _step_back(self._manager, here)
             raise
         self._stands_in(_getframe(1))
         return self
@@ -40,4 +42,25 @@ class Cleanup(Phase):
             super().__exit__(kind, error, traceback)
         finally:
             if self.outcome not in ("new", "running"):
-                self._manager._step_back(key)
+                _step_back(self._manager, key)
+
+
+def _step_aside(manager: TimeoutManager, key: object) -> None:
+    """Take the phases of a thread or task off the budget: a cleanup begins."""
+    top = manager._open.get(key)
+    if top is not None:
+        manager._budget.used = manager._used()
+        manager._aside[key] = top
+        del manager._open[key]
+
+
+def _step_back(manager: TimeoutManager, key: object) -> None:
+    """Put them back when the outermost cleanup has ended."""
+    top = manager._aside.get(key)
+    if top is not None and not top._in_cleanup():
+        if not manager._open:
+            manager._budget.origin = manager._clock() - manager._budget.used
+        manager._open[key] = top
+        del manager._aside[key]
+        if manager._enforcer is not None:
+            manager._enforcer.refresh(manager)

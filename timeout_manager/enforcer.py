@@ -14,7 +14,7 @@ from . import aio, alarm, kill, watchdog
 from .errors import LET_PASS, PhaseTimeout
 from .phase import caller
 from .seconds import monotonic
-from .verdict import is_debugged
+from .verdict import is_debugged, overrun, timeout_in
 from .watch import Watch
 
 TYPE_CHECKING = False
@@ -32,7 +32,7 @@ def enter(phase: Phase, manager: TimeoutManager, at: float) -> None:
     try:
         watch = begin(manager, at)
     except BaseException:
-        phase._retract()
+        _retract(phase)
         raise
     if watch is not None:
         if manager._kill_children is not None:
@@ -65,17 +65,29 @@ def leave(phase: Phase, watch: Watch, struck: PhaseTimeout | None) -> None:
 
 def _refuse(phase: Phase) -> None:
     """Leave the phase again, since nothing is left of its time."""
-    over = phase._over(phase._started)
+    over = overrun(phase, phase._started)
     if phase.parent is not None and phase.parent._struck is LET_PASS or over is not None and is_debugged(phase):
         phase._struck = LET_PASS
     elif over is not None:
-        error = phase._timeout(over, phase._started)
+        error = timeout_in(phase, over, phase._started)
         error.interrupted = True
         try:
             phase.__exit__(None, None, None)
         except PhaseTimeout:
             phase.outcome = "timeout"
             raise error from None
+
+
+def _retract(phase: Phase) -> None:
+    """Undo entering: this thread cannot be watched as was asked for."""
+    manager, key = phase._manager, phase._key
+    stack = manager._open if manager._open.get(key) is phase else manager._aside
+    if phase.parent is None:
+        del stack[key]
+    else:
+        stack[key] = phase.parent
+    manager._phases.remove(phase)
+    phase.outcome = "new"
 
 
 def begin(manager: TimeoutManager, at: float) -> Watch | None:

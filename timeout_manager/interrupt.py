@@ -26,12 +26,12 @@ from itertools import islice
 from . import landing
 from .bytecode import LOSES_EXITS, entry, handlers, inside, misplaced, stand, swallower
 from .diagnosis import Scene
-from .errors import LET_PASS, PhaseInterrupt
+from .errors import LET_PASS, PhaseInterrupt, PhaseTimeout
 from .landing import guarded
 from .phase import Budget, Phase, left
 from .seconds import INFINITY, monotonic
 from .stacks import up
-from .verdict import is_debugged
+from .verdict import is_debugged, timeout_in
 from .watch import LAST, MOMENT, SUSPENDED, Strike, Watch
 
 TYPE_CHECKING = False
@@ -104,7 +104,7 @@ def find(
             _let_pass(struck)
             watch.at = now
             return None
-        error = struck[-1]._timeout(over, struck[-1]._manager._clock())
+        error = timeout_in(struck[-1], over, struck[-1]._manager._clock())
         error.interrupted = True
         seen = [each for each in watch.seen if each[0] >= struck[-1]._started]
         error._scene = Scene(frame, watch.key if watch.pulse else None, struck, seen)
@@ -131,7 +131,7 @@ def _standing(watch: Watch, stack: dict[FrameType, None]) -> tuple[list[Phase], 
         elif not LOSES_EXITS if frame in stack else frame.f_code.co_flags & _SUSPENDS:
             suspended = True
         else:
-            phase._abandon("failed")
+            abandon(phase, "failed")
     return found, suspended
 
 
@@ -144,7 +144,7 @@ def _over(watch: Watch, phases: list[Phase], now: float) -> tuple[Budget | Phase
         if index < aside.get(manager, 0) or phase._struck is LET_PASS:
             continue
         limits: list[Budget | Phase] = []
-        if phase._stack is manager._open and manager not in seen:
+        if manager not in aside and manager not in seen:
             seen.add(manager)
             limits.append(manager._budget)
         if phase.limit is not None:
@@ -209,8 +209,17 @@ def _raise(
         children.note(struck[0], stack)
     mark(struck, strike)
     for phase in reversed(missed):
-        phase._abandon("timeout")
+        abandon(phase, "timeout")
     return strike.raised
+
+
+def abandon(phase: Phase, outcome: str) -> None:
+    """Close it where the interpreter leaves the block without calling ``__exit__``."""
+    try:
+        phase.__exit__(None, None, None)
+    except PhaseTimeout:
+        pass
+    phase.outcome = outcome
 
 
 def mark(struck: list[Phase], strike: Strike) -> None:

@@ -23,6 +23,7 @@ import sys
 from . import aio, watchdog
 from .seconds import INFINITY, monotonic, text
 from .stacks import STDERR, tell, up
+from .verdict import overrun, timeout_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def _look(phase: Phase, now: float) -> float:
         return _ends.get(phase, INFINITY)
     manager = phase._manager
     if not _put_off(phase, now) and _is_running(phase) and phase._key not in manager._aside:
-        error = phase._timeout(phase._over(manager._clock()) or phase, manager._clock())
+        error = timeout_in(phase, overrun(phase, manager._clock()) or phase, manager._clock())
         kill(f"{error}\nThe block is still running {text(manager._kill_after)} after that.", manager.report())
     _ends[phase] = max(_ends[phase], now + AGAIN)
     _set_timers()

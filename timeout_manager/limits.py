@@ -19,7 +19,7 @@ from .accounting import TimeoutManager
 from .errors import PhaseInterrupt, PhaseTimeout
 from .phase import Phase
 from .seconds import amount, duration, monotonic, scale, text
-from .verdict import is_debugged, was_cancelled
+from .verdict import is_debugged, overrun, timeout_in, was_cancelled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -178,11 +178,11 @@ class Part(Phase):
         return self.whole, *super().path()
 
     def _judge(self, error: BaseException | None, now: float, struck: PhaseTimeout | None) -> None:
-        owner = self._over(now) if struck is None else struck._owner
+        owner = overrun(self, now) if struck is None else struck._owner
         if owner is None or struck is None and is_debugged(self):
             return super()._judge(error, now, struck)
         self.outcome = "timeout"
-        self.error = timeout = struck or self._timeout(owner, now)
+        self.error = timeout = struck or timeout_in(self, owner, now)
         if error is timeout or isinstance(error, KeyboardInterrupt):
             return
         ours = isinstance(error, PhaseInterrupt) or isinstance(error, PhaseTimeout) and error._owner is owner

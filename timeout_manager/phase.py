@@ -15,7 +15,6 @@ from __future__ import annotations
 from _thread import get_ident
 from sys import _getframe, modules, version_info
 
-from .errors import PhaseTimeout
 from .seconds import INFINITY, text
 
 _no_interrupt = frozenset({"__enter__", "__exit__", "__aenter__", "__aexit__"})  # see interrupt
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from .accounting import TimeoutManager
+    from .errors import PhaseTimeout
     from .watch import Watch
 
     F = TypeVar("F", bound=Callable[..., Any])
@@ -65,7 +65,7 @@ class Phase:
 
     __slots__ = (
         *("name", "limit", "parent", "outcome"),
-        *("_manager", "_stack", "_key", "_started", "_ended", "_until", "_rest"),
+        *("_manager", "_key", "_started", "_ended", "_until", "_rest"),
         *("_watch", "_frame", "_lasti", "_struck", "_cancelling"),  # only where limits are enforced
     )
 
@@ -76,8 +76,7 @@ class Phase:
 
     _cleanup = False
     _manager: TimeoutManager
-    _stack: dict[object, Phase]  # of the manager: each thread or task has its innermost phase there,
-    _key: object  # under this key
+    _key: object  # the thread or task that entered it
     _started: float
     _ended: float
     _until: float  # when its own limit and those around it are over; the budget's deadline may come earlier
@@ -90,9 +89,7 @@ class Phase:
 
     def __init__(self, manager: TimeoutManager, name: str, limit: float | None) -> None:
         self._manager = manager
-        self._stack = manager._open
         self._key = 0
-        self._watch = None
         self.name = name
         self.limit = limit
         self.parent = None
@@ -106,23 +103,22 @@ class Phase:
         self._started = now = manager._clock()
         limit = self.limit
         self._until = until = INFINITY if limit is None else now + limit
-        stack = self._stack
-        budget = manager._budget
-        if stack or manager._aside or self._cleanup:
+        opened = manager._open
+        if opened or manager._aside or self._cleanup:
             until = self._nest(manager, key, now)
         else:
-            budget.origin = now - budget.used
-            stack[key] = self
+            budget = manager._budget
+            budget.origin = origin = now - budget.used
+            opened[key] = self
+            if origin + budget.amount < until:
+                until = origin + budget.amount
         manager._phases.append(self)
         self.outcome = "running"
         watch = manager._watch
         if watch is not None:
-            end = budget.origin + budget.amount
-            if end < until and self._stack is stack:
-                until = end
             self._frame = frame = _getframe(1)
             self._lasti = frame.f_lasti
-            self._struck = None
+            self._struck = self._watch = None
             if until < INFINITY:
                 if now < until and watch.at <= until and watch.key == key:  # armed already
                     self._watch = watch
@@ -151,45 +147,51 @@ class Phase:
         return task
 
     def _nest(self, manager: TimeoutManager, key: object, now: float) -> float:
-        """Enter beside or inside other phases; return when it is over, the budget aside."""
+        """Enter beside or inside other phases; return when it is over."""
+        budget = manager._budget
+        end = INFINITY
         if self._cleanup or key in manager._aside:
-            self._stack = manager._aside
-        elif not manager._open:
-            manager._budget.origin = now - manager._budget.used
-        self.parent = parent = self._stack.get(key)
+            stack = manager._aside
+        else:
+            stack = manager._open
+            if not stack:
+                budget.origin = now - budget.used
+            end = budget.origin + budget.amount
+        self.parent = parent = stack.get(key)
         if parent is not None and parent._until < self._until and not self._cleanup:
             self._until = parent._until
-        self._stack[key] = self
-        return self._until
+        stack[key] = self
+        return min(self._until, end)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         manager = self._manager
         now = manager._clock()
-        stack = self._stack
-        here = self._key
-        if here.__class__ is not int:
-            self._key = id(here)  # the ledger is not to keep a task
-        elif here != get_ident() or stack.get(here) is not self:
+        key = self._key
+        if key.__class__ is not int:
+            self._key = id(key)  # the ledger is not to keep a task
+        elif key != get_ident() or self.outcome != "running":
             self._check_leaving()
-        budget = manager._budget
-        used = now - budget.origin
-        rest = self._until - now
-        if budget.amount - used < rest and stack is manager._open:
+        opened = manager._open
+        if opened.get(key) is self:
+            budget = manager._budget
+            used = now - budget.origin
             rest = budget.amount - used
+            if self._until - now < rest:
+                rest = self._until - now
+            parent = self.parent
+            if parent is not None and parent.outcome != "running":
+                parent = self._around()
+            if parent is None:
+                budget.used = used
+                del opened[key]
+            else:
+                opened[key] = parent
+        else:
+            rest = self._leave_aside(manager, key, now)
         self._ended = now
         self._rest = rest
-        if stack.get(here) is self:  # otherwise it leaves out of order, and those above it stay open
-            parent = self.parent
-            while parent is not None and parent.outcome != "running":
-                parent = parent.parent
-            if parent is not None:
-                stack[here] = parent
-            else:
-                if stack is manager._open:
-                    budget.used = used
-                del stack[here]
         struck = None
         if manager._watch is not None:
             struck = self._struck
@@ -205,20 +207,31 @@ class Phase:
         else:
             self._judge(error, now, struck)
 
+    def _leave_aside(self, manager: TimeoutManager, key: object, now: float) -> float:
+        """Leave a phase that is in a cleanup, or not the innermost; return what was left of its time."""
+        aside = manager._aside
+        if aside.get(key) is not self:  # those above it stay open
+            return self._left(now)
+        parent = self._around()
+        if parent is None:
+            del aside[key]
+        else:
+            aside[key] = parent
+        return self._until - now
+
+    def _around(self) -> Phase | None:
+        """Return the innermost phase around it that is still open."""
+        parent = self.parent
+        while parent is not None and parent.outcome != "running":
+            parent = parent.parent
+        return parent
+
     def _check_leaving(self) -> None:
         """Raise RuntimeError if it is not open, or in another thread. Leaving out of order is allowed."""
         if self.outcome != "running":
             raise RuntimeError(f"phase {self.name!r} cannot be left: it is {self.outcome}, not running")
-        if self._key != get_ident() and type(self._key) is int:
+        if self._key != get_ident():
             raise RuntimeError(f"phase {self.name!r} was entered in another thread, and can only be left there")
-
-    def _abandon(self, outcome: str) -> None:
-        """Close it where the interpreter leaves the block without calling ``__exit__``."""
-        try:
-            self.__exit__(None, None, None)
-        except PhaseTimeout:
-            pass
-        self.outcome = outcome
 
     async def __aenter__(self) -> Phase:
         self.__enter__()
@@ -236,15 +249,6 @@ class Phase:
         """Say whose `with` it is, where another ``__enter__`` lies in between."""
         if self._manager._watch is not None:
             self._frame, self._lasti = frame, frame.f_lasti
-
-    def _retract(self) -> None:
-        """Undo entering: this thread cannot be watched as was asked for."""
-        if self.parent is None:
-            del self._stack[self._key]
-        else:
-            self._stack[self._key] = self.parent
-        self._manager._phases.remove(self)
-        self.outcome = "new"
 
     def __call__(self, func: F) -> F:
         """Return ``func`` wrapped so that every call runs in a fresh phase of this name and limit.
@@ -301,27 +305,21 @@ class Phase:
         while phase is not None:
             if phase.limit is not None and phase.outcome == "running":
                 found.append(phase)
-            phase = None if phase._cleanup else phase.parent
-        if self._stack is self._manager._open:
-            found.append(self._manager._budget)
+            if phase._cleanup and phase.outcome == "running":
+                return found[::-1]
+            phase = phase.parent
+        found.append(self._manager._budget)
         return found[::-1]
 
     def _left(self, now: float) -> float:
         """Return the seconds until this open phase is over, as things stand now; negative when it is."""
         return min([left(limit, now) for limit in self._limits()], default=INFINITY)
 
-    def _over(self, now: float) -> Budget | Phase | None:
-        """Return the outermost limit that has passed; it owns the error."""
-        return next((limit for limit in self._limits() if left(limit, now) <= 0.0), None)
-
     def _judge(self, error: BaseException | None, now: float, struck: PhaseTimeout | None) -> None:
         """End a phase whose time is over."""
         from .verdict import judge
 
         judge(self, error, now, struck)
-
-    def _timeout(self, owner: Budget | Phase, now: float, cause: BaseException | None = None) -> PhaseTimeout:
-        return self._manager._timeout(owner, now, self.name, self.path(), cause)
 
 
 def left(limit: Budget | Phase, now: float) -> float:
