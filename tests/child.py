@@ -1,6 +1,7 @@
 """Run Python in a process of its own."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -23,6 +24,12 @@ def environment(**more):
     """Return the environment without what would change how a Python starts."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     return {**kept, "PYTHONDONTWRITEBYTECODE": "1", **more}
+
+
+def hear(test, *numbers):
+    """Have what a test starts hear these signals, also where a shell (``&``, nohup) has let all of us ignore them."""
+    for number in numbers:
+        test.addCleanup(signal.signal, number, signal.signal(number, signal.default_int_handler))
 
 
 def python(*args, timeout=120, **options):

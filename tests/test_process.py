@@ -11,7 +11,7 @@ from importlib import import_module
 from tempfile import TemporaryDirectory
 
 from . import package
-from .child import ROOT, environment
+from .child import ROOT, environment, hear
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
 LINUX = sys.platform == "linux"
@@ -195,6 +195,7 @@ class NoSurvivor(unittest.TestCase):
         self.assertEqual(alive(self.word), [])
 
     def test_on_ctrl_c(self):
+        hear(self, signal.SIGINT)
         code = (
             f"import sys; sys.path.insert(0, {ROOT!r}); import {package.__name__} as package\n"
             "package.TimeoutManager().run(['bash', '-c', "

@@ -10,6 +10,7 @@ import time
 import unittest
 
 from . import package
+from .child import hear
 from .command import Directory
 
 # What both do with the same command line; the exit status is that of coreutils 9.1.
@@ -90,6 +91,7 @@ class Habits(Directory):
 
     def test_a_signal_is_handed_on(self):
         script = "trap 'kill $!; echo got; exit 5' TERM INT HUP; sleep 60 & echo there; wait"
+        hear(self, signal.SIGINT, signal.SIGHUP)
         for number in signal.SIGTERM, signal.SIGINT, signal.SIGHUP:
             process = self.start("run", "60", "bash", "-c", script)
             self.assertEqual(process.stdout.readline(), "there\n")

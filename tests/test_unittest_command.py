@@ -9,6 +9,7 @@ import unittest
 from xml.etree import ElementTree
 
 from . import package
+from .child import hear
 from .command import Directory
 
 POSIX = hasattr(signal, "pthread_kill")
@@ -286,6 +287,7 @@ class TheWholeRun(Directory):
             self.assertIn("tearDownClass", ran.stdout)
 
     def test_is_ended_by_ctrl_c_with_its_summary_and_reports(self):
+        hear(self, signal.SIGINT)
         self.write(test_slow=self.SLOW)
         process = self.start("unittest", "--report", "report.json", "--junit-xml", "junit.xml", "-v")
         seen = []
