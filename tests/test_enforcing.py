@@ -476,6 +476,27 @@ class Contract:
         self.in_thread(go)
         self.assertEqual(done, [True])
 
+    def test_a_cleanup_in_a_suspended_generator_holds_them_back_too(self):
+        done = []
+
+        def go():
+            manager = self.manager()
+
+            def tidy():
+                with manager.cleanup_operation("tidy", limit=LONG):
+                    yield
+
+            suspended = tidy()
+            next(suspended)
+            with manager.timed_operation("use"):
+                manager.reset(0)
+                spin(LIMIT)
+                done.append(True)
+            suspended.close()
+
+        self.in_thread(go)
+        self.assertEqual(done, [True])
+
     def test_a_cleanup_that_hangs_ends(self):
         def go():
             manager = self.manager(0)

@@ -144,7 +144,7 @@ def _over(watch: Watch, phases: list[Phase], now: float) -> tuple[Budget | Phase
         if index < aside.get(manager, 0) or phase._struck is LET_PASS:
             continue
         limits: list[Budget | Phase] = []
-        if manager not in aside and manager not in seen:
+        if manager not in seen and not phase._in_cleanup():
             seen.add(manager)
             limits.append(manager._budget)
         if phase.limit is not None:
