@@ -343,6 +343,20 @@ TIMEOUTS = """
 """
 
 
+UNPRINTABLE = r"""
+    import threading, time
+    def test_passes(timeout_manager):
+        with timeout_manager.timed_operation("a\udcff\x1b[1m"): pass
+    def test_hangs(timeout_manager):
+        end = threading.Event()
+        threading.Thread(target=end.wait, name="b\udcff\x1b[1m").start()
+        try:
+            with timeout_manager.timed_operation("c\udcff\x1b[1m", limit=0.1): time.sleep(60)
+        finally:
+            end.set()
+"""
+
+
 class Reports(PytestCase):
     def check(self, reports):
         self.assertEqual(
@@ -388,6 +402,25 @@ class Reports(PytestCase):
         properties = {each.get("name"): each.get("value") for each in cases["test_fails"].iter("property")}
         self.assertEqual(list(properties), ["phase around", "phase around > build", "phase around > run"])
         self.assertRegex(properties["phase around > run"], r"^\d+\.\d{3} s, failed$")
+
+    def check_unprintable(self, *options):
+        self.write(test_unprintable=UNPRINTABLE)
+        options += "-o", "timeout_manager_enforce=true"
+        reports = self.pytest(*options, status=1, PYTHONIOENCODING="utf-8:replace").reports
+        self.assertEqual(reports["test_passes", "call"].phases, {"phase a??[1m": "done"})
+        self.assertEqual(reports["test_hangs", "call"].phases, {"phase c??[1m": "timeout"})
+        section = reports["test_hangs", "call"].sections["Timeout"]
+        self.assertIn("Stack of thread b??[1m ", section)
+        self.assertRegex(section, r"(?m)^c\?\?\[1m .* timeout$")
+
+    def test_can_be_xml_whatever_a_phase_is_called(self):
+        self.check_unprintable("--junit-xml=junit.xml", "-o", "junit_family=xunit1")
+        names = [each.get("name") for each in ElementTree.parse(self.path("junit.xml")).iter("property")]
+        self.assertEqual(names, ["phase a??[1m", "phase c??[1m"])
+
+    @unittest.skipIf(find_spec("xdist") is None, "pytest-xdist is not installed")
+    def test_come_from_other_processes_whatever_a_phase_is_called(self):
+        self.check_unprintable("-n", "1")
 
     @unittest.skipIf(find_spec("xdist") is None, "pytest-xdist is not installed")
     def test_come_from_other_processes(self):

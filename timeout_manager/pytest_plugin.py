@@ -19,6 +19,7 @@ from .accounting import TimeoutManager
 from .errors import PhaseTimeout
 from .inheritance import less_margin
 from .limits import Limit
+from .reportfiles import printable
 from .seconds import INFINITY, amount, monotonic, scale
 
 TYPE_CHECKING = False
@@ -35,7 +36,7 @@ else:
     wrapper = pytest.hookimpl(hookwrapper=True)
     before_pytest_timeout = pytest.hookimpl(optionalhook=True, tryfirst=True)
 
-OPTION, ENFORCE = "--timeout", "timeout_manager_enforce"
+OPTION, ENFORCE, SECTION = "--timeout", "timeout_manager_enforce", "Timeout"
 MECHANISMS: dict[str, bool | str] = {"false": False, "true": True, "signal": "signal", "thread": "thread"}
 
 
@@ -222,7 +223,7 @@ def pytest_runtest_makereport(item: Any, call: Any) -> Iterator[None]:
     managers = dict.fromkeys([*running.managers, *(each for each in given if isinstance(each, TimeoutManager))])
     others = [each for each in item.user_properties if each not in running.properties]
     running.properties = [
-        (f"phase {' > '.join(map(str, phase.path()))}", f"{phase.elapsed():.3f} s, {phase.outcome}")
+        (printable(f"phase {' > '.join(map(str, phase.path()))}"), f"{phase.elapsed():.3f} s, {phase.outcome}")
         for manager in managers
         for phase in manager.phases
     ]
@@ -236,9 +237,26 @@ def pytest_runtest_makereport(item: Any, call: Any) -> Iterator[None]:
     timeouts = _timeouts(call)
     if timeouts:
         texts = [*(error.diagnosis for error in timeouts), *(manager.report() for manager in managers)]
-        outcome.get_result().sections.append(("Timeout", "\n\n".join(filter(None, dict.fromkeys(texts)))))
+        text = printable("\n\n".join(filter(None, dict.fromkeys(texts))))
+        outcome.get_result().sections.append((SECTION, text))
     if call.when == "teardown":
         running.managers.clear()  # it may be run again
+
+
+@wrapper
+def pytest_report_to_serializable(report: Any) -> Iterator[None]:
+    """Have pytest-xdist send a traceback that names a phase or a thread which it cannot encode."""
+    outcome: Any = yield
+    if any(title == SECTION for title, _ in getattr(report, "sections", ())):
+        outcome.force_result(_encodable(outcome.get_result()))
+
+
+def _encodable(data: Any) -> Any:
+    if isinstance(data, str):
+        return data.encode("utf-8", "replace").decode()
+    if isinstance(data, dict):
+        return {name: _encodable(value) for name, value in data.items()}
+    return type(data)(map(_encodable, data)) if isinstance(data, (list, tuple)) else data
 
 
 def _timeouts(call: Any) -> list[PhaseTimeout]:

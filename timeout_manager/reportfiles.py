@@ -149,12 +149,17 @@ def _junit_case(entry: Entry) -> str:
     text = "\n".join(entry.texts) or ("was running when the process ended" if problem == "killed" else problem)
     lines = text.strip().splitlines() or [problem]
     message = lines[-1 if problem in ("error", "failure") else 0]  # a traceback ends with what was wrong
-    inner = f"<{tag} type={_quoted(problem)} message={_quoted(message)}>{escape(_NOT_IN_XML.sub('?', text))}</{tag}>"
+    inner = f"<{tag} type={_quoted(problem)} message={_quoted(message)}>{escape(printable(text))}</{tag}>"
     return f"{case}>\n{inner}\n</testcase>"
 
 
 def _quoted(text: str) -> str:
-    return quoteattr(_NOT_IN_XML.sub("?", text))
+    return quoteattr(printable(text))
+
+
+def printable(text: str) -> str:
+    """Return the text without what XML cannot have: control characters and lone surrogates."""
+    return _NOT_IN_XML.sub("?", text)
 
 
 class _File:
