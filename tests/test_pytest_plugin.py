@@ -202,6 +202,49 @@ class TheLimit(PytestCase):
         self.assertEqual(reports["test_marked", "call"].told, 90)
         self.assertEqual(reports["test_own", "call"].told, [30, "none"])
 
+    def test_is_that_of_a_decorated_test_of_a_test_case_too(self):
+        self.write(
+            test_case=f"""
+            import pytest
+            from unittest import IsolatedAsyncioTestCase, TestCase
+            from {package.__name__} import with_timeout_management
+            def tell(manager):
+                with manager.timed_operation(f"{{manager.initial_timeout}} {{manager.enforcement}}"): pass
+            class TestPlain(TestCase):
+                @with_timeout_management
+                def setUp(self, timeout_manager): assert timeout_manager.initial_timeout is None
+                @with_timeout_management
+                def test_command_line(self, timeout_manager): tell(timeout_manager)
+                @pytest.mark.timeout(90)
+                @with_timeout_management
+                def test_marked(self, timeout_manager): tell(timeout_manager)
+                @pytest.mark.timeout(90)
+                @with_timeout_management(timeout=30, enforce=False)
+                def test_own(self, timeout_manager): tell(timeout_manager)
+            class TestAttribute(TestCase):
+                timeout = 12
+                @with_timeout_management
+                def test_attribute(self, timeout_manager): tell(timeout_manager)
+                @pytest.mark.timeout(0)
+                @with_timeout_management
+                def test_zero(self, timeout_manager): tell(timeout_manager)
+            class TestAsync(IsolatedAsyncioTestCase):
+                @pytest.mark.timeout(90)
+                @with_timeout_management
+                async def test_async(self, timeout_manager): tell(timeout_manager)
+            """
+        )
+        reports = self.pytest("--timeout=60", "-o", "timeout_manager_enforce=thread").reports
+        for name, phase in {
+            "command_line": "60.0 thread",
+            "marked": "90.0 thread",
+            "own": "30.0 none",
+            "attribute": "12.0 thread",
+            "zero": "None thread",
+            "async": "90.0 thread",
+        }.items():
+            self.assertEqual(reports[f"test_{name}", "call"].phases, {f"phase {phase}": "done"})
+
 
 class Loading(PytestCase):
     MODULE = """

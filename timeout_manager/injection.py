@@ -27,7 +27,12 @@ else:
 MANAGER = "timeout_manager"
 MARKER = "timeout_from_marker"
 
-make_manager: Callable[..., TimeoutManager] = TimeoutManager  #: `pytest_plugin` has its own while it calls a test
+
+def make_manager(
+    func: Any, limit: float | None, of_test_case: float | None, options: dict[str, Any]
+) -> TimeoutManager:
+    """Make the manager for a call of the function; `pytest_plugin` has its own for a test."""
+    return TimeoutManager(of_test_case if limit is None else limit, **options)
 
 
 def create_timeout_manager(timeout_from_marker: float | None = None, **options: Any) -> TimeoutManager:
@@ -62,9 +67,8 @@ def with_timeout_management(func: Any = None, *, timeout: float | None = None, *
         marker = kwargs.pop(MARKER, None) if adds_marker else None
         given = inner.bind_partial(*args, **kwargs).arguments
         if given.get(MANAGER, kwargs.get(MANAGER)) is None:
-            choices = (marker, given.get(MARKER), timeout, _of_test_case(args))
-            limit = next((choice for choice in choices if choice is not None), None)
-            kwargs[MANAGER] = make_manager(limit, **options)
+            limit = next((choice for choice in (marker, given.get(MARKER), timeout) if choice is not None), None)
+            kwargs[MANAGER] = make_manager(func, limit, _of_test_case(args), options)
         return kwargs
 
     wrapper: Any

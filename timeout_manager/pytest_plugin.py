@@ -8,7 +8,7 @@ is, its option and marker are read, not defined again, and a budget is over a li
 from __future__ import annotations
 
 import os
-from inspect import signature, unwrap
+from inspect import unwrap
 from sys import modules
 from types import ModuleType
 
@@ -201,17 +201,19 @@ def pytest_timeout_cancel_timer(item: Any) -> None:
 
 
 @wrapper
-def pytest_pyfunc_call(pyfuncitem: Any) -> Iterator[None]:
-    """Make the manager of a test that `with_timeout_management` decorates: the first one it makes in the call."""
-    func, original = pyfuncitem.obj, injection.make_manager
+def pytest_runtest_call(item: Any) -> Iterator[None]:
+    """Make the manager of a test that `with_timeout_management` decorates, be it a function or one of a TestCase."""
+    original = injection.make_manager
 
-    def make(limit: float | None = None, **options: Any) -> TimeoutManager:
+    def make(func: Any, limit: float | None, of_test_case: float | None, options: dict[str, Any]) -> TimeoutManager:
+        if unwrap(func) is not unwrap(getattr(item, "obj", item)):
+            return original(func, limit, of_test_case, options)
         injection.make_manager = original
-        return _manager(pyfuncitem, limit, **options)
+        if limit is None:  # a TestCase gets no fixture `timeout_from_marker`, which comes before its own limit
+            limit = _of_marker(item)
+        return _manager(item, of_test_case if limit is None else limit, **options)
 
-    inner = signature(unwrap(func)).parameters if hasattr(func, "__wrapped__") else ()
-    if injection.MANAGER in inner and injection.MANAGER not in signature(func).parameters:
-        injection.make_manager = make
+    injection.make_manager = make
     yield
     injection.make_manager = original
 
