@@ -1,8 +1,12 @@
 """A manager handed to functions and tests of every kind."""
 
 import asyncio
+import contextlib
+import gc
 import inspect
+import sys
 import unittest
+import weakref
 
 from . import package
 
@@ -125,6 +129,73 @@ class Kinds(unittest.TestCase):
 
         self.assertTrue(inspect.isasyncgenfunction(test))
         self.assertEqual(asyncio.run(collect()), [30])
+
+    def test_an_asynchronous_generator_gets_what_is_sent_and_thrown(self):
+        got = []
+
+        @with_timeout_management(timeout=30)
+        async def test(timeout_manager):
+            try:
+                got.append((yield 1))
+                yield 2
+            except KeyError as error:
+                got.append(error)
+            got.append(sys.exc_info()[1])
+            try:
+                yield 3
+            finally:
+                got.append(sys.exc_info()[0])
+
+        async def use():
+            generator, error = test(), KeyError("x")
+            items = [await generator.__anext__(), await generator.asend("sent"), await generator.athrow(error)]
+            await generator.aclose()
+            self.assertEqual((items, got), ([1, 2, 3], ["sent", error, None, GeneratorExit]))
+
+        asyncio.run(use())
+
+    def test_an_asynchronous_context_manager_sees_the_error_of_its_block(self):
+        @contextlib.asynccontextmanager
+        @with_timeout_management(timeout=30)
+        async def test(handled, timeout_manager):
+            try:
+                yield timeout_manager.initial_timeout
+            except handled:
+                pass
+
+        async def use(error, handled):
+            async with test(handled) as limit:
+                self.assertEqual(limit, 30)
+                raise error
+
+        for error in ValueError("x"), StopAsyncIteration("x"), asyncio.CancelledError():
+            asyncio.run(use(error, type(error)))
+            with self.assertRaises(type(error)) as caught:
+                asyncio.run(use(error, KeyError))
+            if not isinstance(error, asyncio.CancelledError):  # asyncio.run makes it anew
+                self.assertIs(caught.exception, error)
+
+    @unittest.skipUnless(sys.implementation.name == "cpython", "objects do not go at once")
+    def test_an_error_that_is_thrown_into_an_asynchronous_generator_goes_with_it(self):
+        class Error(Exception):
+            pass
+
+        @with_timeout_management(timeout=30)
+        async def test(timeout_manager):
+            yield 1
+
+        async def throw():
+            generator, error = test(), Error()
+            gone = weakref.ref(error)
+            await generator.__anext__()
+            with contextlib.suppress(Error):
+                await generator.athrow(error)
+            del generator, error
+            return gone
+
+        gc.disable()
+        self.addCleanup(gc.enable)
+        self.assertIsNone(asyncio.run(throw())())
 
     def test_a_method(self):
         class Suite:

@@ -14,7 +14,7 @@ from .accounting import TimeoutManager
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Generator
+    from collections.abc import AsyncGenerator, Callable, Generator
     from typing import Any, TypeVar, overload
 
     F = TypeVar("F", bound=Callable[..., Any])
@@ -87,13 +87,23 @@ def with_timeout_management(func: Any = None, *, timeout: float | None = None, *
     elif isasyncgenfunction(func):
 
         @wraps(func)
-        async def wrapper(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
             generator = func(*args, **inject(args, kwargs))
-            try:
-                async for item in generator:
-                    yield item
-            finally:
-                await generator.aclose()
+            step = generator.__anext__()
+            while True:  # what `yield from` does, which is a syntax error here
+                try:
+                    item = await step
+                except StopAsyncIteration:
+                    return
+                finally:
+                    del step  # it would be a cycle with an error that was thrown
+                try:
+                    step = generator.asend((yield item))
+                except GeneratorExit:
+                    await generator.aclose()
+                    raise
+                except BaseException as error:
+                    step = generator.athrow(error)
 
     else:
 
