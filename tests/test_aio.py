@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import unittest
+import warnings
 import weakref
 from unittest import mock
 
@@ -896,6 +897,15 @@ class Functions(Case):
 
         with self.assertRaises(PhaseTimeout):
             await managed()
+
+    async def test_none_is_called_with_nothing_left(self):
+        self.manager.reset(0)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            with self.assertRaises(PhaseTimeout):
+                await self.manager.call_with_timeout(self.fetch, 1)
+            gc.collect()
+        self.assertEqual(caught, [])  # of a coroutine that was never awaited
 
     async def test_an_object_that_is_called(self):
         class Fetch:

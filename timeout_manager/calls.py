@@ -40,14 +40,14 @@ def decorate(phase: Phase, func: F) -> F:
 def call(phase: Phase, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """Call the function in this phase; of a coroutine function, return a coroutine that awaits it there."""
     if is_coroutine_function(func):
-        return _await(phase, func(*args, **kwargs))
+        return _await(phase, func, args, kwargs)
     with phase:
         return func(*args, **kwargs)
 
 
-async def _await(phase: Phase, coroutine: Any) -> Any:
-    async with phase:
-        return await coroutine
+async def _await(phase: Phase, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    async with phase:  # which may let nothing begin, and a coroutine that nobody awaits is a warning
+        return await func(*args, **kwargs)
 
 
 def is_coroutine_function(func: Any) -> bool:
