@@ -304,6 +304,13 @@ class Commands(Directory):
         self.assertEqual((ran.status, ran.stderr), (0, ""))
         self.assertRegex(ran.stdout, r" 1 s +1 .*  build\nFrom 1 report\.\n$")
 
+    def test_a_name_that_the_output_cannot_show(self):
+        with open(self.path("r.json"), "w") as file:
+            json.dump({"tests": [test("größe", 1)]}, file)
+        ran = self.end(self.start("suggest", "r.json", PYTHONIOENCODING="ascii"))
+        self.assertEqual((ran.status, ran.stderr), (0, ""))
+        self.assertIn("  gr\\xf6\\xdfe\n", ran.stdout)
+
     def test_a_reader_that_has_seen_enough(self):
         with open(self.path("r.json"), "w") as file:
             json.dump({"tests": [test("name" * 20 + str(number), 1) for number in range(2000)]}, file)

@@ -83,8 +83,9 @@ def main(program: str, arguments: list[str]) -> NoReturn:
     limits = [suggestion(each)[0] for (of_suite, _), each in times.items() if of_suite]
     if limits:
         lines.append(f"For all tests, fixtures and imports together: --timeout {max(limits):g}")
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     try:
-        print("\n".join(lines), flush=True)
+        print("\n".join(lines).encode(encoding, "backslashreplace").decode(encoding), flush=True)
     except BrokenPipeError:  # `| head` has seen enough, and what is left must not be tried again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(0)
