@@ -14,6 +14,7 @@ from .phase import COUNTS_CANCELLATIONS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
     from typing import Any
 
@@ -29,6 +30,8 @@ _MAIN = {  # where asyncio has the task that a loop runs; the first is missing w
 
 class _Message(str):
     """What a task is cancelled with; there is a reference to it as long as the cancellation is in flight."""
+
+    timeout: Callable[[], PhaseTimeout | None]
 
 
 class _Cancels:
@@ -46,6 +49,7 @@ class _Cancels:
 def cancel(task: Any, strike: Strike) -> None:
     """Cancel the task, with a message that tells whose cancellation it is, and whether it is in flight still."""
     message = _Message(strike.error)
+    message.timeout = ref(strike.error)
     strike.message = ref(message)
     task.cancel(msg=message)
 
@@ -97,7 +101,7 @@ def settle(phase: Phase, error: BaseException | None, struck: PhaseTimeout) -> b
     if not alone:
         return False
     if isinstance(error, sys.modules["asyncio"].CancelledError):
-        return watch.pulse is not None or _is_ours(error)
+        return watch.pulse is not None or _message(error) is not None
     members = getattr(error, "exceptions", ())  # of a group; errors of other kinds may have anything by that name
     for each in (error, *(members if isinstance(members, tuple) else ())):
         if isinstance(each, BaseException):
@@ -109,18 +113,28 @@ def _explain(error: BaseException | None, struck: PhaseTimeout) -> None:
     """Put the timeout in the place of our cancellation among the contexts of the error."""
     while error is not None:
         context = error.__context__
-        if isinstance(context, sys.modules["asyncio"].CancelledError) and _is_ours(context):
+        if isinstance(context, sys.modules["asyncio"].CancelledError) and _message(context) is not None:
             struck.__cause__ = struck.__cause__ or context
             error.__context__ = struck
             return
         error = context
 
 
-def _is_ours(error: BaseException | None) -> bool:
-    """Tell whether a cancellation began with our message; up to 3.10 every task on the way makes its own error."""
-    while error is not None and type(error.args and error.args[0]) is not _Message:
+def timeout_of(error: BaseException | None) -> PhaseTimeout | None:
+    """Return the timeout of the phase by which a task was cancelled, if this is such a cancellation."""
+    kind = getattr(sys.modules.get("asyncio"), "CancelledError", ())
+    message = _message(error) if isinstance(error, kind) else None
+    return None if message is None else message.timeout()
+
+
+def _message(error: BaseException | None) -> _Message | None:
+    """Return ours, if a cancellation began with it; up to 3.10 every task on the way makes its own error."""
+    while error is not None:
+        message = error.args[0] if error.args else None
+        if type(message) is _Message:
+            return message
         error = error.__context__
-    return error is not None
+    return None
 
 
 def cancel_main(strike: Strike, outermost: Phase, stack: dict[FrameType, None]) -> bool:

@@ -14,7 +14,7 @@ from _thread import get_ident
 from math import inf
 from unittest.util import strclass
 
-from . import watchdog
+from . import cancellation, watchdog
 from .accounting import TimeoutManager
 from .errors import PhaseInterrupt, PhaseTimeout
 from .phase import Phase
@@ -222,6 +222,7 @@ class Group:
 
     def owns(self, error: BaseException | None) -> bool:
         """Tell whether an error is an interrupt of one of these parts."""
+        error = cancellation.timeout_of(error) or error
         if isinstance(error, PhaseTimeout):
             return error.phase_path[:1] == (self.name,)
         return isinstance(error, PhaseInterrupt)
