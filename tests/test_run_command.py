@@ -76,6 +76,10 @@ class Habits(Directory):
     def go(self, *arguments, text=None):
         return self.end(self.start("run", *arguments, stdin=subprocess.PIPE), text)
 
+    def assert_gone(self, word):
+        if shutil.which("pgrep"):
+            self.assertEqual(subprocess.run(["pgrep", "-f", word], stdout=-1, text=True).stdout, "")
+
     def test_input_and_output_pass(self):
         ran = self.go("5", "sh", "-c", "cat; echo err >&2", text="said\n")
         self.assertEqual((ran.stdout, ran.stderr, ran.status), ("said\n", "err\n", 0))
@@ -86,8 +90,24 @@ class Habits(Directory):
         self.assertEqual(ran.status, 124)
         self.assertRegex(ran.stderr, rf"run: sending SIGTERM to \d+ bash .*sleep 60\.{word}")
         time.sleep(0.1)
-        if shutil.which("pgrep"):
-            self.assertEqual(subprocess.run(["pgrep", "-f", f"60.{word}"], stdout=-1, text=True).stdout, "")
+        self.assert_gone(f"60.{word}")
+
+    def test_nor_where_the_environment_asks_for_interrupts(self):
+        ran = self.end(self.start("run", "0.5", "sleep", f"5.{os.getpid()}", TIMEOUT_MANAGER_ENFORCE="auto"))
+        self.assertEqual((ran.status, ran.stderr), (124, ""))
+        self.assert_gone(f"5.{os.getpid()}")
+
+    def test_nor_after_an_error_of_its_own(self):
+        self.write(
+            broken=f"""
+            from {package.__name__} import command
+            command.Command._send = lambda *_: 1 / 0
+            command.main("broken", ["0.5", "sleep", "5.{os.getpid()}"])
+            """
+        )
+        ran = self.end(self.start(module="broken"))
+        self.assertIn("ZeroDivisionError", ran.stderr)
+        self.assert_gone(f"5.{os.getpid()}")
 
     def test_a_signal_is_handed_on(self):
         script = "trap 'kill $!; echo got; exit 5' TERM INT HUP; sleep 60 & echo there; wait"

@@ -60,7 +60,8 @@ def main(program: str, arguments: list[str]) -> NoReturn:
         limit = duration(words[0], "DURATION")
         kill_after = duration(options.get("-k", "0"), "--kill-after")
         number = _signal(options.get("-s", "TERM"))
-        manager = TimeoutManager.from_environ(limit or None)
+        # limits on a clock of one's own are only counted, also where the environment asks for more: it is us who end it
+        manager = TimeoutManager.from_environ(limit or None, clock=lambda: monotonic())
     except (GetoptError, ValueError) as error:
         print(f"{program}: {error}\n\n{usage(program)}", end="", file=sys.stderr)
         sys.exit(FAILED)
@@ -99,6 +100,13 @@ class Command:
             if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:
                 signal.signal(getattr(signal, name), self._signalled)
         self.process = Child(self.words, env=with_variables(None, variables))
+        try:
+            return self._wait(seconds, number, kill_after, preserve)
+        except BaseException:
+            self._kill()
+            raise
+
+    def _wait(self, seconds: float | None, number: int, kill_after: float | None, preserve: bool) -> int:
         due = INFINITY if seconds is None else monotonic() + seconds
         late = ending = False
         while True:
