@@ -130,6 +130,12 @@ class Habits(Directory):
     def test_it_ends_as_the_command_did(self):
         self.assertEqual(self.go("5", "sh", "-c", "kill -KILL $$").status, -signal.SIGKILL)
 
+    def test_also_where_sigchld_is_ignored(self):
+        self.addCleanup(signal.signal, signal.SIGCHLD, signal.signal(signal.SIGCHLD, signal.SIG_IGN))
+        process = self.start("run", "5", "sh", "-c", "exit 7")
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self.assertEqual(self.end(process).status, 7)
+
     def test_report_and_deadline(self):
         code = f"import {package.__name__} as p; print(p.TimeoutManager.from_environ(90).initial_timeout)"
         ran = self.go("--phase", "build", "--report", "r.json", "40", sys.executable, "-c", code)

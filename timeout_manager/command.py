@@ -95,6 +95,8 @@ class Command:
         """Return its exit status, or less than 0 if it has died of a signal."""
         if not self.foreground and hasattr(os, "setpgid") and os.getpid() != os.getsid(0):
             os.setpgid(0, 0)  # what the terminal sends, it sends to both
+        if hasattr(signal, "SIGCHLD"):  # where it is ignored, the system forgets how children end
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         variables = {**inheritance.variables(seconds), **self.tree.variables()}
         for name in FORWARDED:
             if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:
