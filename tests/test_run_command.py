@@ -38,6 +38,9 @@ LINES = {
     "-1 true": 125,
     "5": 125,
     "-s NONSENSE 5 true": 125,
+    "-s 99 5 true": 125,
+    "-s 0 0.2 sleep 0.5": 124,
+    "-v -s 40 0.2 sleep 5": 124,
     "--nonsense 5 true": 125,
     "5 sh -c 'kill -TERM $$'": 143,
     "5 sh -c 'cat; exit 3'": 3,
@@ -88,7 +91,7 @@ class Habits(Directory):
         word = f"{os.getpid()}{time.monotonic_ns()}"
         ran = self.go("-v", "-k", "0.3", "0.5", "bash", "-c", f"(setsid sleep 60.{word} &) ; sleep 60.{word} & wait")
         self.assertEqual(ran.status, 124)
-        self.assertRegex(ran.stderr, rf"run: sending SIGTERM to \d+ bash .*sleep 60\.{word}")
+        self.assertRegex(ran.stderr, rf"run: sending signal TERM to \d+ bash .*sleep 60\.{word}")
         time.sleep(0.1)
         self.assert_gone(f"60.{word}")
 
@@ -153,6 +156,8 @@ class Habits(Directory):
             (("soon", "true"), "DURATION must be seconds like 90, 1.5, 90s, 2m or 1h, not 'soon'"),
             (("-k", "-3", "5", "true"), "--kill-after must be seconds like"),
             (("-s", "NONE", "5", "true"), "--signal must be a signal like TERM or 15, not 'NONE'"),
+            (("-s", "65", "5", "true"), "--signal must be a signal like TERM or 15, not '65'"),
+            (("-s", "", "5", "true"), "--signal must be a signal like TERM or 15, not ''"),
             (("5",), "DURATION and COMMAND are needed"),
         ):
             ran = self.go(*arguments)

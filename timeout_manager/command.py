@@ -12,6 +12,7 @@ from subprocess import TimeoutExpired
 from . import inheritance
 from .accounting import TimeoutManager
 from .process import Child, name_of, with_variables
+from .processes import name_of_signal
 from .seconds import INFINITY, duration, monotonic
 from .tree import Tree
 
@@ -161,16 +162,17 @@ class Command:
 
     def _say(self, number: int, told: list[str]) -> None:
         if self.verbose and told:
-            print(f"{self.program}: sending {signal.Signals(number).name} to {'; '.join(told)}", file=sys.stderr)
+            print(f"{self.program}: sending signal {name_of_signal(number)} to {'; '.join(told)}", file=sys.stderr)
 
 
 def _signal(text: str) -> int:
-    """Return the number of a signal that is given by name, with or without SIG, or by number."""
+    """Return the number of a signal that is given by name, with or without SIG, or by number; 0 only looks."""
     name = text.upper()
-    try:
-        return int(text) if text.isdigit() else int(signal.Signals["SIG" * (not name.startswith("SIG")) + name])
-    except KeyError:
-        raise ValueError(f"--signal must be a signal like TERM or 15, not {text!r}") from None
+    named = getattr(signal.Signals, "SIG" * (not name.startswith("SIG")) + name, -1)
+    number = int(text) if text.isdecimal() else int(named)
+    if number not in (0, *signal.valid_signals()):
+        raise ValueError(f"--signal must be a signal like TERM or 15, not {text!r}")
+    return number
 
 
 def _write(program: str, path: str, manager: TimeoutManager) -> None:

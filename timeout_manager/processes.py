@@ -68,7 +68,7 @@ class Process:
         except OSError:
             return
         if number not in (signal.SIGSTOP, signal.SIGCONT):
-            self.signal = signal.Signals(number).name[3:]
+            self.signal = name_of_signal(number)
 
     def let_go(self) -> None:
         if self.descriptor >= 0:
@@ -100,6 +100,16 @@ def uptime() -> float:
     if not HAS_PROC:
         return 0.0
     return int(time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS) / _TICKS
+
+
+def name_of_signal(number: int) -> str:
+    """Return the name of a signal, without SIG; the number if it has none, as most real-time signals."""
+    import signal
+
+    try:
+        return signal.Signals(number).name[3:]
+    except ValueError:
+        return str(number)
 
 
 def _command(pid: int) -> str:
