@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import unittest
+from unittest import mock
 
 from . import package
 from .child import hear
@@ -34,6 +35,7 @@ LINES = {
     "5 /no/such/command": 127,
     "5 /etc/passwd": 126,
     "5 /": 126,
+    "5 ''": 127,
     "five true": 125,
     "-1 true": 125,
     "5": 125,
@@ -70,8 +72,6 @@ class Habits(Directory):
             self.assertEqual(status(f"{real} {line}"), expected, line)
 
     def environment(self):
-        from unittest import mock
-
         from .child import ROOT, environment
 
         return mock.patch.dict(os.environ, environment(PYTHONPATH=ROOT), clear=True)
@@ -121,6 +121,37 @@ class Habits(Directory):
             process.send_signal(number)
             ran = self.end(process)
             self.assertEqual((ran.status, ran.stdout), (5, "got\n"), number)
+
+    def test_so_is_the_one_that_it_sends_itself(self):
+        process = self.start("run", "-s", "USR1", "60", "bash", "-c", "trap 'exit 3' USR1; echo there; sleep 5 & wait")
+        self.assertEqual(process.stdout.readline(), "there\n")
+        process.send_signal(signal.SIGUSR1)
+        self.assertEqual(self.end(process).status, 3)
+
+    def test_an_alarm_says_that_time_is_over(self):
+        process = self.start("run", "60", "bash", "-c", "trap 'echo got; exit 3' TERM; echo there; sleep 5 & wait")
+        self.assertEqual(process.stdout.readline(), "there\n")
+        process.send_signal(signal.SIGALRM)
+        ran = self.end(process)
+        self.assertEqual((ran.status, ran.stdout), (124, "got\n"))
+
+    def test_open_files_pass(self):
+        ours = f"{sys.executable} -m {package.__name__} run"
+        script = f"{ours} 5 ls /proc/self/fd 7>&1"
+        with self.environment():
+            done = subprocess.run(script, shell=True, stdin=subprocess.DEVNULL, stdout=-1, text=True, timeout=60)
+        if os.path.isdir("/proc/self/fd"):
+            self.assertEqual(done.stdout.split(), ["0", "1", "2", "3", "7"])  # 3 is of ls
+
+    def test_a_script_that_names_no_interpreter(self):
+        with open(self.path("scripted"), "w") as file:
+            file.write('echo "ran $1"; exit 3')
+        os.chmod(self.path("scripted"), 0o755)
+        ran = self.go("5", "./scripted", "it")
+        self.assertEqual((ran.status, ran.stdout), (3, "ran it\n"))
+        with mock.patch.dict(os.environ, PATH=f"{self.directory}:{os.environ['PATH']}"):
+            ran = self.go("5", "scripted", "it")
+        self.assertEqual((ran.status, ran.stdout), (3, "ran it\n"))
 
     def test_a_signal_that_is_ignored_does_not_take_the_limit_away(self):
         script = "trap '' HUP; echo there; sleep 60 & wait"

@@ -6,7 +6,9 @@ import json
 import os
 import signal
 import sys
+from errno import ENOEXEC
 from getopt import GetoptError, getopt
+from shutil import which
 from subprocess import TimeoutExpired
 
 from . import inheritance
@@ -19,10 +21,12 @@ from .tree import Tree
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
 TIMED_OUT, FAILED, NOT_STARTED, NOT_FOUND = 124, 125, 126, 127  # exit statuses, as there
-FORWARDED = "SIGINT", "SIGQUIT", "SIGTERM", "SIGHUP"
+HEARD = "SIGINT", "SIGQUIT", "SIGTERM", "SIGHUP", "SIGALRM"  # and the first signal; all are for the command, but for
+ALARM = getattr(signal, "SIGALRM", None)  # which says that time is over
+UNHEARD = {getattr(signal, name, 0) for name in ("SIGKILL", "SIGSTOP")}
 LOOK = 0.1  # seconds until a signal is handed on
 SHORT = {"--kill-after": "-k", "--signal": "-s", "--verbose": "-v"}
 OPTIONS = "kill-after=", "signal=", "preserve-status", "foreground", "verbose", "phase=", "report=", "help"
@@ -76,7 +80,7 @@ def main(program: str, arguments: list[str]) -> NoReturn:
         pass
     except OSError as error:
         print(f"{program}: {words[1]} cannot be started: {error.strerror}", file=sys.stderr)
-        status = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_STARTED
+        status = NOT_FOUND if isinstance(error, FileNotFoundError) or not words[1] else NOT_STARTED
     if "--report" in options:
         _write(program, options["--report"], manager)
     if status < 0:  # so that whoever started us sees the same end
@@ -99,15 +103,24 @@ class Command:
         if hasattr(signal, "SIGCHLD"):  # where it is ignored, the system forgets how children end
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         variables = {**inheritance.variables(seconds), **self.tree.variables()}
-        for name in FORWARDED:
-            if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:
-                signal.signal(getattr(signal, name), self._signalled)
-        self.process = Child(self.words, env=with_variables(None, variables))
+        for each in {number, *(getattr(signal, name, number) for name in HEARD)} - {0, *UNHEARD}:
+            if signal.getsignal(each) != signal.SIG_IGN:
+                signal.signal(each, self._signalled)
+        self.process = self._start(with_variables(None, variables))
         try:
             return self._wait(seconds, number, kill_after, preserve)
         except BaseException:
             self._kill()
             raise
+
+    def _start(self, environ: Any) -> Child:
+        try:
+            return Child(self.words, env=environ, close_fds=False)  # ours are closed anyway, others are meant for it
+        except OSError as error:
+            if error.errno != ENOEXEC:
+                raise
+        path = which(self.words[0]) or self.words[0]
+        return Child(["/bin/sh", path, *self.words[1:]], env=environ, close_fds=False)  # as execvp does
 
     def _wait(self, seconds: float | None, number: int, kill_after: float | None, preserve: bool) -> int:
         due = INFINITY if seconds is None else monotonic() + seconds
@@ -121,6 +134,8 @@ class Command:
             first = None
             if self.asked:
                 first = self.asked.pop(0)
+                if first == ALARM:
+                    first, due = None, 0.0
             elif monotonic() >= due and ending:
                 self._kill()
                 status = self.process.wait()
