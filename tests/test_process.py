@@ -32,6 +32,11 @@ def alive(word):
     return found
 
 
+def children():
+    with open(f"/proc/self/task/{os.getpid()}/children") as file:
+        return file.read().split()
+
+
 class ACommand(unittest.TestCase):
     def test_is_run_as_by_subprocess(self):
         manager = TimeoutManager(60)
@@ -194,6 +199,32 @@ class NoSurvivor(unittest.TestCase):
             TimeoutManager().run(["bash", "-c", f"sleep 60.{self.word} & sleep 60.{self.word}"], grace=0.2)
         self.assertEqual(alive(self.word), [])
 
+    def test_after_an_error_while_it_is_started(self):
+        def interrupt(*_):
+            raise ZeroDivisionError
+
+        self.addCleanup(signal.signal, signal.SIGALRM, signal.signal(signal.SIGALRM, interrupt))
+        before = children()
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        with self.assertRaises(ZeroDivisionError):
+            TimeoutManager().run(["sleep", f"60.{self.word}"], preexec_fn=lambda: time.sleep(20), grace=0.2)
+        self.assertEqual(children(), before)
+
+    def test_after_an_error_before_its_number_is_known(self):
+        hear(self, signal.SIGINT)
+        code = (
+            f"import _thread, os, sys, time; sys.path.insert(0, {ROOT!r}); import {package.__name__} as package\n"
+            "os.register_at_fork(after_in_parent=_thread.interrupt_main)\n"
+            "options = {'preexec_fn': lambda: time.sleep(0.1), 'capture_output': True}\n"
+            "try:\n"
+            f"    package.TimeoutManager().run(['sleep', '60.{self.word}'], grace=0.2, **options)\n"
+            "except KeyboardInterrupt:\n"
+            "    with open(f'/proc/self/task/{os.getpid()}/children') as file:\n"
+            "        print([file.read()])\n"
+        )
+        done = subprocess.run([PYTHON, "-c", code], stdout=-1, text=True, env=environment(), timeout=60)
+        self.assertEqual((done.stdout, alive(self.word)), ("['']\n", []))
+
     def test_on_ctrl_c(self):
         hear(self, signal.SIGINT)
         code = (
@@ -233,13 +264,9 @@ class NoSurvivor(unittest.TestCase):
         self.assertEqual({each.signal for each in caught.exception.killed}, {"KILL"})
 
     def test_no_descriptor_and_no_child_is_left(self):
-        def there():
-            with open(f"/proc/self/task/{os.getpid()}/children") as file:
-                return sorted(os.listdir("/proc/self/fd")), file.read().split()
-
-        before = there()
+        before = os.listdir("/proc/self/fd"), children()
         self.end("SLEEP & (setsid SLEEP &) ; wait", capture_output=True)
-        self.assertEqual(there(), before)
+        self.assertEqual((os.listdir("/proc/self/fd"), children()), before)
 
 
 @unittest.skipUnless(LINUX, "processes are found by /proc")

@@ -31,6 +31,7 @@ except ImportError:  # Windows
 
 _no_interrupt = frozenset({"_start", "_end"})  # see interrupt; a process that nobody knows would outlive us
 
+BIRTH = 1.0  # seconds for a process to become the command, if the start was interrupted
 DRAIN = 1.0  # seconds for what is left in the pipes when all who could write are gone
 
 
@@ -84,17 +85,19 @@ def _run(
             raise subprocess.TimeoutExpired(args, left)
         tree = Tree()
         environ = with_variables(env, {**inheritance.variables(left), **tree.variables()})
-        process: Child | None = None
+        process = Child.__new__(Child)  # known before it is there: an error that comes in its start leaves it to us
+        is_started = False
         output = errors = None
         try:
-            process = _start(args, environ, options)
+            _start(process, args, environ, options)
+            is_started = True
             if process.stdin is process.stdout is process.stderr is None:
                 process.wait(phase.remaining())
             else:
                 output, errors = process.communicate(input, phase.remaining())
         except BaseException as error:
-            is_started = process is not None or isinstance(error, TimeoutError) or not isinstance(error, OSError)
-            if is_started:  # otherwise there is no such command, or the like
+            is_started = is_started or bool(process.pid and process.returncode is None)
+            if is_started or isinstance(error, TimeoutError) or not isinstance(error, OSError):
                 _end(manager, name, process, tree, grace, error)
             raise
     done = subprocess.CompletedProcess(args, process.returncode, output, errors)
@@ -124,6 +127,8 @@ def name_of(args: Any) -> str:
 class Child(subprocess.Popen):  # type: ignore[type-arg]
     """A process that is waited for without looking again and again, where the system has descriptors for processes."""
 
+    pid = 0  # not started yet
+
     def _wait(self, timeout: float | None) -> int:
         if timeout is not None and self.returncode is None and hasattr(os, "pidfd_open"):
             try:
@@ -140,24 +145,25 @@ class Child(subprocess.Popen):  # type: ignore[type-arg]
         return super()._wait(timeout=timeout)  # type: ignore[misc,no-any-return]
 
 
-def _start(args: Any, environ: Any, options: dict[str, Any]) -> Child:
-    return Child(args, env=environ, **options)
+def _start(process: Child, args: Any, environ: Any, options: dict[str, Any]) -> None:
+    Child.__init__(process, args, env=environ, **options)
 
 
 def _end(
-    manager: TimeoutManager, name: str, process: Child | None, tree: Tree, grace: float, error: BaseException
+    manager: TimeoutManager, name: str, process: Child, tree: Tree, grace: float, error: BaseException
 ) -> None:
     """End the tree; write into a timeout what the command had said, and what had to be killed."""
-    with manager.cleanup_operation(f"end {name}", limit=grace + BOUND + 2 * DRAIN):
+    with manager.cleanup_operation(f"end {name}", limit=grace + BOUND + 2 * DRAIN + BIRTH):
         try:
-            roots = [process.pid] if process is not None and process.returncode is None else []
+            process.pid = process.pid or tree.newborn(BIRTH)
+            roots = [process.pid] if process.pid and process.returncode is None else []
             killed = tree.end(roots, signal.SIGTERM, grace)
         finally:
-            output, errors = _drain(process) if process is not None else (None, None)
+            output, errors = _drain(process) if process.pid else (None, None)
     if isinstance(error, (PhaseTimeout, subprocess.TimeoutExpired)):
         told: Any = error
         told.output, told.stderr, told.killed = output, errors, tuple(killed)
-        if process is not None:
+        if process.pid:
             told.cmd = process.args
     if isinstance(error, PhaseTimeout):
         error.__cause__ = subprocess.TimeoutExpired(error.cmd, error.timeout or 0.0, output, errors)

@@ -141,6 +141,26 @@ class Tree:
                         if member.group == process.group:
                             member.signal = "KILL"
 
+    def newborn(self, seconds: float) -> int:
+        """Return the child of this process that is of the tree; 0 if there is none.
+
+        Until it has become the command it has the environment of this process, or none; that is waited for.
+        """
+        ours = _environ(os.getpid())
+        deadline = monotonic() + seconds
+        while HAS_PROC:
+            unclear = False
+            for process in processes().values():
+                if process.parent == os.getpid() and process.started >= self.began and process.state not in ENDED:
+                    environ = _environ(process.pid)
+                    if self.mark.encode() in environ:
+                        return process.pid
+                    unclear = unclear or environ in (ours, b"")
+            if not unclear or monotonic() > deadline:
+                break
+            wait_for_one((), LOOK)
+        return 0
+
     def _find(self, roots: Collection[int]) -> list[Process]:
         others = {pid: process for pid, process in processes().items() if process.started >= self.began}
         others.pop(os.getpid(), None)
@@ -162,8 +182,12 @@ class Tree:
         return list(members.values())
 
     def _has_mark(self, pid: int) -> bool:
-        try:
-            with open(f"/proc/{pid}/environ", "rb") as file:
-                return self.mark.encode() in file.read()
-        except OSError:  # somebody else's, or gone
-            return False
+        return self.mark.encode() in _environ(pid)
+
+
+def _environ(pid: int) -> bytes:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return file.read()
+    except OSError:  # somebody else's, or gone
+        return b""
