@@ -9,6 +9,7 @@ import time
 import unittest
 from importlib import import_module
 from tempfile import TemporaryDirectory
+from unittest import mock
 
 from . import package
 from .child import ROOT, environment, hear
@@ -98,6 +99,14 @@ class ACommand(unittest.TestCase):
         with self.assertRaises(PhaseTimeout) as caught:
             manager.run(["sleep", "60"], timeout=0.2)
         self.assertEqual((caught.exception.limited_by, caught.exception.limited_phase), ("limit", "sleep"))
+
+    def test_may_take_longer_than_the_system_waits(self):
+        for options in {}, {"capture_output": True}:
+            self.assertEqual(TimeoutManager(1e9).run(["true"], **options).returncode, 0)
+        process = import_module(f"{package.__name__}.process")
+        with mock.patch.object(process, "LONGEST", 0.5):
+            for options in {}, {"capture_output": True}:
+                self.assertEqual(TimeoutManager(60).run(["sleep", "0.8"], **options).returncode, 0)
 
     def test_in_another_thread(self):
         errors = []

@@ -14,7 +14,7 @@ from threading import Lock, current_thread, main_thread
 
 from . import inheritance
 from .errors import PhaseTimeout
-from .seconds import amount
+from .seconds import amount, monotonic
 from .tree import BOUND, Tree
 
 TYPE_CHECKING = False
@@ -32,6 +32,7 @@ except ImportError:  # Windows
 _no_interrupt = frozenset({"_start", "_end"})  # see interrupt; a process that nobody knows would outlive us
 
 BIRTH = 1.0  # seconds for a process to become the command, if the start was interrupted
+LONGEST = 1e6  # seconds that a poll waits for everywhere
 DRAIN = 1.0  # seconds for what is left in the pipes when all who could write are gone
 
 
@@ -139,10 +140,14 @@ class Child(subprocess.Popen):  # type: ignore[type-arg]
                 try:
                     poll = select.poll()
                     poll.register(descriptor, select.POLLIN)
-                    timeout = None if poll.poll(max(timeout, 0.0) * 1000) else 0.0
+                    first = min(max(timeout, 0.0), LONGEST)
+                    timeout = None if poll.poll(first * 1000) else timeout - first
                 finally:
                     os.close(descriptor)
         return super()._wait(timeout=timeout)  # type: ignore[misc,no-any-return]
+
+    def _remaining_time(self, endtime: float | None) -> float | None:  # until 3.14; it goes to a selector
+        return None if endtime is None else min(endtime - monotonic(), LONGEST)
 
 
 def _start(process: Child, args: Any, environ: Any, options: dict[str, Any]) -> None:
