@@ -108,6 +108,11 @@ class ACommand(unittest.TestCase):
             for options in {}, {"capture_output": True}:
                 self.assertEqual(TimeoutManager(60).run(["sleep", "0.8"], **options).returncode, 0)
 
+    def test_what_it_said_may_be_cut_within_a_character(self):
+        with self.assertRaises(PhaseTimeout) as caught:
+            TimeoutManager(0.3).run("printf 'a\\303'; sleep 60", shell=True, capture_output=True, encoding="utf-8")
+        self.assertEqual((caught.exception.output, caught.exception.stderr), ("a\ufffd", ""))
+
     def test_in_another_thread(self):
         errors = []
 

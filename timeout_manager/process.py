@@ -181,6 +181,9 @@ def _drain(process: Child) -> tuple[Any, Any]:
     except subprocess.TimeoutExpired as late:  # somebody else holds them open
         output, errors = late.output, late.stderr
     except ValueError:  # they are closed
+        for pipe in process.stdout, process.stderr:
+            if process.text_mode and pipe is not None:  # type: ignore[attr-defined]
+                pipe.reconfigure(errors="replace")  # type: ignore[attr-defined]  # it may be cut within a character
         output = errors = None
     if process.text_mode:  # type: ignore[attr-defined]
         output, errors = (_text(process, part) for part in (output, errors))
