@@ -71,6 +71,20 @@ class ACommand(unittest.TestCase):
             manager.run(["/no/such/command"])
         self.assertEqual(manager.phases[-1].outcome, "failed")
 
+    def test_can_be_told_word_by_word(self):
+        manager = TimeoutManager(60)
+        self.assertEqual(manager.run(iter(["echo", "one", "two"]), stdout=-1).stdout, b"one two\n")
+        self.assertEqual(manager.phases[0].name, "echo")
+
+    def test_has_the_environment_that_it_is_given_and_one_deadline(self):
+        environs = [{}, {"TIMEOUT_MANAGER_DEADLINE": "1:1:x"}]
+        environs += [{b"TIMEOUT_MANAGER_DEADLINE": b"1:1:x"}] if os.supports_bytes_environ else []
+        for env in environs:
+            code = "import os; print(os.environ)"
+            said = TimeoutManager(60).run([PYTHON, "-c", code], env=env, stdout=-1, text=True).stdout
+            self.assertNotIn("1:1:x", said)
+            self.assertNotIn("'PATH'", said)
+
     def test_has_a_name(self):
         name_of = import_module(f"{package.__name__}.process").name_of
         for args, name in ("make -j all", "make"), (["/usr/bin/env", "x"], "env"), ("", "command"), (b"ls -l", "ls"):
@@ -94,6 +108,11 @@ class ACommand(unittest.TestCase):
             with self.assertRaises(PhaseTimeout):  # nothing is left, so it is not even started
                 manager.run(["/no/such/command"])
 
+    def test_what_it_said_may_be_cut_within_a_character(self):
+        with self.assertRaises(PhaseTimeout) as caught:
+            TimeoutManager(0.3).run("printf 'a\\303'; sleep 60", shell=True, capture_output=True, encoding="utf-8")
+        self.assertEqual((caught.exception.output, caught.exception.stderr), ("a\ufffd", ""))
+
     def test_can_have_a_limit_of_its_own(self):
         manager = TimeoutManager(60)
         with self.assertRaises(PhaseTimeout) as caught:
@@ -107,11 +126,6 @@ class ACommand(unittest.TestCase):
         with mock.patch.object(process, "LONGEST", 0.5):
             for options in {}, {"capture_output": True}:
                 self.assertEqual(TimeoutManager(60).run(["sleep", "0.8"], **options).returncode, 0)
-
-    def test_what_it_said_may_be_cut_within_a_character(self):
-        with self.assertRaises(PhaseTimeout) as caught:
-            TimeoutManager(0.3).run("printf 'a\\303'; sleep 60", shell=True, capture_output=True, encoding="utf-8")
-        self.assertEqual((caught.exception.output, caught.exception.stderr), ("a\ufffd", ""))
 
     def test_in_another_thread(self):
         errors = []
@@ -180,6 +194,12 @@ class NoSurvivor(unittest.TestCase):
 
     def test_that_has_cleared_its_environment(self):
         self.end("env -i bash -c 'setsid SLEEP & SLEEP' & (env -i SLEEP &) ; SLEEP")
+
+    def test_that_begins_a_session_or_group_before_the_command(self):
+        for begin in os.setsid, os.setpgrp:
+            self.end("(SLEEP &) & (setsid SLEEP &) ; set -m; SLEEP & SLEEP", preexec_fn=begin)
+        if sys.version_info >= (3, 11):
+            self.end("(SLEEP &) & (setsid SLEEP &) ; set -m; SLEEP & SLEEP", process_group=0)
 
     def test_that_is_stopped(self):
         self.end("SLEEP & kill -STOP $!; kill -STOP $$; SLEEP")

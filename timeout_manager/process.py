@@ -61,7 +61,10 @@ def run(
         if options.get("stdout") is not None or options.get("stderr") is not None:
             raise ValueError("capture_output cannot be given with stdout or stderr: it sets both")
         options["stdout"] = options["stderr"] = subprocess.PIPE
-    options.setdefault("start_new_session", True)
+    if options.get("preexec_fn") is None and options.get("process_group") is None:  # they may begin a group or session
+        options.setdefault("start_new_session", True)
+    if hasattr(args, "__next__"):
+        args = list(args)
     name = phase_name if phase_name is not None else name_of(args)
     if _is_sigchld_ignored():
         with _sigchld_not_ignored():
@@ -110,7 +113,8 @@ def _run(
 def with_variables(env: Any, variables: dict[str, str]) -> Any:
     """Return the environment (None: that of this process) with these variables in it."""
     if env is not None or not os.supports_bytes_environ:
-        return {**(os.environ if env is None else env), **variables}
+        given = os.environ if env is None else env
+        return {**{name: given[name] for name in given if os.fsdecode(name) not in variables}, **variables}
     environ = dict(inheritance.own)
     for name, value in variables.items():
         environ[name.encode()] = os.fsencode(value)
@@ -177,13 +181,13 @@ def _end(
 def _drain(process: Child) -> tuple[Any, Any]:
     """Return what has come from the pipes, close them, and collect the process."""
     try:
+        for pipe in process.stdout, process.stderr:
+            if process.text_mode and pipe is not None:  # type: ignore[attr-defined]
+                pipe.reconfigure(errors="replace")  # type: ignore[attr-defined]  # it may be cut within a character
         output, errors = process.communicate(timeout=DRAIN)
     except subprocess.TimeoutExpired as late:  # somebody else holds them open
         output, errors = late.output, late.stderr
     except ValueError:  # they are closed
-        for pipe in process.stdout, process.stderr:
-            if process.text_mode and pipe is not None:  # type: ignore[attr-defined]
-                pipe.reconfigure(errors="replace")  # type: ignore[attr-defined]  # it may be cut within a character
         output = errors = None
     if process.text_mode:  # type: ignore[attr-defined]
         output, errors = (_text(process, part) for part in (output, errors))
