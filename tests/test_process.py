@@ -181,7 +181,7 @@ class NoSurvivor(unittest.TestCase):
         self.assertEqual({each.signal for each in error.killed}, {"KILL"})
         lines = ["Processes that had to be killed:", *(f"  {each}" for each in error.killed)]
         self.assertEqual(error.diagnosis, "\n".join(lines))
-        self.assertRegex(str(error.killed[0]), r"^\d+ bash -c .* \(0\.\d s\) KILL$")
+        self.assertRegex(str(error.killed[:1]), r"^\(\d+ bash -c .* \(0\.\d s\) KILL,\)$")
 
     def test_with_a_group_of_its_own(self):
         self.end("set -m; SLEEP & set +m; SLEEP")

@@ -61,7 +61,7 @@ def less_margin(seconds: float) -> float:
 
 
 def report_before(seconds: float, manager: TimeoutManager) -> None:
-    """Tell on stderr what this process does if it still runs shortly before the parent, which has so long, ends it.
+    """Tell on stderr what this process does if it still runs shortly before the parent, which has ``seconds``, ends it.
 
     That is half of the margin later than what is interrupted here.
     """

@@ -158,9 +158,7 @@ def _start(process: Child, args: Any, environ: Any, options: dict[str, Any]) -> 
     Child.__init__(process, args, env=environ, **options)
 
 
-def _end(
-    manager: TimeoutManager, name: str, process: Child, tree: Tree, grace: float, error: BaseException
-) -> None:
+def _end(manager: TimeoutManager, name: str, process: Child, tree: Tree, grace: float, error: BaseException) -> None:
     """End the tree; write into a timeout what the command had said, and what had to be killed."""
     with manager.cleanup_operation(f"end {name}", limit=grace + BOUND + 2 * DRAIN + BIRTH):
         try:

@@ -23,7 +23,7 @@ _TICKS = os.sysconf("SC_CLK_TCK") if HAS_PROC else 1
 
 
 class Process:
-    """A process of the tree: held, so that its number cannot come to mean another one."""
+    """A process; once held, its number cannot come to mean another one."""
 
     def __init__(
         self, pid: int, parent: int, group: int, session: int, state: str, started: float, busy: float = 0.0
@@ -37,7 +37,7 @@ class Process:
         self.signal = ""  # the last one that was sent to it
         self.descriptor = -1
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return f"{self.pid} {self.command} ({self.age:.1f} s) {self.signal}"
 
     def hold(self) -> bool:
