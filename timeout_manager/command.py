@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 TIMED_OUT, FAILED, NOT_STARTED, NOT_FOUND = 124, 125, 126, 127  # exit statuses, as there
-HEARD = "SIGINT", "SIGQUIT", "SIGTERM", "SIGHUP", "SIGALRM"  # and the first signal; all are for the command, but for
+HEARD = "SIGINT", "SIGQUIT", "SIGTERM", "SIGHUP", "SIGALRM"  # and the first signal; they are handed on, but for
 ALARM = getattr(signal, "SIGALRM", None)  # which says that time is over
 UNHEARD = {getattr(signal, name, 0) for name in ("SIGKILL", "SIGSTOP")}
 LOOK = 0.1  # seconds until a signal is handed on
@@ -65,7 +65,7 @@ def main(program: str, arguments: list[str]) -> NoReturn:
         limit = duration(words[0], "DURATION")
         kill_after = duration(options.get("-k", "0"), "--kill-after")
         number = _signal(options.get("-s", "TERM"))
-        # limits on a clock of one's own are only counted, also where the environment asks for more: it is us who end it
+        # on a clock of its own it only counts, whatever the environment asks for: an interrupt would end us alone
         manager = TimeoutManager.from_environ(limit or None, clock=lambda: monotonic())
     except (GetoptError, ValueError) as error:
         print(f"{program}: {error}\n\n{usage(program)}", end="", file=sys.stderr)

@@ -63,7 +63,7 @@ def run(
         options["stdout"] = options["stderr"] = subprocess.PIPE
     if options.get("preexec_fn") is None and options.get("process_group") is None:  # they may begin a group or session
         options.setdefault("start_new_session", True)
-    if hasattr(args, "__next__"):
+    if hasattr(args, "__next__"):  # it can be read but once, and has the name
         args = list(args)
     name = phase_name if phase_name is not None else name_of(args)
     if _is_sigchld_ignored():
