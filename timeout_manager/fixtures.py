@@ -66,10 +66,6 @@ def _previous_class(test: object, result: Any) -> Any:
     return getattr(result, "_previousTestClass", None)
 
 
-def _left_class(test: object, result: Any) -> object:
-    return _previous_class(test, result)
-
-
 def _next_module(test: object, result: Any) -> object:
     name = test.__class__.__module__
     return None if name == getattr(_previous_class(test, result), "__module__", None) else sys.modules.get(name)
@@ -81,7 +77,7 @@ def _left_module(result: Any) -> object:
 
 _FIXTURES: dict[str, tuple[str, Callable[..., Any]]] = {  # methods of TestSuite: what each calls, and whose it is
     "_handleClassSetUp": ("setUpClass", _next_class),
-    "_tearDownPreviousClass": ("tearDownClass", _left_class),
+    "_tearDownPreviousClass": ("tearDownClass", _previous_class),
     "_handleModuleFixture": ("setUpModule", _next_module),
     "_handleModuleTearDown": ("tearDownModule", _left_module),
 }

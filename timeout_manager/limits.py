@@ -2,8 +2,8 @@
 
 A *part* is what unittest calls of the code under test: ``setUp``, ``test``, ``tearDown``, ``cleanup``, ``setUpClass``
 and so on, and the ``import`` of a module. Each is a phase. Parts that share a limit share a manager (`Group`): setUp
-and the test; tearDown and the cleanups, so that a test that timed out still cleans up; the two ends of a class; those
-of a module. All of them end when the total of the run is spent.
+and the test; tearDown and the cleanups, so that a test that timed out still cleans up. Every fixture and cleanup of a
+class or module has a limit by itself. All of them end when the total of the run is spent.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class LimitedResult(unittest.TestResult):
     before: Entry | None  # the fixture that was called last
     before_summary: Callable[[], None]
 
-    def limit(self, limits: Limits, reports: Reports | None, before_summary: Callable[[], None]) -> None:
+    def adopt(self, limits: Limits, reports: Reports | None, before_summary: Callable[[], None]) -> None:
         """Begin; it is a result of another class up to then."""
         self.limits, self.reports, self.before_summary = limits, reports, before_summary
         self.timeouts, self.not_run, self.ran = [], [], set()
@@ -155,7 +155,7 @@ class LimitedResult(unittest.TestResult):
         except BaseException as error:
             if not entry.late:
                 entry.outcome = "skipped" if isinstance(error, unittest.SkipTest) else "error"
-                entry.texts.append(self._text((type(error), error, error.__traceback__)))
+                entry.texts.append(self._text(error))
             raise
         finally:
             self._end(entry, _Named(entry.name))
@@ -178,7 +178,7 @@ class LimitedResult(unittest.TestResult):
             self.addTimeout(test, told)
         elif isinstance(error, KeyboardInterrupt):
             entry.outcome = "interrupted"
-            entry.texts.append(self._text((type(error), error, error.__traceback__)))
+            entry.texts.append(self._text(error))
         elif entry.outcome == "running":
             entry.outcome = "passed"
         self.current = None
@@ -216,11 +216,12 @@ class LimitedResult(unittest.TestResult):
             return  # a fixture, which has been told already
         if RANK.index(outcome) > RANK.index(entry.outcome):
             entry.outcome = outcome
-        entry.texts.append(what if isinstance(what, str) else self._text(what))
+        entry.texts.append(what if isinstance(what, str) else self._text(what[1]))
         if lone and self.reports is not None:
             self.reports.ended(entry)
 
-    def _text(self, err: Any) -> str:
+    def _text(self, error: BaseException) -> str:
+        err = type(error), error, error.__traceback__
         return self._exc_info_to_string(err, _Named(""))  # type: ignore[attr-defined,no-any-return]
 
     def _tell(self, entry: Entry) -> str:
@@ -245,7 +246,7 @@ class LimitedResult(unittest.TestResult):
                 told.append("")
             cause = error.__cause__
             if cause is not None:
-                told += ["It ended in this:", self._text((type(cause), cause, cause.__traceback__)), ""]
+                told += ["It ended in this:", self._text(cause), ""]
         return "\n".join(told).rstrip() + "\n"
 
     def _left_out(self) -> list[str]:

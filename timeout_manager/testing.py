@@ -165,7 +165,7 @@ class TextTestRunner(unittest.TextTestRunner):
         result: Any = super()._makeResult()
         kind = type(result)
         result.__class__ = type(kind.__name__, (LimitedResult, kind), {})
-        result.limit(self.limits, self.reports, self._hold)
+        result.adopt(self.limits, self.reports, self._hold)
         return result
 
 
