@@ -218,6 +218,23 @@ class AHungTest(Directory):
             self.assertIn('  File "test_a.py", line 2, in <module>\n', ran.stderr)
             self.assertEqual(ran.last, "FAILED (timeouts=3)")
 
+    def test_in_the_import_of_a_package_to_discover_is_named(self):
+        os.makedirs(self.path("outer/inner"))
+        self.write(
+            **{
+                "outer/__init__": "",
+                "outer/inner/__init__": "import os, time\nif 'HANG' in os.environ: time.sleep(60)\n",
+                "outer/inner/test_a": "import unittest\nclass A(unittest.TestCase):\n def test_a(self): pass\n",
+                "outer/inner/test_b": "import time\ntime.sleep(60)\n",
+            },
+        )
+        arguments = "--timeout", "0.5", "discover", "-s", "outer.inner"
+        ran = self.unittest(*arguments, HANG="")
+        self.assertEqual((ran.outcomes, ran.last), ({"inner": "timeout"}, "FAILED (timeouts=1)"))
+        self.assertIn("TIMEOUT: import outer.inner\n", ran.stderr)
+        ran = self.unittest(*arguments)
+        self.assertEqual((ran.outcomes["test_a"], ran.outcomes["test_b"]), ("passed", "timeout"))
+
 
 class MeddlingTests(Directory):
     """They neither kill the run nor take the limit of the next test away."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import unittest
 
@@ -57,6 +58,12 @@ class TestLoader(unittest.TestLoader):
         if not hasattr(module, "load_tests"):
             return load(module, *args, **kwargs)
         return self._suite("load_tests", module.__name__, load, module, *args, **kwargs)
+
+    def discover(self, start_dir: str, *args: Any, **kwargs: Any) -> unittest.TestSuite:
+        discover = super().discover
+        if os.path.isdir(start_dir):
+            return discover(start_dir, *args, **kwargs)
+        return self._suite("import", start_dir, discover, start_dir, *args, **kwargs)  # it imports that by itself
 
     def _get_module_from_name(self, name: str) -> Any:
         return self._limited("import", name, super()._get_module_from_name, name)  # type: ignore[misc]
