@@ -307,6 +307,14 @@ class TheWholeRun(Directory):
             self.assertEqual(ran.last, "FAILED (timeouts=1, not run=2)")
             self.assertIn("tearDownClass", ran.stdout)
 
+    def test_names_the_import_that_has_spent_the_total(self):
+        self.write(test_a="import time\ntime.sleep(60)\n", test_b=self.SLOW)
+        ran = self.unittest("--total", "1", "test_a", "test_b.Slow.test_c")
+        self.assertEqual(ran.status, 124, ran.stderr)
+        self.assertIn("TIMEOUT: import test_a\n", ran.stderr)
+        self.assertEqual((ran.outcomes["test_a"], ran.report["not run"]), ("timeout", ["test_b.Slow.test_c"]))
+        self.assertEqual(ran.last, "FAILED (timeouts=1, not run=1)")
+
     def test_is_ended_by_ctrl_c_with_its_summary_and_reports(self):
         hear(self, signal.SIGINT)
         self.write(test_slow=self.SLOW)

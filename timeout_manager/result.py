@@ -169,7 +169,7 @@ class LimitedResult(unittest.TestResult):
             self.reports.running(entry)
 
     def _end(self, entry: Entry, test: Any) -> None:
-        entry.elapsed = monotonic() - entry.began
+        entry.elapsed = entry.elapsed or monotonic() - entry.began
         error = sys.exc_info()[1]
         if entry.late:
             entry.outcome = "timeout"
@@ -182,7 +182,7 @@ class LimitedResult(unittest.TestResult):
         elif entry.outcome == "running":
             entry.outcome = "passed"
         self.current = None
-        self.ran.add(entry.name)
+        self.ran.add(test.id())
         if self.reports is not None:
             self.reports.ended(entry)
         for group in entry.groups.values():

@@ -17,6 +17,7 @@ from .errors import PhaseTimeout
 from .fixtures import limited_cleanups, limited_fixtures
 from .limits import ATTRIBUTE, Group, Limit, Limits, group_of, limit_from_environ, running
 from .hooks import LimitedTest
+from .loader import ImportTimeout
 from .result import LimitedResult
 
 TYPE_CHECKING = False
@@ -140,6 +141,9 @@ class TextTestRunner(unittest.TextTestRunner):
                 watchdog.employ(result, lambda now: result.tell_slow(limits.slow_after or 0.0, now))
             try:
                 if limits.spent():
+                    for each in _tests(test):
+                        if isinstance(each, ImportTimeout):  # what has spent it
+                            each(result)
                     result.stop()
                 test(result)
             except KeyboardInterrupt:
