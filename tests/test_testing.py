@@ -109,6 +109,18 @@ class TheRunner(unittest.TestCase):
         self.assertTrue(printed.startswith("FT.\n"))
         self.assertEqual((len(result.timeouts), result.wasSuccessful()), (1, False))
 
+    def test_takes_any_reason_for_a_skip(self):
+        class Case(unittest.TestCase):
+            def test_number(self):
+                self.skipTest(42)
+
+            @unittest.skip(ImportError("no numpy"))
+            def test_error(self):
+                pass
+
+        result, printed = run(Case, runner=testing().TextTestRunner)
+        self.assertEqual((len(result.skipped), result.wasSuccessful()), (2, True), printed)
+
     def test_keeps_a_result_class_of_others(self):
         class Result(unittest.TextTestResult):
             def addSuccess(self, test):

@@ -99,7 +99,7 @@ class LimitedResult(unittest.TestResult):
 
     def addSkip(self, test: Any, reason: str) -> None:
         super().addSkip(test, reason)
-        self._note(test, "skipped", reason)
+        self._note(test, "skipped", str(reason))
 
     def addExpectedFailure(self, test: Any, err: Any) -> None:
         super().addExpectedFailure(test, err)
