@@ -190,11 +190,15 @@ class AHungTest(Directory):
             test_b="import time, unittest\ntimeout = 0.2\ndef tearDownModule(): time.sleep(60)\n"
             "def setUpModule(): unittest.addModuleCleanup(time.sleep, 60)\n"
             "class B(unittest.TestCase):\n def test_b(self): pass\n",
+            test_c="import time, unittest\ntimeout = 0.2\n"
+            "def setUpModule(): unittest.addModuleCleanup(time.sleep, 60); raise ValueError\n"
+            "class C(unittest.TestCase):\n def test_never(self): pass\n",
         )
         ran = self.unittest("--timeout", "60")
         late = [each["id"] for each in ran.report["tests"] if each["outcome"] == "timeout"]
-        self.assertEqual(late, ["setUpModule (test_a)", "tearDownModule (test_b)", "cleanup (test_b)"])
-        self.assertEqual(ran.last, "FAILED (timeouts=3)")
+        ends = ["tearDownModule (test_b)", "cleanup (test_b)", "cleanup (test_c)"]
+        self.assertEqual(late, ["setUpModule (test_a)", *ends])
+        self.assertEqual(ran.last, "FAILED (timeouts=4, errors=1)")
 
     def test_in_an_import_is_named_and_discovery_goes_on(self):
         os.mkdir(self.path("test_package"))

@@ -142,7 +142,8 @@ def limited_cleanups(owner: Any, call: Callable[..., Any]) -> Iterator[None]:
     try:
         yield
     finally:
-        _set_cleanups(owner, list(_cleanups(owner)))
+        rest = _cleanups(owner)  # a module is torn down amid the setting up of the next
+        _set_cleanups(owner, Cleanups(rest, before.call) if isinstance(before, Cleanups) else list(rest))
 
 
 def _cleanups(owner: Any) -> list[Any]:
