@@ -3,6 +3,7 @@
 import threading
 import time
 import unittest
+from importlib import import_module
 from io import StringIO
 from unittest.suite import TestSuite
 
@@ -11,8 +12,6 @@ from .command import Directory
 
 
 def testing():
-    from importlib import import_module
-
     return import_module(f"{package.__name__}.testing")
 
 
@@ -176,6 +175,20 @@ class TheRunner(unittest.TestCase):
 
         result, printed = run(Outer, runner=Runner)
         self.assertTrue(result.wasSuccessful(), printed)
+
+
+class AnEntry(unittest.TestCase):
+    def test_can_be_read_while_another_thread_adds_to_it(self):
+        entry = import_module(f"{package.__name__}.hooks").Entry("test", "name")
+
+        class Group:
+            @property
+            def parts(self):
+                entry.groups[len(entry.groups)] = Group()
+                return ["part"]
+
+        entry.groups[0] = Group()
+        self.assertEqual(entry.parts, ["part"])
 
 
 class TheDecorator(unittest.TestCase):

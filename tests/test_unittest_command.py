@@ -58,6 +58,9 @@ HUNG = """
         timeout = 0.1
         def tearDown(self):
             if "tear_down" in self.id(): time.sleep(60)
+            for i in range(1000 if "end_sub" in self.id() else 0):
+                with self.subTest(i=i): time.sleep(0.04)
+        def test_end_sub(self): pass
         def test_tear_down(self): self.addCleanup(print, "cleaned up after tearDown")
         def test_all(self):
             self.addCleanup(print, "cleaned up after a cleanup")
@@ -87,9 +90,6 @@ HUNG = """
             try: await asyncio.sleep(60)
             finally: print("finally of", self.id())
         async def test_block(self): time.sleep(60)
-        async def test_async_sub(self):
-            for i in range(1000):
-                with self.subTest(i=i): await asyncio.sleep(60)
         async def test_async_passes(self): await asyncio.sleep(0)
 
     class Own(TestCase):
@@ -107,8 +107,7 @@ HUNG = """
 TIMEOUTS = (
     *("test_sleep", "test_expected", "test_os_error", "test_except", "test_retry", "test_skip", "test_fail"),
     *("test_exit", "test_sub"),
-    *("test_set_up", "test_tear_down", "test_all", "test_await", "test_block", "test_async_sub"),
-    "test_of_class",
+    *("test_set_up", "test_tear_down", "test_end_sub", "test_all", "test_await", "test_block", "test_of_class"),
     *("setUpClass (test_hung.SetUpClass)", "tearDownClass (test_hung.TearDownClass)"),
     "cleanup (test_hung.TearDownClass)",
 )
@@ -144,7 +143,8 @@ class AHungTest(Directory):
             '  File "test_hung.py", line 7, in test_sleep\n    def test_sleep(self): time.sleep(60)\n',
             re.sub(r"after \d\.\d+ s", "after 0.1 s", ran.stderr),
         )
-        self.assertRegex(ran.stderr, r"Time ran out in test \(subTest \(i=\d\)\) after")
+        for part in "test", "tearDown":  # it does not go on with the next subtest
+            self.assertRegex(ran.stderr, rf"Time ran out in {part} \(subTest \(i=\d\)\) after")
         self.assertRegex(ran.stderr, r"Time ran out in cleanup \(sleep\) after \d\.\d+ s; the limit is 0\.100 s")
         self.assertRegex(ran.stderr, r'(?m)^  File "test_hung.py", line \d+, in test_await\n    try: await asyncio')
         self.assertIn("It ended in this:\nTraceback", ran.stderr)
