@@ -333,6 +333,7 @@ class TheWholeRun(Directory):
         self.assertEqual(ran.last, "FAILED (not run=2, interrupted)")
         self.assertIn("2 tests did not run, because of Ctrl-C:\n  test_slow.Slow.test_c\n", ran.stderr)
         self.assertEqual(ran.outcomes["test_b"], "interrupted")
+        self.assertRegex(ran.stderr, r"(?s)\nINTERRUPTED: test_b .*, in test_b\n.*\nKeyboardInterrupt\n")
         self.assertIsNotNone(ElementTree.parse(self.path("junit.xml")).find(".//error[@type='interrupted']"))
 
     def test_says_what_is_slow(self):

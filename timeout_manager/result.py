@@ -35,6 +35,7 @@ class LimitedResult(unittest.TestResult):
     limits: Limits
     reports: Reports | None
     timeouts: list[tuple[Any, str]]  #: tests, and what is to be said of them
+    interruptions: list[tuple[Any, str]]  #: the same of what Ctrl-C has ended
     not_run: list[str]  #: names of tests
     ran: set[str]  #: names of tests, too
     interrupted: bool  #: by Ctrl-C
@@ -47,7 +48,7 @@ class LimitedResult(unittest.TestResult):
     def adopt(self, limits: Limits, reports: Reports | None, before_summary: Callable[[], None]) -> None:
         """Begin; it is a result of another class up to then."""
         self.limits, self.reports, self.before_summary = limits, reports, before_summary
-        self.timeouts, self.not_run, self.ran = [], [], set()
+        self.timeouts, self.interruptions, self.not_run, self.ran = [], [], [], set()
         self._told = 0
         self.thread = get_ident()
         self.interrupted = False
@@ -134,6 +135,7 @@ class LimitedResult(unittest.TestResult):
     def printErrors(self) -> None:
         super().printErrors()
         if hasattr(self, "printErrorList"):
+            self.printErrorList("INTERRUPTED", self.interruptions)
             self.printErrorList("TIMEOUT", self.timeouts)
             if self.timeouts:
                 self.stream.writeln(HINT)
@@ -153,7 +155,7 @@ class LimitedResult(unittest.TestResult):
         try:
             return group.call(name, function, *args, **kwargs)
         except BaseException as error:
-            if not entry.late:
+            if not (entry.late or isinstance(error, KeyboardInterrupt)):
                 entry.outcome = "skipped" if isinstance(error, unittest.SkipTest) else "error"
                 entry.texts.append(self._text(error))
             raise
@@ -179,6 +181,7 @@ class LimitedResult(unittest.TestResult):
         elif isinstance(error, KeyboardInterrupt):
             entry.outcome = "interrupted"
             entry.texts.append(self._text(error))
+            self.interruptions.append((test, entry.texts[-1]))
         elif entry.outcome == "running":
             entry.outcome = "passed"
         self.current = None
