@@ -108,6 +108,27 @@ class TheRunner(unittest.TestCase):
         self.assertTrue(printed.startswith("FT.\n"))
         self.assertEqual((len(result.timeouts), result.wasSuccessful()), (1, False))
 
+    def test_cancels_what_ctrl_c_interrupts(self):
+        import asyncio
+
+        log = []
+
+        def interrupt():
+            raise KeyboardInterrupt
+
+        class Case(unittest.IsolatedAsyncioTestCase):
+            async def test(self):
+                asyncio.get_running_loop().call_soon(interrupt)
+                try:
+                    await asyncio.sleep(5)
+                except asyncio.CancelledError:
+                    log.append("cancelled")
+                    raise
+
+        result, printed = run(Case, runner=testing().TextTestRunner)
+        self.assertEqual((log, result.interrupted), (["cancelled"], True), printed)
+        self.assertIn("INTERRUPTED: test (", printed)
+
     def test_takes_any_reason_for_a_skip(self):
         class Case(unittest.TestCase):
             def test_number(self):

@@ -110,13 +110,12 @@ class LimitedTest(Entry):
         before = _tasks(self.test) if self.has_loop else _NOTHING
         try:
             return group.call(name, function, *args, **kwargs)
-        except BaseException:
-            if self.late:
-                outcome = getattr(self.test, "_outcome", None)
-                if outcome is not None:
-                    outcome.expecting_failure = False  # that it is late is not what was expected
-                if self.has_loop:
-                    _cancel(self.test, before)
+        except BaseException as error:
+            late = bool(self.late)
+            if late:
+                not_as_expected(self.test)
+            if self.has_loop and (late or isinstance(error, KeyboardInterrupt)):
+                _cancel(self.test, before)
             raise
 
     @contextmanager
@@ -128,6 +127,13 @@ class LimitedTest(Entry):
             struck = getattr(part, "_struck", None)
             if part.outcome == "running" and struck is not None and struck is not LET_PASS:
                 raise struck
+
+
+def not_as_expected(test: object) -> None:
+    """Have it count that a test is late, also where it is expected to fail."""
+    outcome = getattr(test, "_outcome", None)
+    if outcome is not None:
+        outcome.expecting_failure = False
 
 
 def _fail(error: BaseException) -> None:
