@@ -364,6 +364,21 @@ class TheWholeRun(Directory):
         self.assertIn('File "', ran.stderr)
         self.assertEqual(ran.outcomes["test_c"], "running")
 
+    @unittest.skipUnless(CPYTHON, "no interrupt out of reach of the except")
+    def test_ends_also_where_a_coroutine_does_not_let_itself_be_closed(self):
+        self.write(
+            test_stubborn="""
+            import asyncio, unittest
+            class Stubborn(unittest.IsolatedAsyncioTestCase):
+                async def test_stubborn(self):
+                    while True:
+                        try: await asyncio.sleep(60)
+                        except BaseException: pass
+            """
+        )
+        ran = self.unittest("--timeout", "0.5")
+        self.assertEqual((ran.status, ran.outcomes["test_stubborn"]), (1, "timeout"), ran.stderr)
+
     def test_names_threads_that_keep_the_process_alive(self):
         self.write(
             test_left="""

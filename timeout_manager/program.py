@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -10,7 +11,8 @@ import unittest
 
 from . import watchdog
 from .diagnosis import line_of
-from .limits import METHODS, Limit, Limits, limit_from_environ
+from .errors import PhaseTimeout
+from .limits import METHODS, Group, Limit, Limits, limit_from_environ
 from .seconds import INFINITY, duration, monotonic
 from .stacks import tell
 from .testing import TextTestRunner
@@ -28,7 +30,7 @@ STATUS = 124  # the total was spent, as of coreutils' timeout
 USAGE = 2
 TOTAL_VARIABLE = "TEST_TIMEOUT"  # of Bazel, which kills the process then
 MARGIN, LONGEST_MARGIN = 0.1, 30.0  # of that, for our own report; at most so many seconds
-SOON = 1.0  # seconds that threads have to end after the summary before they are named
+SOON = 1.0  # seconds that threads have to end after the summary before they are named, and garbage to be collected
 
 TIMES = {
     "--timeout": "for each test: setUp and the test together; tearDown and the cleanups have as much again",
@@ -79,6 +81,8 @@ def main(program: str, arguments: list[str]) -> NoReturn:
     class Runner(TextTestRunner):
         def run(self, test: Any) -> Any:
             results.append(super().run(test))
+            if results[-1].timeouts:
+                _collect(limits, results[-1])
             return results[-1]
 
     Runner.limits, Runner.reports = limits, reports
@@ -151,6 +155,15 @@ def _die_of_interrupt() -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGINT)
     sys.exit(128 + signal.SIGINT)
+
+
+def _collect(limits: Limits, result: LimitedResult) -> None:
+    """Let what hung be closed while that has a limit: when the interpreter ends, a coroutine may defy it for ever."""
+    result.timeouts[:] = [(str(test), told) for test, told in result.timeouts]
+    try:
+        Group(limits, "garbage", Limit(limits.timeout.seconds or SOON, "")).call("collect", gc.collect)
+    except PhaseTimeout:
+        pass
 
 
 def _tell_of_threads(status: int, kill_after: float | None) -> None:
