@@ -63,6 +63,37 @@ class TheMixin(unittest.TestCase):
         self.assertEqual(log, ["tearDown"] * 3 + ["class cleanup after a cleanup"])
         self.assertEqual((result.failures, result.expectedFailures, result.testsRun), ([], [], 3))
 
+    def test_puts_limits_on_class_fixtures_that_a_class_inherits(self):
+        log = []
+
+        class Framework(unittest.TestCase):
+            @classmethod
+            def setUpClass(cls):
+                log.append(f"setUpClass of {cls.__name__}")
+
+            @classmethod
+            def tearDownClass(cls):
+                time.sleep(60)
+
+        class Other(Framework):
+            @classmethod
+            def setUpClass(cls):
+                log.append("setUpClass of Other")
+                super().setUpClass()
+
+        class Hung(testing().TimeLimitMixin, Framework):
+            timeout = 0.1
+
+            def test(self):
+                pass
+
+        class Both(Hung, Other):
+            pass
+
+        result, _ = run(Hung, Both)
+        self.assertEqual([str(test).split()[0] for test, _ in result.errors], ["tearDownClass"] * 2)
+        self.assertEqual(log, ["setUpClass of Hung", "setUpClass of Other", "setUpClass of Both"])
+
     def test_works_for_asynchronous_tests(self):
         log = []
 

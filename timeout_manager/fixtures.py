@@ -49,7 +49,7 @@ def _wrap(original: Callable[..., None], name: str, owner_of: Callable[..., Any]
         owner = owner_of(*args) if hasattr(result, "call_fixture") else None
         if owner is None:
             return original(self, *args)
-        if not _has(owner, name) and not _cleanups(owner):
+        if not has(owner, name) and not _cleanups(owner):
             return original(self, *args)
         with limited_cleanups(owner, partial(result.call_fixture, owner, "cleanup")):
             with _in_place(owner, name, partial(result.call_fixture, owner, name)):
@@ -83,7 +83,7 @@ _FIXTURES: dict[str, tuple[str, Callable[..., Any]]] = {  # methods of TestSuite
 }
 
 
-def _has(owner: Any, name: str) -> bool:
+def has(owner: Any, name: str) -> bool:
     """Tell whether a class or module has such a fixture of its own."""
     fixture, default = getattr(owner, name, None), getattr(unittest.TestCase, name, None)
     return fixture is not None and getattr(fixture, "__func__", fixture) is not getattr(default, "__func__", None)
@@ -92,7 +92,7 @@ def _has(owner: Any, name: str) -> bool:
 @contextmanager
 def _in_place(owner: Any, name: str, call: Callable[..., Any]) -> Iterator[None]:
     """Let the fixture be called by ``call`` once, and be back in its place when that happens."""
-    if not _has(owner, name):
+    if not has(owner, name):
         yield
         return
     fixture = getattr(owner, name)

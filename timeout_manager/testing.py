@@ -14,7 +14,7 @@ from inspect import iscoroutinefunction
 
 from . import watchdog
 from .errors import PhaseTimeout
-from .fixtures import limited_cleanups, limited_fixtures
+from .fixtures import has, limited_cleanups, limited_fixtures
 from .limits import ATTRIBUTE, Group, Limit, Limits, group_of, limit_from_environ, running
 from .hooks import LimitedTest
 from .loader import ImportTimeout
@@ -73,9 +73,9 @@ class TimeLimitMixin(unittest.TestCase):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         for name in ("setUpClass", "tearDownClass"):
-            fixture = vars(cls).get(name)
-            if isinstance(fixture, classmethod):
-                setattr(cls, name, _limited_fixture(name, fixture.__func__))
+            own = vars(cls).get(name)
+            if isinstance(own, classmethod) or own is None and has(cls, name):
+                setattr(cls, name, _limited_fixture(cls, name, own))
 
     def run(self, result: unittest.TestResult | None = None) -> unittest.TestResult | None:
         if running():
@@ -101,10 +101,12 @@ class TimeLimitMixin(unittest.TestCase):
             super().doClassCleanups()
 
 
-def _limited_fixture(name: str, function: Callable[..., Any]) -> Any:
-    @wraps(function)
+def _limited_fixture(owner: type, name: str, own: Any) -> Any:
+    """Return a fixture that calls, within the limit, the class's own, or the one that it inherits."""
+
     def fixture(cls: type) -> Any:
-        return function(cls) if running() else _call_fixture(cls, name, function, cls)
+        function = getattr(super(owner, cls), name) if own is None else own.__get__(None, cls)
+        return function() if running() else _call_fixture(cls, name, function)
 
     return classmethod(fixture)
 
