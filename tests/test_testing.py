@@ -256,10 +256,33 @@ class TheDecorator(unittest.TestCase):
             def test_passes(self):
                 pass
 
+            @unittest.expectedFailure
+            @testing().time_limit(0.1)
+            def test_expected(self):
+                time.sleep(60)
+
+        result, _ = run(Case)
+        self.assertEqual([test._testMethodName for test, _ in result.errors], ["test_expected", "test_hung"])
+        result, _ = run(Case, runner=testing().TextTestRunner)
+        self.assertEqual([test._testMethodName for test, _ in result.timeouts], ["test_expected", "test_hung"])
+
+    def test_interrupts_an_asynchronous_test(self):
+        import asyncio
+
+        class Case(unittest.IsolatedAsyncioTestCase):
+            @unittest.expectedFailure
+            @testing().time_limit(0.1)
+            async def test_hung(self):
+                await asyncio.sleep(60)
+
+            @unittest.expectedFailure
+            @testing().time_limit(30)
+            async def test_fails(self):
+                self.fail()
+
         result, _ = run(Case)
         self.assertEqual([test._testMethodName for test, _ in result.errors], ["test_hung"])
-        result, _ = run(Case, runner=testing().TextTestRunner)
-        self.assertEqual([test._testMethodName for test, _ in result.timeouts], ["test_hung"])
+        self.assertEqual([test._testMethodName for test, _ in result.expectedFailures], ["test_fails"])
 
     def test_says_what_it_does_not_take(self):
         with self.assertRaisesRegex(TypeError, "in the class Case, write `timeout"):

@@ -13,18 +13,20 @@ from functools import partial, wraps
 from inspect import iscoroutinefunction
 
 from . import watchdog
+from .accounting import TimeoutManager
 from .errors import PhaseTimeout
 from .fixtures import has, limited_cleanups, limited_fixtures
 from .limits import ATTRIBUTE, Group, Limit, Limits, group_of, limit_from_environ, running
-from .hooks import LimitedTest
+from .hooks import LimitedTest, not_as_expected
 from .loader import ImportTimeout
 from .result import LimitedResult
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any, TypeVar
 
+    from .phase import Phase
     from .reportfiles import Reports
 
     F = TypeVar("F", bound=Callable[..., Any])
@@ -49,19 +51,32 @@ def time_limit(seconds: float) -> Callable[[F], F]:
             if running():
                 return func(*args, **kwargs)
             with Limits() as limits:
-                return Group(limits, func.__qualname__, limit).call("test", func, *args, **kwargs)
+                group = Group(limits, func.__qualname__, limit)
+                try:
+                    return group.call("test", func, *args, **kwargs)
+                finally:
+                    _judge(group.parts, args)
 
         @wraps(func)
         async def test_async(*args: Any, **kwargs: Any) -> Any:
-            manager = Limits().manager(None if running() else limit.seconds)
-            async with manager.timed_operation(func.__qualname__):
-                return await func(*args, **kwargs)
+            manager = TimeoutManager(None if running() else limit.seconds, enforce=True)
+            phase = manager.timed_operation(func.__qualname__)
+            try:
+                async with phase:
+                    return await func(*args, **kwargs)
+            finally:
+                _judge([phase], args)
 
         wrapper: Any = test_async if iscoroutinefunction(func) else test
         setattr(wrapper, ATTRIBUTE, seconds)
         return wrapper  # type: ignore[no-any-return]
 
     return decorate
+
+
+def _judge(phases: Iterable[Phase], args: tuple[object, ...]) -> None:
+    if any(phase.outcome == "timeout" for phase in phases):
+        not_as_expected(*args[:1])
 
 
 class TimeLimitMixin(unittest.TestCase):
