@@ -269,6 +269,22 @@ class MeddlingTests(Directory):
             self.assertEqual(ran.outcomes.get(f"test_{name}_hang"), "timeout", (name, ran.stderr))
         self.assertEqual(ran.status, 1)
 
+    def test_that_close_the_report_files(self):
+        self.write(
+            test_close="""
+            import os, unittest
+            class Close(unittest.TestCase):
+                def test_a(self): os.closerange(3, 100)
+                def test_b(self): pass
+                @classmethod
+                def tearDownClass(cls): os.closerange(3, 100)
+            """
+        )
+        for test in "test_close", "test_close.Close.test_b":
+            ran = self.unittest("--junit-xml", "junit.xml", "--trace", "trace.json", test)
+            self.assertEqual((ran.status, ran.last), (0, "OK"), ran.stderr)
+            self.assertIn("report.json cannot be written any more: ", ran.stderr)
+
     @unittest.skipUnless(POSIX and hasattr(sys, "monitoring"), "needs sys.monitoring")
     def test_that_block_every_signal_while_they_run_in_python(self):
         self.write(

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import sys
+from contextlib import suppress
 from time import gmtime, strftime
 from xml.sax.saxutils import escape, quoteattr
 
@@ -193,10 +194,11 @@ class _File:
             self._file.truncate(self._size)
         except OSError as error:  # the results of the run are worth more than the file
             print(f"{self._file.name} cannot be written any more: {error}", file=sys.__stderr__)
-            self._file.close()
+            self.close()
 
     def close(self) -> None:
-        self._file.close()
+        with suppress(OSError):  # a test may have closed it
+            self._file.close()
 
 
 def _bytes(text: str) -> bytes:
