@@ -3,6 +3,7 @@
 import unittest
 from decimal import Decimal
 from fractions import Fraction
+from importlib import import_module
 from unittest import mock
 
 from . import package
@@ -62,6 +63,22 @@ class Amounts(unittest.TestCase):
             self.manager.cleanup_operation("tidy", limit=None)
         with self.assertRaises(TypeError):
             self.manager.cleanup_operation("tidy")
+
+
+class Texts(unittest.TestCase):
+    def test_change_their_unit_where_figures_are_rounded_up_to_it(self):
+        text = import_module(f"{package.__name__}.seconds").text
+        for seconds, expected in (
+            (0, "0.00 s"),
+            (0.00012345, "0.123 ms"),
+            (0.00099949, "0.999 ms"),
+            (0.00099996, "0.001 s"),
+            (0.99949, "0.999 s"),
+            (0.99996, "1.00 s"),
+            (1, "1.00 s"),
+            (None, "no limit"),
+        ):
+            self.assertEqual(text(seconds), expected)
 
 
 class Scale(unittest.TestCase):

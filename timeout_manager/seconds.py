@@ -96,6 +96,6 @@ def text(seconds: float | None) -> str:
     """Return seconds as a reader wants them: "90.00 s", "0.120 s", "0.035 ms", "no limit"."""
     if seconds is None or seconds == INFINITY:
         return "no limit"
-    if seconds >= 1 or seconds <= 0:
+    if seconds >= 0.9995 or seconds <= 0:
         return f"{seconds:.2f} s"
-    return f"{seconds:.3f} s" if seconds >= 0.001 else f"{seconds * 1000:.3f} ms"
+    return f"{seconds:.3f} s" if seconds >= 0.0009995 else f"{seconds * 1000:.3f} ms"
