@@ -126,7 +126,8 @@ class AHungTest(Directory):
         self.assertEqual(others, {"test_fails": "failed", "test_text": "error", **dict.fromkeys(passed, "passed")})
         self.assertEqual(ran.last, "FAILED (timeouts=19, failures=1, errors=1)")
         self.assertEqual(ran.status, 1)
-        self.assertIn("TypeError: timeout of Own.test_text must be a number of seconds or None, not '30'", ran.stderr)
+        message = "TypeError: timeout of Own.test_text must be a number of seconds or None, not '30'"
+        self.assertIn(f"-\n{message}\n", ran.stderr)  # without our frames
         for line in ("after tearDown", "after a cleanup", "after setUpClass"):
             self.assertIn(f"cleaned up {line}\n", ran.stdout)
         # what hangs in an await is cancelled, and cleans up before the next part begins
