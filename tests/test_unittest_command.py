@@ -236,6 +236,7 @@ class AHungTest(Directory):
         arguments = "--timeout", "0.5", "discover", "-s", "outer.inner"
         ran = self.unittest(*arguments, HANG="")
         self.assertEqual((ran.outcomes, ran.last), ({"inner": "timeout"}, "FAILED (timeouts=1)"))
+        self.assertNotIn("A test that needs longer", ran.stderr)
         self.assertIn("TIMEOUT: import outer.inner\n", ran.stderr)
         ran = self.unittest(*arguments)
         self.assertEqual((ran.outcomes["test_a"], ran.outcomes["test_b"]), ("passed", "timeout"))
@@ -326,6 +327,7 @@ class TheWholeRun(Directory):
             self.assertIn("2 tests did not run, because the total of ", ran.stderr)
             self.assertIn(f"({source}) is spent:\n  test_slow.Slow.test_c\n  test_slow.Slow.test_d\n", ran.stderr)
             self.assertEqual(ran.last, "FAILED (timeouts=1, not run=2)")
+            self.assertNotIn("A test that needs longer", ran.stderr)
             self.assertIn("tearDownClass", ran.stdout)
 
     def test_names_the_import_that_has_spent_the_total(self):

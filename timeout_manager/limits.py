@@ -199,7 +199,8 @@ class Group:
         self.limit = limit
         self.parts: list[Part] = []
         left = limits.left()
-        if left is not None and (limit.seconds is None or left < limit.seconds):
+        self.by_total = left is not None and (limit.seconds is None or left < limit.seconds)
+        if self.by_total:
             self.limit = Limit(left, f"what is left of {limits.total.source} {text(limits.total.seconds)}")
         self.manager = limits.manager(self.limit.seconds)
         limits.renew()

@@ -39,6 +39,7 @@ class LimitedResult(unittest.TestResult):
     not_run: list[str]  #: names of tests
     ran: set[str]  #: names of tests, too
     interrupted: bool  #: by Ctrl-C
+    hinted: bool  # a limit of its own would have helped
     stream: Any  # of a TextTestResult
     separator1: str
     current: Entry | None  # what is running
@@ -51,7 +52,7 @@ class LimitedResult(unittest.TestResult):
         self.timeouts, self.interruptions, self.not_run, self.ran = [], [], [], set()
         self._told = 0
         self.thread = get_ident()
-        self.interrupted = False
+        self.interrupted = self.hinted = False
         self.current = self.before = None
 
     # -- of a test
@@ -137,7 +138,7 @@ class LimitedResult(unittest.TestResult):
         if hasattr(self, "printErrorList"):
             self.printErrorList("INTERRUPTED", self.interruptions)
             self.printErrorList("TIMEOUT", self.timeouts)
-            if self.timeouts:
+            if self.hinted:
                 self.stream.writeln(HINT)
             if self.not_run:
                 self.stream.writeln(self.separator1)
@@ -176,6 +177,7 @@ class LimitedResult(unittest.TestResult):
         if entry.late:
             entry.outcome = "timeout"
             told = self._tell(entry)
+            self.hinted |= entry.kind != "import" and not all(group.by_total for group, _ in entry.late)
             entry.texts.insert(0, told)
             self.addTimeout(test, told)
         elif isinstance(error, KeyboardInterrupt):
