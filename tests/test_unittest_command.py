@@ -335,7 +335,7 @@ class TheWholeRun(Directory):
         ran = self.unittest("--total", "1", "test_a", "test_b.Slow.test_c")
         self.assertEqual(ran.status, 124, ran.stderr)
         self.assertIn("TIMEOUT: import test_a\n", ran.stderr)
-        self.assertEqual((ran.outcomes["test_a"], ran.report["not run"]), ("timeout", ["test_b.Slow.test_c"]))
+        self.assertEqual((ran.outcomes, ran.report["not run"]), ({"test_a": "timeout"}, ["import test_b.Slow.test_c"]))
         self.assertEqual(ran.last, "FAILED (timeouts=1, not run=1)")
 
     def test_is_ended_by_ctrl_c_with_its_summary_and_reports(self):

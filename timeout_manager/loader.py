@@ -87,6 +87,10 @@ class TestLoader(unittest.TestLoader):
 
     def _limited(self, part: str, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         entry = Entry("import", name)
+        if self._limits.spent():
+            error = PhaseTimeout("the total is spent")
+            self._late.append(ImportTimeout(entry, error))  # it will not be run
+            raise error
         group = entry.groups[0] = Group(self._limits, name, self._limits.timeout)
         for outer in self._open[-1:]:
             outer.manager.reset(INFINITY)
@@ -95,11 +99,11 @@ class TestLoader(unittest.TestLoader):
             self._reports.running(entry)
         try:
             return group.call(part, function, *args, **kwargs)
-        except BaseException as error:
+        except BaseException as ended:
             if entry.late:
-                self._late.append(ImportTimeout(entry, error))
-            elif isinstance(error, KeyboardInterrupt):
-                self._interrupt = error
+                self._late.append(ImportTimeout(entry, ended))
+            elif isinstance(ended, KeyboardInterrupt):
+                self._interrupt = ended
             raise
         finally:
             entry.elapsed = monotonic() - entry.began

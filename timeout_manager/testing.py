@@ -159,7 +159,7 @@ class TextTestRunner(unittest.TextTestRunner):
             try:
                 if limits.spent():
                     for each in _tests(test):
-                        if isinstance(each, ImportTimeout):  # what has spent it
+                        if isinstance(each, ImportTimeout) and each.entry.late:  # it has spent it
                             each(result)
                     result.stop()
                 test(result)
