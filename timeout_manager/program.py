@@ -12,7 +12,7 @@ import unittest
 from . import watchdog
 from .diagnosis import line_of
 from .errors import PhaseTimeout
-from .limits import METHODS, Group, Limit, Limits, limit_from_environ
+from .limits import METHODS, Limit, Limits, limit_from_environ
 from .seconds import INFINITY, duration, monotonic
 from .stacks import tell
 from .testing import TextTestRunner
@@ -30,7 +30,7 @@ STATUS = 124  # the total was spent, as of coreutils' timeout
 USAGE = 2
 TOTAL_VARIABLE = "TEST_TIMEOUT"  # of Bazel, which kills the process then
 MARGIN, LONGEST_MARGIN = 0.1, 30.0  # of that, for our own report; at most so many seconds
-SOON = 1.0  # seconds that threads have to end after the summary before they are named, and garbage to be collected
+SOON = 1.0  # seconds that threads have to end after the summary before they are named; the least for garbage
 
 TIMES = {
     "--timeout": "for each test: setUp and the test together; tearDown and the cleanups have as much again",
@@ -160,8 +160,10 @@ def _die_of_interrupt() -> NoReturn:
 def _collect(limits: Limits, result: LimitedResult) -> None:
     """Let what hung be closed while that has a limit: when the interpreter ends, a coroutine may defy it for ever."""
     result.timeouts[:] = [(str(test), told) for test, told in result.timeouts]
+    manager = limits.manager(max(limits.timeout.seconds or 0.0, SOON))
     try:
-        Group(limits, "garbage", Limit(limits.timeout.seconds or SOON, "")).call("collect", gc.collect)
+        with manager.timed_operation("garbage"):
+            gc.collect()
     except PhaseTimeout:
         pass
 
