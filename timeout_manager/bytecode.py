@@ -55,7 +55,7 @@ _WITH_STARTS = opmap.get("WITH_EXCEPT_START")
 _AWAITS = _named("SEND", "YIELD_VALUE")
 _AWAITED = _named("END_SEND") or _named("JUMP_BACKWARD_NO_INTERRUPT")
 _GET_AWAITABLE = opmap.get("GET_AWAITABLE")
-_RESUME, _YIELD = opmap.get("RESUME"), opmap["YIELD_VALUE"]
+_RESUME, _YIELD, _YIELD_FROM = opmap.get("RESUME"), opmap["YIELD_VALUE"], opmap.get("YIELD_FROM", -1)
 _NO_NEXT = _named("RETURN_VALUE", "RAISE_VARARGS", "RERAISE", "JUMP_FORWARD", "JUMP_ABSOLUTE")
 
 
@@ -209,14 +209,18 @@ def inside(frame: FrameType, lasti: int) -> bool:
     return any(handler in handlers(code, place) for place in places if place >= 0) or misplaced(frame)
 
 
-def yields(frame: FrameType) -> bool:
-    """Tell whether a suspended asynchronous generator is at a `yield`, and not in an `await`."""
+def suspended(frame: FrameType) -> int:
+    """Return where a frame that does not run is suspended: 1 at a `yield`, else in an `await` or `yield from`; 0 if it
+    is at its end.
+    """
     raw, at = frame.f_code.co_code, frame.f_lasti
-    if at >= 0 and _RESUME is not None and raw[at] == _YIELD:
+    if at < 0:
+        return 1
+    if _RESUME is None:
+        return 1 if raw[at] == _YIELD else 2 * (_YIELD_FROM in raw[at : at + 3 : 2])  # it stands before it
+    if raw[at] == _YIELD:
         at = _next(raw, at)  # from 3.14 it stands there
-    if at < 0 or raw[at] == _YIELD:
-        return True
-    return raw[at] == _RESUME and raw[at + 1] & 3 == 1  # which says what it comes back from
+    return raw[at + 1] & 3 if raw[at] == _RESUME else 0  # which says what it comes back from
 
 
 # -- places ------------------------------------------------------------------------------------------------------------
@@ -268,8 +272,10 @@ def _landings(code: CodeType, _: int) -> frozenset[int]:
     return frozenset(found)
 
 
-def swallower(error: BaseException) -> tuple[CodeType, int] | None:
+def swallower(error: BaseException, landed: bool) -> tuple[CodeType, int] | None:
     """Return the innermost handler around the place where an error was last seen before it was swallowed.
+
+    It was raised where a thread was interrupted, or where it had ``landed``.
 
     Where that one only passed it on (a `finally`, a `with`), an exception raised outside of it will find the next one.
     """
@@ -277,4 +283,5 @@ def swallower(error: BaseException) -> tuple[CodeType, int] | None:
     if trace is None:
         return None
     code = trace.tb_frame.f_code
-    return next(((code, handler) for handler in handlers(code, stand(code, trace.tb_lasti))), None)
+    at = trace.tb_lasti if landed else stand(code, trace.tb_lasti)
+    return next(((code, handler) for handler in handlers(code, at)), None)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     Arrive = Callable[[FrameType, int], None]
 
-_no_interrupt = frozenset({"_event", "__bool__", "arrange", "withdraw"})  # see enforcer
+_no_interrupt = frozenset({"_event", "__bool__", "arrange", "withdraw"})  # see interrupt
 
 try:
     from _thread import daemon_threads_allowed  # type: ignore[attr-defined]
