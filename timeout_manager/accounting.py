@@ -196,7 +196,8 @@ class TimeoutManager:
         It may take what remains (``timeout`` is a limit of its own). Then everything that it has started gets SIGTERM,
         and ``grace`` seconds later SIGKILL; so it does on Ctrl-C and on every other error. The PhaseTimeout has
         ``cmd``, ``output`` and ``stderr`` as far as they came, and ``killed``: what had to be ended. The command has
-        the deadline in its environment (see ``from_environ``) and a session of its own (``start_new_session``).
+        the deadline in its environment (see ``from_environ``), and a session of its own unless ``preexec_fn`` or
+        ``process_group`` is given.
         """
         from .process import run
 

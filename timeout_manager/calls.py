@@ -19,8 +19,8 @@ def decorate(phase: Phase, func: F) -> F:
     """Return the function wrapped so that every call runs in a fresh phase like this one."""
     if isgeneratorfunction(func) or isasyncgenfunction(func):
         raise TypeError(
-            f"timed_operation cannot decorate the generator function {func.__qualname__}, whose body runs after"
-            f" the call; write `with manager.timed_operation({phase.name!r}):` inside it"
+            f"timed_operation cannot decorate the generator function {getattr(func, '__qualname__', func)}, whose body"
+            f" runs after the call; write `with manager.timed_operation({phase.name!r}):` inside it"
         )
     kind, manager, name, limit = type(phase), phase._manager, phase.name, phase.limit
 
@@ -54,4 +54,5 @@ def is_coroutine_function(func: Any) -> bool:
     """Tell whether calling it makes a coroutine; also of a partial, a method, an object with an async ``__call__``."""
     while isinstance(func, partial):
         func = func.func
-    return iscoroutinefunction(func) or iscoroutinefunction(getattr(func, "__call__", None))
+    called = None if isinstance(func, type) else getattr(func, "__call__", None)
+    return iscoroutinefunction(func) or iscoroutinefunction(called)

@@ -8,7 +8,7 @@ from .phase import Phase, caller
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import TracebackType
+    from types import FrameType, TracebackType
 
     from .accounting import TimeoutManager
 
@@ -22,17 +22,15 @@ class Cleanup(Phase):
 
     _cleanup = True
 
-    def __enter__(self) -> Phase:
+    def __enter__(self, frame: FrameType | None = None) -> Phase:
         here = caller()
         if self.outcome == "new":
             _step_aside(self._manager, here)
         try:
-            super().__enter__()
+            return super().__enter__(frame or _getframe(1))
         except BaseException:
             _step_back(self._manager, here)
             raise
-        self._stands_in(_getframe(1))
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -10,6 +10,7 @@ from sys import modules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 
@@ -38,7 +39,7 @@ class PhaseTimeout(TimeoutError):
     def diagnosis(self) -> str:
         """What was running when time ran out, and what had to be killed, as text; "" when time was only counted."""
         killed = ["Processes that had to be killed:", *(f"  {process}" for process in self.killed)]
-        return "\n\n".join(filter(None, (str(self._scene), "\n".join(killed) if self.killed else "")))
+        return "\n\n".join(filter(None, (self._told(), "\n".join(killed) if self.killed else "")))
 
     @diagnosis.setter
     def diagnosis(self, text: str) -> None:
@@ -49,9 +50,15 @@ class PhaseTimeout(TimeoutError):
         """The same as ``output``, as on ``subprocess.TimeoutExpired``."""
         return self.output
 
+    def _told(self) -> str:
+        try:
+            return str(self._scene)
+        except Exception as error:  # the timeout is what has to be told
+            return f"What was running cannot be told: {error!r}"
+
     def __reduce__(self) -> tuple[Any, ...]:
         state = {name: value for name, value in vars(self).items() if name != "_owner"}
-        return type(self), self.args, {**state, "_scene": str(self._scene)}
+        return type(self), self.args, {**state, "_scene": self._told()}
 
 
 class PhaseInterrupt(BaseException):
@@ -65,6 +72,15 @@ _TIMEOUTS = (
     ("asyncio", "TimeoutError"),
     ("concurrent.futures", "TimeoutError"),
 )
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and its contexts, each once: code can make a ring of them."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__context__
 
 
 def is_timeout(error: BaseException) -> bool:

@@ -24,7 +24,7 @@ import sys
 from itertools import islice
 
 from . import landing
-from .bytecode import LOSES_EXITS, entry, handlers, inside, misplaced, stand, swallower
+from .bytecode import LOSES_EXITS, entry, handlers, inside, misplaced, stand, suspended, swallower
 from .diagnosis import Scene
 from .errors import LET_PASS, PhaseInterrupt, PhaseTimeout
 from .landing import guarded
@@ -36,6 +36,7 @@ from .watch import LAST, MOMENT, SUSPENDED, Strike, Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Container
     from types import FrameType
 
     from .accounting import TimeoutManager
@@ -47,10 +48,10 @@ NEAR = 8  # frames in which the interpreter may stand at a bad place: a signal h
 _SUSPENDS = 0x20 | 0x80 | 0x200  # flags of code: generators, coroutines, asynchronous generators
 
 
-def look(watch: Watch, frame: FrameType, landed: int = -1) -> BaseException | None:
+def look(watch: Watch, frame: FrameType, landed: int) -> BaseException | None:
     """Return what is to be raised in the calling thread, if anything; set when to look again.
 
-    The thread stands at this frame. It was interrupted there, or has been sent to this instruction (``landed``).
+    The thread stands at this frame. It has been sent to this instruction (``landed``), or was interrupted there (-1).
     """
     now = monotonic()
     watch.stale = False
@@ -71,8 +72,8 @@ def seize(
     watch: Watch, stack: dict[FrameType, None], frame: FrameType, landed: int, now: float
 ) -> BaseException | None:
     """Return what is to be raised, if anything, for the phases of this watch; set when to look at it again."""
-    phases, suspended = _standing(watch, stack)
-    watch.at = now + SUSPENDED if suspended else INFINITY
+    phases, elsewhere = _standing(watch, stack)
+    watch.at = now + SUSPENDED if elsewhere else INFINITY
     due = find(watch, phases, frame, now)
     if due is None:
         landing.withdraw(watch.thread.key)
@@ -87,27 +88,28 @@ def seize(
 
 
 def find(
-    watch: Watch, phases: list[Phase], frame: FrameType | None, now: float
+    watch: Watch, phases: list[Phase], frame: FrameType | None, now: float, like: Scene | None = None
 ) -> tuple[Strike, list[Phase]] | None:
     """Return the limit to interrupt for now, and the phases that it binds; set when to look again.
 
-    ``phases`` are those in which the thread or task is; it stands at this frame.
+    ``phases`` are those in which the thread or task is. It stands at this frame; what is around it is as in ``like``.
     """
     over, bound = _over(watch, phases, now)
+    excused, watch.excused = watch.excused, ""
     if over is None:
         watch.strike = None
         return None
     struck = [phase for phase in bound if phase._manager is bound[0]._manager]
     last = strike = watch.strike
     if strike is None or strike.over is not over:
-        if is_debugged(struck[-1]):
+        if is_debugged(struck[-1], excused):
             _let_pass(struck)
             watch.at = now
             return None
         error = timeout_in(struck[-1], over, struck[-1]._manager._clock())
         error.interrupted = True
         seen = [each for each in watch.seen if each[0] >= struck[-1]._started]
-        error._scene = Scene(frame, watch.key if watch.pulse else None, struck, seen)
+        error._scene = Scene(frame, watch.key if watch.pulse else None, struck, seen, like)
         watch.strike = strike = Strike(over, error)
     if last is not None and last.hits and strike.again < last.hit + LAST and last.is_handled():
         strike.again = last.hit + LAST
@@ -122,17 +124,32 @@ def _standing(watch: Watch, stack: dict[FrameType, None]) -> tuple[list[Phase], 
     """Return the phases in which the thread is now, and whether there are others: in suspended generators, or between
     their block and their ``__exit__``. Those that were left without it are closed.
     """
-    found, suspended = [], False
+    found, elsewhere = [], False
     for phase in watch.phases.copy():
-        frame = phase._frame
-        assert frame is not None
-        if entry(frame.f_code, phase._lasti) < 0 or frame in stack and inside(frame, phase._lasti):
+        place = standing(phase, stack)
+        if place is None:
+            elsewhere = True
+            continue
+        frame, lasti = place
+        by_with = entry(frame.f_code, lasti) >= 0
+        if not by_with or frame in stack and inside(frame, lasti):
             found.append(phase)
-        elif not LOSES_EXITS if frame in stack else frame.f_code.co_flags & _SUSPENDS:
-            suspended = True
+        elif frame in stack and not LOSES_EXITS:
+            elsewhere = True
         else:
             abandon(phase, "failed")
-    return found, suspended
+    return found, elsewhere
+
+
+def standing(phase: Phase, stack: Container[FrameType]) -> tuple[FrameType, int] | None:
+    """Return the `with` in which a phase is open in this stack: where it was entered, or while that is suspended, where
+    contextlib holds it open; None if it is open only in a suspended generator or coroutine.
+    """
+    own = phase._frame  # None: it has just been left, in another thread
+    for frame, lasti in ((own, phase._lasti), *phase._users) if own is not None else ():
+        if frame in stack or not (frame.f_code.co_flags & _SUSPENDS and suspended(frame)):
+            return frame, lasti
+    return None
 
 
 def _over(watch: Watch, phases: list[Phase], now: float) -> tuple[Budget | Phase | None, list[Phase]]:
@@ -150,7 +167,7 @@ def _over(watch: Watch, phases: list[Phase], now: float) -> tuple[Budget | Phase
         if phase.limit is not None:
             limits.append(phase)
         for limit in limits:
-            rest = left(limit, manager._clock())
+            rest = left(limit, manager, manager._clock())
             if rest <= 0.0:
                 return limit, phases[index:]
             watch.at = min(watch.at, now + rest)
@@ -179,7 +196,7 @@ def _raise(
     thread = watch.thread
     if not strike.tries:
         strike.depth = 0
-        avoid = swallower(strike.raised)
+        avoid = swallower(strike.raised, strike.landed)
         if avoid is not None:
             strike.avoid.add(avoid)
     found, strike.place = strike.place, None if landed >= 0 else (id(frame), frame.f_lasti)
@@ -190,8 +207,8 @@ def _raise(
             landing.arrange(thread.key, thread.state, stack, thread.enforcer.arrived)
             return None
     place = landed if landed >= 0 else stand(frame.f_code, frame.f_lasti)
-    missed = [phase for phase in watch.phases if phase._frame is frame and not _covers(phase, place)]
-    around = _count_avoided(strike, stack, struck[0]._frame, frame, place)
+    missed = [phase for phase in watch.phases if not _covers(standing(phase, stack), frame, place)]
+    around = _count_avoided(strike, stack, standing(struck[0], stack), frame, place)
     if strike.tries < PATIENCE and (missed or around and not around < strike.depth):
         if landing.arrange(thread.key, thread.state, stack, thread.enforcer.arrived):
             return None
@@ -203,6 +220,7 @@ def _raise(
         landing.withdraw(thread.key)
         strike.next(now)
         watch.at = strike.again
+    strike.landed = landed >= 0
     if struck[0]._manager._kill_children is not None:
         from . import children
 
@@ -243,20 +261,22 @@ def _is_between(frame: FrameType, stack: dict[FrameType, None], landed: int) -> 
         return True
     if landed >= 0:
         return False
-    tracer = sys.gettrace()  # an error in a trace function would end the tracing
-    code = getattr(getattr(tracer, "__func__", tracer), "__code__", None)
-    return any(misplaced(each) or each.f_code is code for each in islice(stack, NEAR))
+    near = list(islice(stack, NEAR))
+    tracers = [sys.gettrace(), sys.getprofile(), *(each.f_trace for each in near)]  # an error in one ends the tracing
+    codes = {getattr(getattr(tracer, "__func__", tracer), "__code__", None) for tracer in tracers}
+    return any(misplaced(each) or each.f_code in codes for each in near)
 
 
-def _covers(phase: Phase, at: int) -> bool:
-    assert phase._frame is not None
-    code = phase._frame.f_code
-    handler = entry(code, phase._lasti)
-    return handler < 0 or handler in handlers(code, at)
+def _covers(block: tuple[FrameType, int] | None, frame: FrameType, at: int) -> bool:
+    """Tell whether a `with` is left by its exit if an exception is raised in this frame, at this instruction."""
+    if block is None or block[0] is not frame:
+        return True
+    handler = entry(frame.f_code, block[1])
+    return handler < 0 or handler in handlers(frame.f_code, at)
 
 
 def _count_avoided(
-    strike: Strike, stack: dict[FrameType, None], last: FrameType | None, frame: FrameType, place: int
+    strike: Strike, stack: dict[FrameType, None], last: tuple[FrameType, int] | None, frame: FrameType, place: int
 ) -> int:
     """Count the handlers which an exception raised here would meet that have swallowed one before."""
     count = 0
@@ -264,6 +284,6 @@ def _count_avoided(
         code = each.f_code
         at = place if each is frame else stand(code, each.f_lasti)
         count += sum((code, handler) in strike.avoid for handler in handlers(code, at))
-        if each is last:
+        if last is not None and each is last[0]:
             break
     return count

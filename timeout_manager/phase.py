@@ -19,6 +19,8 @@ from .seconds import INFINITY, text
 
 _no_interrupt = frozenset({"__enter__", "__exit__", "__aenter__", "__aexit__"})  # see interrupt
 
+_STACKS = frozenset({"enter_context", "enter_async_context"})  # of contextlib: what enters for others
+_GENERATES = 0x20 | 0x200  # flags of code: generators, asynchronous generators
 COUNTS_CANCELLATIONS = version_info >= (3, 11)  #: a task knows by how many it was cancelled
 
 TYPE_CHECKING = False
@@ -66,7 +68,7 @@ class Phase:
     __slots__ = (
         *("name", "limit", "parent", "outcome"),
         *("_manager", "_key", "_started", "_ended", "_until", "_rest"),
-        *("_watch", "_frame", "_lasti", "_struck", "_cancelling"),  # only where limits are enforced
+        *("_watch", "_frame", "_lasti", "_users", "_struck", "_cancelling"),  # only where limits are enforced
     )
 
     name: str  #: as given
@@ -84,22 +86,26 @@ class Phase:
     _watch: Watch | None  # what interrupts it
     _frame: FrameType | None  # that entered it, while it is open,
     _lasti: int  # at this instruction
+    _users: tuple[tuple[FrameType, int], ...]  # of the ``@contextmanager`` in which that is: they hold it open
     _struck: PhaseTimeout | None  # what has been raised in it
     _cancelling: int  # of the task: by how many it had been cancelled before
 
     def __init__(self, manager: TimeoutManager, name: str, limit: float | None) -> None:
         self._manager = manager
         self._key = 0
-        self.name = name
+        self._watch = None
+        self._users = ()
+        self.name = name if name.__class__ is str else str(name)  # a path, say
         self.limit = limit
         self.parent = None
         self.outcome = "new"
 
-    def __enter__(self) -> Phase:
+    def __enter__(self, frame: FrameType | None = None) -> Phase:
         if self.outcome != "new":
             raise RuntimeError(f"phase {self.name!r} was entered before; timed_operation() gives a fresh one each time")
         manager = self._manager
-        self._key = key = self._whose() if "asyncio" in modules else get_ident()
+        key: Any
+        self._key = key = caller() if "asyncio" in modules else get_ident()
         self._started = now = manager._clock()
         limit = self.limit
         self._until = until = INFINITY if limit is None else now + limit
@@ -116,9 +122,14 @@ class Phase:
         self.outcome = "running"
         watch = manager._watch
         if watch is not None:
-            self._frame = frame = _getframe(1)
+            if key.__class__ is not int:
+                self._cancelling = key.cancelling() if COUNTS_CANCELLATIONS else _cancelling(key)
+            self._frame = frame = frame or _getframe(1)
             self._lasti = frame.f_lasti
-            self._struck = self._watch = None
+            code = frame.f_code
+            if code.co_flags & _GENERATES or code.co_name in _STACKS:
+                self._find_users(frame)
+            self._struck = None
             if until < INFINITY:
                 if now < until and watch.at <= until and watch.key == key:  # armed already
                     self._watch = watch
@@ -126,25 +137,6 @@ class Phase:
                 else:
                     manager._enforcer.enter(self, manager, until)
         return self
-
-    def _whose(self) -> object:
-        """Return whose phase it is; of a task note, too, by how many it has been cancelled."""
-        asyncio: Any = modules["asyncio"]
-        try:
-            loop = asyncio._get_running_loop()
-        except AttributeError:  # it is being imported
-            return get_ident()
-        task = loop and asyncio.current_task(loop)
-        if task is None:
-            return get_ident()
-        if self._manager._enforcer is not None:
-            if COUNTS_CANCELLATIONS:
-                self._cancelling = task.cancelling()
-            else:
-                from .cancellation import cancelling
-
-                self._cancelling = cancelling(task)
-        return task
 
     def _nest(self, manager: TimeoutManager, key: object, now: float) -> float:
         """Enter beside or inside other phases; return when it is over."""
@@ -196,6 +188,7 @@ class Phase:
         if manager._watch is not None:
             struck = self._struck
             self._frame = self._struck = None
+            self._users = ()
             watch = self._watch
             if watch is not None:
                 if watch.sessions and struck is None and watch.phases[-1] is self and not manager._takes_long:
@@ -234,21 +227,22 @@ class Phase:
             raise RuntimeError(f"phase {self.name!r} was entered in another thread, and can only be left there")
 
     async def __aenter__(self) -> Phase:
-        self.__enter__()
-        if self._manager._watch is not None:
-            self._frame = frame = _getframe(1)
-            self._lasti = frame.f_lasti
-        return self
+        return self.__enter__(_getframe(1))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.__exit__(kind, error, traceback)
 
-    def _stands_in(self, frame: FrameType) -> None:
-        """Say whose `with` it is, where another ``__enter__`` lies in between."""
-        if self._manager._watch is not None:
-            self._frame, self._lasti = frame, frame.f_lasti
+    def _find_users(self, frame: FrameType) -> None:
+        """Note whose `with` it is where an exit stack or a ``@contextmanager`` lies in between."""
+        self._frame = frame = _user_of(frame)
+        self._lasti = frame.f_lasti
+        while frame.f_code.co_flags & _GENERATES and frame.f_back is not None:
+            before, frame = frame.f_back, _user_of(frame.f_back)
+            if frame is before:  # it is not contextlib that runs the generator
+                break
+            self._users += ((frame, frame.f_lasti),)
 
     def __call__(self, func: F) -> F:
         """Return ``func`` wrapped so that every call runs in a fresh phase of this name and limit.
@@ -283,8 +277,8 @@ class Phase:
         Its own limit, those of the phases around it and the budget all count. After the end it stays as it was then.
         """
         if self.outcome == "new":
-            finite = [seconds for seconds in (self.limit, self._manager.remaining_timeout) if seconds is not None]
-            return min(finite) if finite else None
+            around = None if self._cleanup else self._manager.remaining_timeout
+            return min([seconds for seconds in (self.limit, around) if seconds is not None], default=None)
         rest = self._left(self._manager._clock()) if self.outcome == "running" else self._rest
         return None if rest == INFINITY else max(rest, 0.0)
 
@@ -313,18 +307,33 @@ class Phase:
 
     def _left(self, now: float) -> float:
         """Return the seconds until this open phase is over, as things stand now; negative when it is."""
-        return min([left(limit, now) for limit in self._limits()], default=INFINITY)
+        return min([left(limit, self._manager, now) for limit in self._limits()], default=INFINITY)
 
     def _judge(self, error: BaseException | None, now: float, struck: PhaseTimeout | None) -> None:
         """End a phase whose time is over."""
-        from .verdict import judge
-
+        try:
+            from .verdict import judge
+        except ImportError:  # the interpreter ends, and collects a generator
+            return
         judge(self, error, now, struck)
 
 
-def left(limit: Budget | Phase, now: float) -> float:
+def _cancelling(task: object) -> int:
+    from .cancellation import cancelling
+
+    return cancelling(task)
+
+
+def _user_of(frame: FrameType) -> FrameType:
+    """Return the frame, or for one of contextlib who has called that."""
+    while frame.f_globals.get("__name__") == "contextlib" and frame.f_back is not None:
+        frame = frame.f_back
+    return frame
+
+
+def left(limit: Budget | Phase, manager: TimeoutManager, now: float) -> float:
     """Return the seconds until this one limit has passed; negative when it has."""
     if isinstance(limit, Budget):
-        return limit.amount - (now - limit.origin)
+        return limit.amount - (now - limit.origin if manager._open else limit.used)
     assert limit.limit is not None
     return limit._started + limit.limit - now

@@ -41,8 +41,11 @@ def judge(phase: Phase, error: BaseException | None, now: float, struck: PhaseTi
     if is_timeout(error):
         raise _explain(struck or timeout_in(phase, owner, now, error)) from error
     if isinstance(error, Exception) and hasattr(error, "add_note"):
-        if not any(note.startswith("Timeout exceeded after ") for note in getattr(error, "__notes__", ())):
-            error.add_note(str(struck or timeout_in(phase, owner, now)))
+        try:
+            if not any(note.startswith("Timeout exceeded after ") for note in getattr(error, "__notes__", ())):
+                error.add_note(str(struck or timeout_in(phase, owner, now)))
+        except Exception:  # its notes are not what they should be
+            pass
 
 
 def check(manager: TimeoutManager, name: str) -> None:
@@ -55,7 +58,7 @@ def check(manager: TimeoutManager, name: str) -> None:
 
 def overrun(phase: Phase, now: float) -> Budget | Phase | None:
     """Return the outermost limit of an open phase that has passed; it owns the error."""
-    return next((limit for limit in phase._limits() if left(limit, now) <= 0.0), None)
+    return next((limit for limit in phase._limits() if left(limit, phase._manager, now) <= 0.0), None)
 
 
 def timeout_in(phase: Phase, owner: Budget | Phase, now: float, cause: BaseException | None = None) -> PhaseTimeout:
@@ -97,9 +100,9 @@ def was_cancelled(phase: Phase, error: BaseException | None, struck: PhaseTimeou
     return settle(phase, error, struck)
 
 
-def is_debugged(phase: Phase) -> bool:
-    """Tell whether a debugger is there, where nothing is raised; say so."""
-    name = present()
+def is_debugged(phase: Phase, seen: str = "") -> bool:
+    """Tell whether a debugger is there, or was ``seen`` when it counted, where nothing is raised; say so."""
+    name = seen or present()
     if name:
         say(f"Time is over for phase {' > '.join(phase.path())}.", name)
     return bool(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from .errors import PhaseInterrupt
+from .errors import PhaseInterrupt, chain
 from .seconds import INFINITY
 from .stacks import own, processor_time
 
@@ -30,7 +30,10 @@ SAMPLES = 10  # that are kept
 class Strike:
     """A limit that has passed, and the interrupts raised for it so far."""
 
-    __slots__ = ("over", "error", "hits", "hit", "again", "tries", "place", "raised", "avoid", "depth", "message")
+    __slots__ = (
+        *("over", "error", "hits", "hit", "again", "tries", "place"),
+        *("raised", "landed", "avoid", "depth", "message"),
+    )
 
     def __init__(self, over: Budget | Phase, error: PhaseTimeout) -> None:
         self.over = over
@@ -40,6 +43,7 @@ class Strike:
         self.tries = 0  # how many places have been passed over since it is due
         self.place: tuple[int, int] | None = None  # the last of them, if it was interrupted there
         self.raised: BaseException = error
+        self.landed = False  # where the thread had been sent to
         self.avoid: set[tuple[CodeType, int]] = set()  # handlers that have swallowed it
         self.depth = 0  # how many of them were around the place where it was raised last
         self.message: Callable[[], object] = lambda: None  # what a task was cancelled with, while that is in flight
@@ -54,19 +58,16 @@ class Strike:
 
     def is_handled(self) -> bool:
         """Tell whether the block is on its way out: an error of ours is being handled, or what came of it."""
-        error = sys.exc_info()[1]
-        while error is not None:
-            if error is self.error or error is self.raised:
-                return True
-            error = error.__context__
-        return self.message() is not None
+        ours = self.error, self.raised
+        return any(error in ours for error in chain(sys.exc_info()[1])) or self.message() is not None
 
 
 class Watch:
     """A thread or task whose phases can be interrupted: by which enforcer, which phases, and when it will look next."""
 
     __slots__ = (
-        *("key", "enforcer", "thread", "phases", "sessions", "at", "stale", "strike", "planned", "sample", "seen"),
+        *("key", "enforcer", "thread", "phases", "sessions", "at", "stale", "strike", "excused"),
+        *("planned", "sample", "seen"),
         *("state", "signum", "blocked", "wait", "pulses"),
         *("pulse", "held", "cancelled"),
     )
@@ -80,6 +81,7 @@ class Watch:
         self.at = INFINITY
         self.stale = False  # the limits have changed: look at once
         self.strike: Strike | None = None
+        self.excused = ""  # the debugger that was there since the thread was sent to look
         self.planned = INFINITY  # the ``at`` for which it is planned
         self.sample = INFINITY  # when to see where the phases stand;
         self.seen: list[Sample] = []  # where they stood
