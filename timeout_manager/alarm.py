@@ -30,9 +30,10 @@ them late is still a timeout. A block that calls ``exec`` hands its alarm on to 
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
-from _thread import allocate_lock, get_ident
+from _thread import RLock, get_ident
 
 try:  # what `signal` wraps: numbers in, numbers out, and not what a test may have put in its place
     from _signal import ITIMER_REAL, SIG_BLOCK, SIG_DFL, SIG_IGN, SIG_UNBLOCK, SIGALRM  # type: ignore[import-not-found]
@@ -40,10 +41,11 @@ try:  # what `signal` wraps: numbers in, numbers out, and not what a test may ha
 except ImportError:  # Windows; WASI and Pyodide have the signal, but not the timer
     setitimer = None
 
+from .diagnosis import lines_at
 from .interrupt import look
 from .landing import guarded
 from .seconds import INFINITY, monotonic
-from .stacks import stack, up
+from .stacks import up
 from .watch import MOMENT, Watch
 
 TYPE_CHECKING = False
@@ -59,24 +61,28 @@ REPEAT = 0.05 + id(sys.modules[__name__]) // 64 % 1000 * 1e-5  # seconds; the in
 ROUNDING = 5e-6  # of an interval that is read back
 LATE = 1.0  # for so long after one of ours nobody's alarm kills the process: it may be ours
 LONGEST = 1e8  # what every setitimer takes
+FOREIGN = "the handler of SIGALRM was not installed by Python, and could not be put back"
 
 watch = Watch(0, sys.modules[__name__])  #: over the main thread
 _running = False
+_taking = False  # the handler is set, but not yet the timer: what comes is not ours
+_main = 0  # the ident of the main thread, once it is known
 _previous: Any = None  # the handler that was there
 _foreign = INFINITY  # when the timer of somebody else is due,
 _interval = 0.0  # and its interval
 _armed = INFINITY  # when the timer is due as we have set it,
 _owed = False  # and whether it was due before it was set anew: that signal may be on its way still
 _recent = -INFINITY  # when one of ours was due last
-_closing = allocate_lock()  # held while another thread sends the signal, lest it finds the handler gone
+_closing = RLock()  # held while another thread sends the signal, lest it finds the handler gone
 
 
 def missing() -> str:
     """Return why the calling thread cannot be watched; nothing if it can."""
+    global _main
     if setitimer is None:
         return "this system has no setitimer"
-    if _running and watch.key == get_ident():
-        return ""
+    if get_ident() == _main:
+        return "" if getsignal(SIGALRM) is not None else FOREIGN
     try:
         previous = signal(SIGALRM, _fired)
     except ValueError:
@@ -84,13 +90,16 @@ def missing() -> str:
     took = getsignal(SIGALRM) is _fired
     signal(SIGALRM, SIG_DFL if previous is None else previous)
     if previous is None:
-        return "the handler of SIGALRM was not installed by Python, and could not be put back"
-    return "" if took else "setting the handler of SIGALRM has no effect here"
+        return FOREIGN
+    if not took:
+        return "setting the handler of SIGALRM has no effect here"
+    _main = get_ident()
+    return ""
 
 
 def start(at: float) -> Watch | None:
     """Watch the calling thread, and fire at this instant at the latest; return None if that cannot be."""
-    global _running, _previous, _armed, _foreign
+    global _running, _taking, _main, _previous
     if _running:
         if watch.key != get_ident():
             return None
@@ -102,25 +111,51 @@ def start(at: float) -> Watch | None:
     previous = getsignal(SIGALRM)
     if previous is None:
         return None
+    resumes = previous is _fired  # this is a signal handler, which has interrupted `start` or `stop`
+    if resumes:
+        previous = _previous
+    held = None
+    if get_ident() == _main:
+        held = _hold()
+        _previous, _taking = previous, True
     try:
         signal(SIGALRM, _fired)
+        if getsignal(SIGALRM) is not _fired:
+            return start(at) if held is None and get_ident() == _main else None
+        held = held or _hold()
+        _previous = previous
+        _main = watch.key = get_ident()
+        if SIGALRM in pthread_sigmask(SIG_UNBLOCK, (SIGALRM,)):
+            watch.blocked = True
+        _running = True
+        _taking = False
+        if at < watch.at:
+            arm(watch, at)
     except ValueError:
         return None
-    if getsignal(SIGALRM) is not _fired:
-        return None
-    _previous = previous
-    watch.key = get_ident()
-    watch.blocked = SIGALRM in pthread_sigmask(SIG_UNBLOCK, (SIGALRM,))
-    _armed = _foreign = INFINITY
-    _running = True
-    arm(watch, at, first=True)
+    except BaseException:  # of the handler that was there
+        if not _running:
+            signal(SIGALRM, previous)
+        elif not watch.phases and watch.sessions == 1:
+            stop(watch)
+        raise
+    finally:
+        _taking = False
+        if held is not None:
+            held.sessions -= 1
+    return watch
+
+
+def _hold() -> Watch:
+    """Have a phase in a signal handler not stop what has not begun yet."""
+    watch.sessions += 1
     return watch
 
 
 def stop(watch: Watch) -> None:
     """Give the alarm back."""
-    global _running, _owed
-    if not watch.key:  # it is the watch of the process that this one was forked from
+    global _running, _owed, _armed, _foreign
+    if not watch.key or not _running:  # it is of the process that this one was forked from; it was stopped
         return
     with _closing:
         _running = False
@@ -130,22 +165,26 @@ def stop(watch: Watch) -> None:
         now = monotonic()
         if _owed or _armed <= now or now - _recent < LATE:
             signal(SIGALRM, SIG_IGN)  # discards one that waits for another thread to run
-            _owed = False
         signal(SIGALRM, _previous)
+    foreign = _foreign
     if rest and not _is_ours(interval):
         setitimer(ITIMER_REAL, rest, interval)
-    elif _foreign < INFINITY:
-        setitimer(ITIMER_REAL, max(_foreign - monotonic(), 1e-6), _interval)
+    elif foreign < INFINITY:
+        setitimer(ITIMER_REAL, max(foreign - monotonic(), 1e-6), _interval)
+    _armed = _foreign = INFINITY
+    _owed = watch.stale = False  # if one comes still, it is the business of the handler that the block has left
     if watch.blocked:
+        watch.blocked = False
         pthread_sigmask(SIG_BLOCK, (SIGALRM,))
 
 
-def arm(watch: Watch, at: float, first: bool = False) -> None:
+def arm(watch: Watch, at: float) -> None:
     """Fire at this instant, or when the other timer is due if that is earlier."""
     global _armed, _owed, _foreign, _interval
     watch.at = at
     now = monotonic()
-    before, owed, _owed = _armed, _owed, True  # until it is known that it was not due when it was set anew
+    before, owed = _armed, _owed
+    _owed = owed or before < INFINITY  # until it is known that it was not due when it was set anew
     due = watch.next(now)
     _armed = due if due < _foreign else _foreign
     seconds = _armed - now
@@ -159,7 +198,7 @@ def arm(watch: Watch, at: float, first: bool = False) -> None:
     rest, interval = setitimer(ITIMER_REAL, seconds, REPEAT)
     if monotonic() < before:
         _owed = owed
-    if rest and (first or not _is_ours(interval)):
+    if rest and not _is_ours(interval):
         _foreign, _interval = now + rest, interval
         if _foreign < _armed:
             arm(watch, at)
@@ -168,14 +207,27 @@ def arm(watch: Watch, at: float, first: bool = False) -> None:
 def poke(watch: Watch) -> None:
     """Have the watched thread look at once; called in any thread."""
     with _closing:
-        if _running:
+        if _running and _is_heard():
             pthread_kill(watch.key, SIGALRM)
 
 
 def arrived(frame: FrameType, at: int) -> None:
-    """Look where the thread was sent to."""
-    error = look(watch, frame, at)
-    _go_on()
+    """Look where the thread was sent to (-1: it was not)."""
+    global _armed
+    is_sample = True
+    error = None
+    try:
+        now = monotonic()
+        is_sample = at < 0 and watch.is_sample(now)
+        if is_sample:
+            watch.see(lines_at(up(frame)), now)
+        else:
+            error = look(watch, frame, at)
+        _go_on()
+    except RecursionError:  # the block has used up the stack; the timer repeats
+        _armed = -INFINITY
+        if not is_sample:
+            raise
     if error is not None:
         try:
             raise error
@@ -186,7 +238,9 @@ def arrived(frame: FrameType, at: int) -> None:
 def _fired(signum: int, frame: FrameType | None) -> None:
     global _armed, _owed, _recent, _foreign
     now = monotonic()
-    if not _running or frame is None:  # it came while the watch was stopped
+    if frame is None or not _running:  # it came while the watch was stopped, or not begun
+        if _taking and (_previous != SIG_DFL or now - _recent > LATE):
+            _hand_on(signum, frame)
         return None
     if now >= _armed - SLACK:
         _armed = INFINITY
@@ -201,16 +255,13 @@ def _fired(signum: int, frame: FrameType | None) -> None:
             return arm(watch, watch.at)
         _foreign = _foreign + _interval if _interval else INFINITY
         return _forward(signum, frame)
-    if watch.is_sample(now):
-        watch.see(stack(up(frame)), now)
-        return _go_on()
-    error = look(watch, frame)
-    _go_on()
-    if error is not None:
-        try:
-            raise error
-        finally:
-            del error
+    return arrived(frame, -1)
+
+
+def _is_heard() -> bool:
+    """Tell whether the handler is ours, or that of another copy, which calls ours."""
+    handler = getsignal(SIGALRM)
+    return handler is _fired or "_fired" in getattr(handler, "__globals__", {}).get("_no_interrupt", ())
 
 
 def _is_ours(interval: float) -> bool:
@@ -224,31 +275,55 @@ def _go_on() -> None:
 
 def _forward(signum: int, frame: FrameType | None) -> None:
     """Hand an alarm that is not ours to the handler that was there; it may set its timer anew."""
-    global _foreign, _interval
-    setitimer(ITIMER_REAL, 0.0)
+    _note_foreign()  # it may be running still, if the watch has only begun
     try:
-        if callable(_previous):
-            _previous(signum, frame)
-        elif _previous == SIG_DFL:
-            signal(signum, SIG_DFL)
-            raise_signal(signum)
+        _hand_on(signum, frame)
     finally:
-        rest, interval = setitimer(ITIMER_REAL, 0.0)
-        if rest and not _is_ours(interval):  # that would be of a second alarm, which came in the middle of this one
-            _foreign, _interval = monotonic() + rest, interval
+        _note_foreign()
         _go_on()
+
+
+def _hand_on(signum: int, frame: FrameType | None) -> None:
+    if callable(_previous):
+        _previous(signum, frame)
+    elif _previous == SIG_DFL:
+        signal(signum, SIG_DFL)
+        raise_signal(signum)
+
+
+def _note_foreign() -> None:
+    """Take the timer off, and keep the account of it if it is not ours."""
+    global _foreign, _interval
+    rest, interval = setitimer(ITIMER_REAL, 0.0)
+    if rest and not _is_ours(interval):
+        _foreign, _interval = monotonic() + rest, interval
 
 
 def _forked() -> None:
     """Begin anew in a child process: it has inherited the handler, but not the timer."""
-    global watch, _running, _closing
+    global _running, _main, _closing
     if _running and getsignal(SIGALRM) is _fired:
         signal(SIGALRM, _previous)
     _running = False
-    _closing = allocate_lock()
+    _main = 0
+    _closing = RLock()
+    _begin_anew()
+
+
+def _exit() -> None:
+    """Give the alarm back: the interpreter ends, and with it the handler, at which an alarm kills."""
+    if _running and watch.key == get_ident():
+        stop(watch)
+        _begin_anew()
+
+
+def _begin_anew() -> None:
+    global watch, _armed, _foreign
+    _armed = _foreign = INFINITY
     watch.forget()
     watch = Watch(0, sys.modules[__name__])
 
 
+atexit.register(_exit)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)

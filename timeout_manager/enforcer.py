@@ -3,26 +3,28 @@
 An enforcer is a module that can interrupt: `alarm` a thread by a signal, `watchdog` one from another thread, `aio` an
 asyncio task. Each has the same names in the same order: ``NAME``, what it is called; ``missing``, why it cannot watch
 the calling code; ``start`` and ``stop`` a watch over it; ``arm`` it for an instant; ``poke`` it to look at once;
-``arrived``, called where a thread was sent to. When it fires, the watched thread looks (`interrupt`).
+of a thread, ``arrived``, called where it was sent to. When it fires, the watched thread looks (`interrupt`).
 """
 
 from __future__ import annotations
 
+import sys
 from warnings import warn
 
 from . import aio, alarm, kill, watchdog
 from .errors import LET_PASS, PhaseTimeout
-from .phase import caller
-from .seconds import monotonic
+from .phase import Phase, caller
+from .seconds import INFINITY, monotonic
+from .stacks import up
 from .verdict import is_debugged, overrun, timeout_in
 from .watch import Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
+    from typing import Any
 
     from .accounting import TimeoutManager
-    from .phase import Phase
 
 
 def enter(phase: Phase, manager: TimeoutManager, at: float) -> None:
@@ -30,18 +32,30 @@ def enter(phase: Phase, manager: TimeoutManager, at: float) -> None:
     if at <= phase._started:
         _refuse(phase)
     try:
-        watch = begin(manager, at)
+        while phase._watch is None:
+            watch = begin(manager, at)
+            if watch is None:
+                return
+            _register(phase, watch, at)
     except BaseException:
+        if phase._watch is not None:
+            leave(phase, phase._watch, None)
         _retract(phase)
         raise
-    if watch is not None:
-        if manager._kill_children is not None:
-            from . import children  # noqa: F401  # not for the first time where a signal is handled
 
-        phase._watch = watch
-        watch.phases.append(phase)
-        if manager._kill_after is not None:
-            kill.guard(phase, at + manager._kill_after)
+
+def _register(phase: Phase, watch: Watch, at: float) -> None:
+    """Have a watch that has begun watch the phase, unless a phase in a signal handler has ended it meanwhile."""
+    watch.phases.append(phase)
+    if watch.at == INFINITY:
+        watch.phases.remove(phase)
+        return
+    phase._watch = watch
+    manager = phase._manager
+    if manager._kill_children is not None:
+        from . import children  # noqa: F401  # not for the first time where a signal is handled
+    if manager._kill_after is not None:
+        kill.guard(phase, at + manager._kill_after)
 
 
 def leave(phase: Phase, watch: Watch, struck: PhaseTimeout | None) -> None:
@@ -117,9 +131,12 @@ def choice(wish: bool | str) -> str:
 
 def refresh(manager: TimeoutManager) -> None:
     """Look again at once, in all threads: the limits have changed."""
-    top = manager._top()
-    if top is not None and top._watch is None and manager.remaining_timeout is not None:
-        _catch_up(manager, top)
+    here = caller()
+    for key, top in [*manager._open.copy().items(), *manager._aside.copy().items()]:
+        if key == here:
+            _catch_up(top)
+        elif manager._enforce is True and key.__class__ is not int:
+            aio.call(key, _catch_up, top, key)
     tasks = [watch for pulse in aio.pulses.copy().values() for watch in pulse.watches.copy().values()]
     for watch in (alarm.watch, *watchdog.watches.copy().values(), *tasks):
         if any(phase._manager is manager for phase in watch.phases.copy()):
@@ -129,18 +146,22 @@ def refresh(manager: TimeoutManager) -> None:
         kill.refresh(manager)
 
 
-def _catch_up(manager: TimeoutManager, top: Phase) -> None:
-    """Watch the calling thread, whose phases had no limit when they were entered."""
-    watch = begin(manager, monotonic())
+def _catch_up(top: Phase, task: Any = None) -> None:
+    """Watch the calling thread or this task, if it is in phases that had no limit when they were entered."""
+    found = []
     phase: Phase | None = top
-    opened = []
-    while watch is not None and phase is not None:
+    while phase is not None:
         if phase.outcome == "running" and phase._watch is None:
-            phase._watch = watch
-            opened.append(phase)
+            found.append(phase)
         phase = phase.parent
+    if not found or top.remaining() is None or any(frame.f_code in _STEPS for frame in up(sys._getframe())):
+        return
+    now = monotonic()
+    watch = begin(top._manager, now) if task is None else aio.watch_over(task, now)
     if watch is not None:
-        watch.phases[:0] = opened[::-1]
+        for phase in found[::-1]:
+            _register(phase, watch, now + phase._left(now))
+        watch.phases[:] = sorted(watch.phases, key=lambda each: each._started)
 
 
 def open_session(manager: TimeoutManager) -> None:
@@ -167,6 +188,7 @@ def close_session(manager: TimeoutManager) -> None:
             watch.enforcer.stop(watch)
 
 
+_STEPS = Phase.__enter__.__code__, Phase.__exit__.__code__  # where a signal handler may have called `reset`
 NOBODY = Watch(0, alarm)  #: what a manager has before its first phase
 CANDIDATES: dict[bool | str, tuple[ModuleType, ...]] = {
     True: (aio, alarm, watchdog),  # the best first

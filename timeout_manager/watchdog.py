@@ -17,19 +17,23 @@ watchdog does not run either. There is one for all threads, started with the fir
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
+import atexit
 import os
 import sys
-from _thread import allocate_lock, get_ident, start_new_thread
+from _thread import RLock, allocate_lock, get_ident, start_new_thread
 from itertools import islice
 
 from . import landing
+from .debugger import present
+from .diagnosis import lines_at
 from .interrupt import look
 from .seconds import INFINITY, monotonic
-from .stacks import WALKABLE, stack, up
-from .watch import MOMENT, SUSPENDED, Watch
+from .stacks import WALKABLE, tell, up
+from .watch import LAST, MOMENT, SUSPENDED, Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _thread import LockType
     from collections.abc import Callable
     from types import FrameType
 
@@ -40,10 +44,10 @@ LONGEST = 1e6  # seconds that a lock waits for everywhere
 
 watches: dict[int, Watch] = {}  #: by the ident of the thread
 _jobs: dict[object, Callable[[float], float]] = {}  # what the watchdog does: each says when to come again
-_starting = allocate_lock()  # held while the watchdog is started or stopped
-_closing = allocate_lock()  # held while the watchdog sends a thread somewhere, lest its watch is gone
+_starting = RLock()  # held while the watchdog is started or stopped
+_closing = RLock()  # held while the watchdog sends a thread somewhere, lest its watch is gone
 _bell = allocate_lock()  # the watchdog sleeps on it; whoever lets it go wakes the watchdog
-_ended = allocate_lock()  # held while the watchdog runs
+_running: dict[str, LockType] = {}  # the watchdog, if it runs: what it holds until it has ended
 
 
 def missing() -> str:
@@ -73,23 +77,26 @@ def start(at: float) -> Watch | None:
     watch.at = at
     if _find_way(watch):
         return None
+    watch.sessions += 1  # a phase in a signal handler is not to stop what has not begun yet
+    watches[watch.key] = watch
     try:
-        employ(watch.key, lambda now: _attend(watch, now))
+        employ(watch, lambda now: _attend(watch, now))
     except RuntimeError:  # no thread can be started
+        del watches[watch.key]
         _leave_way(watch)
         return None
-    watches[watch.key] = watch
+    watch.sessions -= 1
     return watch
 
 
 def stop(watch: Watch) -> None:
     """Let the thread go."""
-    if not watch.key:  # it is the watch of the process that this one was forked from
+    if watches.get(watch.key) is not watch:  # it is of the process that this one was forked from; it was stopped
         return
     with _closing:
-        del watches[watch.key]
+        watches.pop(watch.key, None)
     watch.at = INFINITY
-    dismiss(watch.key)
+    dismiss(watch)
     landing.withdraw(watch.key)
     _leave_way(watch)
 
@@ -146,12 +153,13 @@ def employ(key: object, job: Callable[[float], float]) -> None:
     """Have the watchdog call the job, which returns when to call it again; start it if it does not run yet."""
     with _starting:
         _jobs[key] = job
-        if not _ended.locked():
-            _ended.acquire()
+        ended = allocate_lock()
+        ended.acquire()
+        if _running.setdefault("watchdog", ended) is ended:
             try:
-                start_new_thread(_run, ())
+                start_new_thread(_run, (ended,))
             except BaseException:
-                _ended.release()
+                _running.clear()
                 del _jobs[key]
                 raise
     _ring()
@@ -160,11 +168,13 @@ def employ(key: object, job: Callable[[float], float]) -> None:
 def dismiss(key: object) -> None:
     """Take the job back; the watchdog ends with the last one."""
     with _starting:
-        del _jobs[key]
-        if not _jobs:
+        _jobs.pop(key, None)
+        ended = _running.get("watchdog")
+        while ended is not None and not _jobs:
             _ring()
-            with _ended:
-                pass
+            if ended.acquire(True, MOMENT):
+                ended.release()
+            ended = _running.get("watchdog")
 
 
 def _ring() -> None:
@@ -174,35 +184,52 @@ def _ring() -> None:
         pass
 
 
-def _run() -> None:
+def _run(ended: LockType) -> None:
     """Be the watchdog."""
     if hasattr(_signal, "pthread_sigmask"):  # a signal that the kernel gives to this thread comes late
         _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGALRM,))
-    try:
+    while _running.setdefault("watchdog", ended) is ended:
         while _jobs:
             now = monotonic()
-            soonest = min([job(now) for job in list(_jobs.values())], default=INFINITY)
+            soonest = min([_ask(job, now) for job in list(_jobs.values())], default=INFINITY)
             _bell.acquire(True, min(max(soonest - monotonic(), 0.0), LONGEST))
-    finally:
-        _ended.release()
+        _running.clear()
+        if not _jobs:  # otherwise one has just come
+            break
+    ended.release()
+
+
+def _ask(job: Callable[[float], float], now: float) -> float:
+    try:
+        return job(now)
+    except Exception:  # the other jobs go on
+        import traceback
+
+        tell(traceback.format_exc())
+        return now + LAST
 
 
 def _attend(watch: Watch, now: float) -> float:
     """Have the watched thread look if it is time; look after it again later and later, until it has done so."""
-    with _closing:
-        if watches.get(watch.key) is not watch:  # not yet, or not any more
+    if not _closing.acquire(False):  # a signal handler that opens phases may have interrupted who holds it
+        return now + MOMENT
+    try:
+        if watches.get(watch.key) is not watch:  # not any more
             return watch.at
         if watch.is_sample(now):
-            watch.see(stack(islice(up(sys._current_frames().get(watch.key)), WALKABLE)), now)
+            watch.see(lines_at(islice(up(sys._current_frames().get(watch.key)), WALKABLE)), now)
         elif watch.stale or watch.at <= now:
             watch.at = now + watch.wait
             watch.wait = min(2 * watch.wait, SUSPENDED)
             watch.stale = False
+            watch.excused = watch.excused or present()
             if watch.signum and _signal.getsignal(watch.signum) is _fired:
                 _signal.pthread_kill(watch.key, watch.signum)
             if not watch.signum or watch.wait >= SUSPENDED:  # the block may have blocked the signal, or replaced ours
                 frames = up(sys._current_frames().get(watch.key))
                 landing.arrange(watch.key, watch.state, islice(frames, WALKABLE), arrived)
+    finally:
+        _closing.release()
     return watch.next(now)
 
 
@@ -239,8 +266,9 @@ def _leave_way(watch: Watch) -> None:
 
 def _forked() -> None:
     """Begin anew in a child process: it has inherited no thread but the calling one."""
-    global _starting, _closing, _bell, _ended
-    _starting, _closing, _bell, _ended = (allocate_lock() for _ in range(4))
+    global _starting, _closing, _bell
+    _starting, _closing, _bell = RLock(), RLock(), allocate_lock()
+    _running.clear()
     _jobs.clear()
     for watch in watches.values():
         if watch.signum:
@@ -249,5 +277,17 @@ def _forked() -> None:
     watches.clear()
 
 
+def _exit() -> None:
+    """Watch nobody any more: the interpreter ends, and with it every thread."""
+    for key in list(_jobs):
+        dismiss(key)
+    for watch in list(watches.values()):
+        if watch.key == get_ident():
+            _leave_way(watch)
+        watch.forget()
+    watches.clear()
+
+
+atexit.register(_exit)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
