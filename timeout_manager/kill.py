@@ -19,11 +19,15 @@ from __future__ import annotations
 
 import os
 import sys
+from _thread import RLock
 
 from . import aio, watchdog
+from .bytecode import entry
+from .errors import LET_PASS
+from .interrupt import standing
 from .seconds import INFINITY, monotonic, text
 from .stacks import STDERR, tell, up
-from .verdict import overrun, timeout_in
+from .verdict import is_debugged, overrun, timeout_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,28 +41,38 @@ AGAIN = 0.1  # seconds until the next look at a block that is over but not runni
 LATER = 0.5, 0.55, 0.8  # seconds by which the timers are later: line, stacks, end
 
 _ends: dict[Phase, float] = {}  # when the process is to be ended
+_resting: set[Phase] = set()  # which of them do not run, or stand aside; code that holds the GIL is not theirs
+_lock = RLock()  # held while these and the timers are changed
 _timers: Any = None  # the kernel's, False where there are none
 
 
 def guard(phase: Phase, at: float) -> None:
     """End the process at this instant if the phase is still running."""
-    _ends[phase] = at
-    watchdog.employ(phase, lambda now: _look(phase, now))
+    with _lock:
+        _ends[phase] = at
+    try:
+        watchdog.employ(phase, lambda now: _look(phase, now))
+    except BaseException:  # no thread can be started
+        del _ends[phase]
+        raise
     _set_timers()
 
 
 def release(phase: Phase) -> None:
     """The phase has been left."""
-    if _ends.pop(phase, None) is not None:
+    with _lock:
+        known = _ends.pop(phase, None) is not None
+        _resting.discard(phase)
+    if known:
         watchdog.dismiss(phase)
         _set_timers()
 
 
 def refresh(manager: TimeoutManager) -> None:
     """The limits have changed."""
-    for phase in [phase for phase in _ends if phase._manager is manager]:
-        _put_off(phase, monotonic())
-    _set_timers()
+    for phase in _ends.copy():
+        if phase._manager is manager:
+            _set_end(phase, _end_of(phase, monotonic()), _stands_aside(phase))
 
 
 def _look(phase: Phase, now: float) -> float:
@@ -66,12 +80,16 @@ def _look(phase: Phase, now: float) -> float:
     if now < _ends.get(phase, INFINITY):
         return _ends.get(phase, INFINITY)
     manager = phase._manager
-    if not _put_off(phase, now) and _is_running(phase) and phase._key not in manager._aside:
+    at = _end_of(phase, now)
+    if at > now:
+        return _set_end(phase, at, _stands_aside(phase))
+    if not _is_running(phase) or _stands_aside(phase):
+        return _set_end(phase, now + AGAIN, resting=True)
+    if not is_debugged(phase):
         error = timeout_in(phase, overrun(phase, manager._clock()) or phase, manager._clock())
         kill(f"{error}\nThe block is still running {text(manager._kill_after)} after that.", manager.report())
-    _ends[phase] = max(_ends[phase], now + AGAIN)
-    _set_timers()
-    return _ends[phase]
+    phase._struck = LET_PASS
+    return _set_end(phase, INFINITY)
 
 
 def _is_running(phase: Phase) -> bool:
@@ -79,18 +97,34 @@ def _is_running(phase: Phase) -> bool:
     watch = phase._watch
     if watch is None:
         return False
-    frames = up(sys._current_frames().get(watch.thread.key))
-    return any(frame is phase._frame for frame in frames) or watch.pulse is not None and aio.stands(phase)
+    stack = list(up(sys._current_frames().get(watch.thread.key)))
+    place = standing(phase, stack)
+    if place is not None and place[0] in stack:
+        return True
+    if watch.pulse is not None:
+        return aio.stands(phase)
+    return place is not None and entry(place[0].f_code, place[1]) < 0  # entered by a function that has returned
 
 
-def _put_off(phase: Phase, now: float) -> bool:
-    """Move the end to where the limits are now; tell whether that is later."""
+def _end_of(phase: Phase, now: float) -> float:
+    """Return when the process is to be ended, as the limits are now."""
     kill_after = phase._manager._kill_after
     assert kill_after is not None
-    at = now + phase._left(phase._manager._clock()) + kill_after
-    if phase in _ends:
-        _ends[phase] = at
-    return at > now
+    return now + phase._left(phase._manager._clock()) + kill_after
+
+
+def _stands_aside(phase: Phase) -> bool:
+    """Tell whether a cleanup inside of it is open."""
+    return phase._key in phase._manager._aside and not phase._in_cleanup()
+
+
+def _set_end(phase: Phase, at: float, resting: bool = False) -> float:
+    with _lock:
+        if phase in _ends:  # otherwise it has been left meanwhile
+            _ends[phase] = at
+            (_resting.add if resting else _resting.discard)(phase)
+            _set_timers()
+    return at
 
 
 def kill(why: str, report: str) -> NoReturn:
@@ -109,14 +143,14 @@ def kill(why: str, report: str) -> NoReturn:
 
 def _set_timers() -> None:
     global _timers
-    if _timers is None and _ends:
-        _timers = _Timers.make() or False
-    if _timers:
-        phase = min(_ends, key=lambda each: _ends[each], default=None)
-        if phase is None:
-            _timers.set(INFINITY, "")
-        else:
-            _timers.set(_ends[phase], f"phase {' > '.join(phase.path())} outlives its limit, and the GIL is not free")
+    with _lock:
+        if _timers is None and _ends:
+            _timers = _Timers.make() or False
+        if _timers:
+            phase = min(_ends.keys() - _resting, key=lambda each: _ends[each], default=None)
+            at = INFINITY if phase is None else _ends[phase]
+            where = "" if phase is None else " > ".join(phase.path())
+            _timers.set(at, f"phase {where} outlives its limit, and the GIL is not free")
 
 
 class _Timers:
@@ -184,8 +218,10 @@ class _Timers:
 
 
 def _forked() -> None:
-    global _timers
+    global _lock, _timers
+    _lock = RLock()
     _ends.clear()
+    _resting.clear()
     _timers = None  # a child process inherits none
 
 
