@@ -22,7 +22,7 @@ import os
 import sys
 from _thread import get_ident
 
-from .bytecode import entry, yields
+from .bytecode import entry, suspended
 from .cancellation import cancel, count, uncancel, uncount
 from .interrupt import abandon, find, mark, seize
 from .seconds import INFINITY, monotonic
@@ -31,10 +31,13 @@ from .watch import SUSPENDED, Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
     from typing import Any
 
+    from .diagnosis import Scene
     from .phase import Phase
+    from .watch import Strike
 
 _no_interrupt = frozenset({"_tick", "_rest", "_ended"})  # see interrupt
 
@@ -43,7 +46,7 @@ GRACE = 0.1  # seconds after which a timer of the loop that has not fired means 
 LINGER = 0.1  # seconds for which the thread of a loop stays watched after its last phase
 
 _COROUTINE = 0x80 | 0x100  # flags of code
-_ASYNC_GENERATOR = 0x200
+_GENERATOR, _ASYNC_GENERATOR = 0x20, 0x200
 
 pulses: dict[Any, Pulse] = {}  #: by the loop
 
@@ -76,9 +79,9 @@ class Pulse:
 
     def seize(self, stack: dict[FrameType, None], frame: FrameType, landed: int, now: float) -> BaseException | None:
         """Return what is to be raised where the loop is blocked, if that is in a task whose phase is over."""
-        error = None
+        error = scene = None
         if not self.loop.is_running() or self.behind is None:
-            if not self.is_busy():  # it was stopped in the moment after its last phase
+            if self.loop.is_closed() or not self.is_busy():  # it was stopped in the moment after its last phase
                 _leave(self)
             return None
         current = sys.modules["asyncio"].current_task(self.loop)
@@ -87,7 +90,8 @@ class Pulse:
             if task is current and (blocked or watch.strike is not None and watch.strike.tries):
                 error = seize(watch, stack, frame, landed, now)
             elif blocked:
-                find(watch, _standing(watch), frame, now)
+                due = find(watch, _standing(watch), frame, now, scene)
+                scene = due and _fresh(due[0], now) or scene
                 watch.at = now
             placing = watch.strike is not None and watch.strike.tries
             self.behind.at = min(self.behind.at, watch.at if placing else max(watch.at, now) + GRACE)
@@ -102,9 +106,12 @@ def missing() -> str:
 def start(at: float) -> Watch | None:
     """Watch the running task, and fire at this instant at the latest; return None if there is none."""
     task = _current()
-    if task is None:
-        return None
-    loop = sys.modules["asyncio"]._get_running_loop()
+    return None if task is None else watch_over(task, at)
+
+
+def watch_over(task: Any, at: float) -> Watch:
+    """Watch a task of the running loop, and fire at this instant at the latest."""
+    loop = task.get_loop()
     pulse = pulses.get(loop)
     if pulse is None:
         pulse = pulses[loop] = Pulse(loop, _behind(at + GRACE))
@@ -146,53 +153,63 @@ def arm(watch: Watch, at: float) -> None:
 
 def poke(watch: Watch) -> None:
     """Have the loop look at once; called in any thread."""
-    pulse = watch.pulse
-    if pulse is not None:
-        try:
-            pulse.loop.call_soon_threadsafe(_tick, pulse)
-        except RuntimeError:  # it is closed
-            pass
+    if watch.pulse is not None:
+        call(watch.key, _tick, watch.pulse)
 
 
-def arrived(frame: FrameType, at: int) -> None:
-    """Nothing: a task is not sent anywhere."""
+def call(task: Any, function: Callable[..., None], *args: object) -> None:
+    """Have the loop of a task call a function; called in any thread."""
+    try:
+        task.get_loop().call_soon_threadsafe(function, *args)
+    except RuntimeError:  # it is closed
+        pass
 
 
 def _tick(pulse: Pulse) -> None:
     """Look at the tasks that are due; called by the loop."""
     now = monotonic()
-    soonest = due = INFINITY
+    scene = None
     if pulse.timer is not None:
         pulse.timer.cancel()
         pulse.timer = None
-    for watch in list(pulse.watches.values()):
-        if watch.stale or watch.at <= now:
-            _look(watch, now)
-        elif watch.is_sample(now):
-            watch.see(awaiting(watch.key.get_coro()), now)
-        soonest = min(soonest, watch.next(now))
-        due = min(due, watch.at)
     pulse.at = INFINITY
-    if soonest < INFINITY and pulse.watches:
-        pulse.set(soonest, due)
+    try:
+        for watch in list(pulse.watches.values()):
+            if watch.stale or watch.at <= now:
+                scene = _look(watch, now, scene) or scene
+            elif watch.is_sample(now):
+                watch.see(awaiting(watch.key.get_coro()), now)
+    finally:
+        watches = pulse.watches.values()
+        soonest = min([watch.next(now) for watch in watches], default=INFINITY)
+        if soonest < INFINITY:
+            pulse.set(soonest, min(watch.at for watch in watches))
 
 
-def _look(watch: Watch, now: float) -> None:
-    """Cancel the task if it is time; set when to look again."""
+def _look(watch: Watch, now: float, like: Scene | None) -> Scene | None:
+    """Cancel the task if it is time, and return what is running if that was looked at; set when to look again."""
     watch.stale = False
     phases = _standing(watch)
     watch.at = now + SUSPENDED if len(phases) < len(watch.phases) else INFINITY
-    due = find(watch, phases, None, now)
-    if due is not None:
-        strike, struck = due
-        strike.next(now)
-        watch.at = strike.again
-        mark(struck, strike)
-        if struck[0] in watch.cancelled:
-            uncancel(watch.key)
-        else:
-            watch.cancelled.append(struck[0])
-        cancel(watch.key, strike)
+    due = find(watch, phases, None, now, like)
+    if due is None:
+        return None
+    strike, struck = due
+    strike.next(now)
+    watch.at = strike.again
+    mark(struck, strike)
+    if struck[0] in watch.cancelled:
+        uncancel(watch.key)
+    else:
+        watch.cancelled.append(struck[0])
+    cancel(watch.key, strike)
+    return _fresh(strike, now)
+
+
+def _fresh(strike: Strike, now: float) -> Scene | None:
+    """Return what was running when a limit had passed if that was not before now: it may be of an earlier look."""
+    scene: Scene = strike.error._scene
+    return scene if getattr(scene, "at", -INFINITY) >= now else None
 
 
 def _standing(watch: Watch) -> list[Phase]:
@@ -202,11 +219,14 @@ def _standing(watch: Watch) -> list[Phase]:
 
 def stands(phase: Phase) -> bool:
     """Tell whether a suspended task awaits in the block; a generator that is suspended in it does not."""
-    assert phase._frame is not None
-    flags = phase._frame.f_code.co_flags
-    if entry(phase._frame.f_code, phase._lasti) < 0 or flags & _COROUTINE:
-        return True
-    return bool(flags & _ASYNC_GENERATOR) and not yields(phase._frame)
+    own = phase._frame  # None: it has just been left, in another thread
+    for frame, lasti in ((own, phase._lasti), *phase._users) if own is not None else ():
+        flags = frame.f_code.co_flags
+        if flags & _COROUTINE or flags & _ASYNC_GENERATOR and suspended(frame) != 1:
+            return True
+        if not flags & (_GENERATOR | _ASYNC_GENERATOR) or not suspended(frame):
+            return entry(frame.f_code, lasti) < 0
+    return False
 
 
 # -- the loop, and the thread behind it --------------------------------------------------------------------------------
@@ -241,10 +261,18 @@ def _ended(task: Any) -> None:
     pulse = pulses.get(task.get_loop())
     if pulse is not None and task in pulse.watches:
         for phase in reversed(pulse.watches[task].phases):
-            abandon(phase, "failed")
+            if not _outlives(phase):
+                abandon(phase, "failed")
         _forget(pulse, task)
         if not pulse.watches:
             _leave(pulse)
+
+
+def _outlives(phase: Phase) -> bool:
+    """Tell whether another task can leave a phase: one in an asynchronous generator, or in an exit stack."""
+    assert phase._frame is not None
+    code = phase._frame.f_code
+    return bool(code.co_flags & _ASYNC_GENERATOR) or entry(code, phase._lasti) < 0
 
 
 def _forget(pulse: Pulse, task: Any) -> None:

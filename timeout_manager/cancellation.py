@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from weakref import ref
 
+from .errors import chain
 from .phase import COUNTS_CANCELLATIONS
 
 TYPE_CHECKING = False
@@ -48,6 +49,8 @@ class _Cancels:
 
 def cancel(task: Any, strike: Strike) -> None:
     """Cancel the task, with a message that tells whose cancellation it is, and whether it is in flight still."""
+    if isinstance(getattr(task, "cancel", None), _Cancels) and _is_cancelled(task):
+        task.cancel.count += 1  # by a method that was bound before it was counted
     message = _Message(strike.error)
     message.timeout = ref(strike.error)
     strike.message = ref(message)
@@ -76,6 +79,13 @@ def cancelling(task: Any) -> int:
     return getattr(getattr(task, "cancel", None), "count", 0)
 
 
+def _is_cancelled(task: Any) -> bool:
+    """Tell whether somebody has cancelled the task up to 3.10, and it does not know yet."""
+    waits_for = task._fut_waiter
+    pending = task._must_cancel or waits_for is not None and waits_for.cancelled()
+    return pending and type(task._cancel_message) is not _Message
+
+
 def uncancel(task: Any) -> int:
     """Take one of these cancellations back; return how many are left."""
     if COUNTS_CANCELLATIONS:
@@ -95,7 +105,7 @@ def settle(phase: Phase, error: BaseException | None, struck: PhaseTimeout) -> b
     alone = True
     if watch is not None and phase in watch.cancelled:
         watch.cancelled.remove(phase)
-        alone = uncancel(watch.key) <= phase._cancelling
+        alone = uncancel(watch.key) <= phase._cancelling and _is_alone(error)
     elif watch is None or watch.pulse is not None:
         return False
     if not alone:
@@ -109,15 +119,21 @@ def settle(phase: Phase, error: BaseException | None, struck: PhaseTimeout) -> b
     return False
 
 
+def _is_alone(error: BaseException | None) -> bool:
+    """Tell whether, up to 3.10, no other cancellation was in flight when ours came."""
+    kind = sys.modules["asyncio"].CancelledError
+    found = [type(each.args and each.args[0]) is _Message for each in chain(error) if isinstance(each, kind)]
+    return COUNTS_CANCELLATIONS or True not in found or all(found[found.index(True) :])
+
+
 def _explain(error: BaseException | None, struck: PhaseTimeout) -> None:
     """Put the timeout in the place of our cancellation among the contexts of the error."""
-    while error is not None:
-        context = error.__context__
+    for each in chain(error):
+        context = each.__context__
         if isinstance(context, sys.modules["asyncio"].CancelledError) and _message(context) is not None:
             struck.__cause__ = struck.__cause__ or context
-            error.__context__ = struck
+            each.__context__ = struck
             return
-        error = context
 
 
 def timeout_of(error: BaseException | None) -> PhaseTimeout | None:
@@ -129,12 +145,8 @@ def timeout_of(error: BaseException | None) -> PhaseTimeout | None:
 
 def _message(error: BaseException | None) -> _Message | None:
     """Return ours, if a cancellation began with it; up to 3.10 every task on the way makes its own error."""
-    while error is not None:
-        message = error.args[0] if error.args else None
-        if type(message) is _Message:
-            return message
-        error = error.__context__
-    return None
+    begun = (each.args[0] for each in chain(error) if each.args)
+    return next((message for message in begun if type(message) is _Message), None)
 
 
 def cancel_main(strike: Strike, outermost: Phase, stack: dict[FrameType, None]) -> bool:
