@@ -1,12 +1,16 @@
-"""Whether the calling thread is in a debugger, where nothing is to be interrupted."""
+"""Whether there is a debugger, where nothing is to be interrupted."""
 
 from __future__ import annotations
 
 import sys
+from _thread import get_ident
+from itertools import chain, islice
+from sys import _current_frames  # what a test may have put in its place does not matter
+
+from .stacks import WALKABLE, tell, up
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import FrameType
     from typing import Any
 
 _OTHERS = ("pydevd", "_pydevd", "debugpy")  # debuggers that do not build on bdb, by the beginning of their modules
@@ -14,25 +18,26 @@ _OTHERS = ("pydevd", "_pydevd", "debugpy")  # debuggers that do not build on bdb
 _told = False
 
 
-def present(frame: FrameType | None = None) -> str:
-    """Name the debugger that traces the calling thread or asks at a prompt in it; "" if there is none.
+def present() -> str:
+    """Name the debugger that traces the calling thread, or asks at a prompt in any thread; "" if there is none.
 
     A coverage tool or a profiler traces, too, and is not one. At a prompt after the fact nothing traces, but the
-    debugger is on the stack, which begins at ``frame`` (default: the caller).
+    debugger is on the stack.
     """
     if "bdb" in sys.modules:
-        name = _at_prompt(frame or sys._getframe(1))
-        if name:
-            return name
+        own = sys._getframe(1)
+        others = [islice(up(frame), WALKABLE) for ident, frame in _current_frames().items() if ident != get_ident()]
+        if any(frame.f_globals.get("__name__") in ("pdb", "bdb") for frame in chain(up(own), *others)):
+            return "pdb"
     return _name(sys.gettrace()) or _monitor()
 
 
 def say(what: str, name: str) -> None:
     """Tell on stderr, once in the life of the process, why a limit is let pass."""
     global _told
-    if not _told and sys.__stderr__ is not None:
+    if not _told:
         _told = True
-        print(f"{what} There is a debugger ({name}): nothing is interrupted.", file=sys.__stderr__, flush=True)
+        tell(f"{what} There is a debugger ({name}): nothing is interrupted.\n")
 
 
 def _name(tracer: Any) -> str:
@@ -50,9 +55,3 @@ def _monitor() -> str:
     monitoring = getattr(sys, "monitoring", None)
     name = monitoring and monitoring.get_tool(monitoring.DEBUGGER_ID)
     return "" if not name or name.endswith(".landing") else name  # `landing` takes the last place that is free
-
-
-def _at_prompt(frame: FrameType | None) -> str:
-    while frame is not None and frame.f_globals.get("__name__") not in ("pdb", "bdb"):
-        frame = frame.f_back
-    return "pdb" if frame is not None else ""

@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import FrameType
-    from typing import Any, Optional, TypeVar
+    from typing import Any, TypeVar
 
     from .phase import Phase
     from .stacks import Line, Sample
@@ -38,7 +38,8 @@ class Scene:
     """What is running at present; ``str`` makes the text.
 
     The calling thread stands at this frame. ``task`` is the asyncio task whose time is over, if it is one, ``phases``
-    those that are over, the outermost first, and ``seen`` where they stood before.
+    those that are over, the outermost first, and ``seen`` where they stood before. What is ``like`` in another scene,
+    of the same moment, is taken from there: many tasks can have one deadline.
     """
 
     def __init__(
@@ -47,21 +48,27 @@ class Scene:
         task: Any = None,
         phases: Iterable[Phase] = (),
         seen: Iterable[Sample] = (),
+        like: Scene | None = None,
     ) -> None:
         self.at = monotonic()
         self.busy = processor_time(get_ident())
         self.problems: list[str] = []
         self.thread = get_ident()
         self.stack = stack(up(frame))
-        self.task = task and self._try(_name_of_task, task, "")
+        self.task = task and self._try(_label, task, "")
         self.current = ""  # the task that runs in this thread, if any
         self.tasks: Groups = {}
         self.threads: Groups = {}
         self.loops: list[Any] = []  # of other threads
-        self._try(self._look_at_threads, None, None)
-        self._try(self._look_at_tasks, task, None)
+        if like is None:
+            self._try(self._look_at_threads, None, None)
+            self._try(self._look_at_tasks, task, None)
+            self.children = self._try(_children, None, "")
+        else:
+            self.tasks, self.threads, self.children = like.tasks, like.threads, like.children
+            self.stack, self.current = like.stack, like.current
+            self.problems += like.problems
         self.loops.clear()
-        self.children = self._try(_children, None, "")
         self.ledger = self._try(_ledger, list(phases), None)
         self.seen = list(seen)
 
@@ -93,15 +100,20 @@ class Scene:
             self.stack = in_task(self.stack)
         if current is task:
             self.task = None  # it is the thread that stands in it
-        tasks = [each for loop in (loop, *self.loops) if loop is not None for each in asyncio.all_tasks(loop)]
-        named = {each: _name_of_task(each) for each in tasks if each is not current and not each.done()}
-        for each in sorted(named, key=lambda each: (each is not task, len(named[each]), named[each])):
-            lines = tuple(awaiting(each.get_coro()))
-            self.tasks.setdefault(lines, []).append(named[each] + _awaiters(each))
+        tasks = [each for loop in (loop, *self.loops) if loop is not None for each in _tasks_of(loop)]
+        for each, label in _in_order(each for each in tasks if each is not current).items():
+            self.tasks.setdefault(tuple(awaiting(each.get_coro())), []).append(label)
 
-    def where(self) -> Optional[Line]:
+    def _groups(self) -> list[tuple[tuple[Line, ...], list[str]]]:
+        """Return the stacks of tasks, and whose they are: first that of the task whose time is over."""
+        if not self.task:
+            return list(self.tasks.items())
+        groups = sorted(self.tasks.items(), key=lambda group: self.task not in group[1])
+        return [(lines, sorted(names, key=lambda name: name != self.task)) for lines, names in groups]
+
+    def where(self) -> Line | None:
         """Return the innermost line of the user's own code."""
-        stacks = [self.stack, *map(list, self.tasks)]
+        stacks = [self.stack, *(list(lines) for lines, _ in self._groups())]
         if self.task and self.tasks:
             stacks = stacks[1:] + stacks[:1]
         found = next(filter(None, map(own, stacks)), None)
@@ -127,16 +139,18 @@ class Scene:
                 break
             looks, since, used = looks + 1, self.at - at, self.busy - busy
         if not looks:
+            if own([line]) is None and own([where]):
+                return ""  # it was in the event loop, whose tasks were not looked at
             return f"Moving: last seen at {place(line)}, {text(self.at - at)} before: slow rather than stuck."
         if used > since / 20 and not self.task:  # on a busy machine it does not get much
             what = "computing: an endless loop, or more work than time"
         else:
             what = "waiting: look for a deadlock, or for what does not come"
-        return f"At the same line since {text(since)} (seen {looks} time{'s' * (looks > 1)}), {what}."
+        return f"At the same line for the last {text(since)} (seen {looks} time{'s' * (looks > 1)}), {what}."
 
     def stacks(self) -> str:
         """Return all but the ledger."""
-        tasks = list(self.tasks.items())
+        tasks = self._groups()
         here = f"thread {_name_of_thread(self.thread)}" + (f", in task {self.current}" if self.current else "")
         parts = []
         if self.task and tasks:
@@ -153,6 +167,18 @@ class Scene:
 
     def __str__(self) -> str:
         return "\n\n".join(filter(None, (self.stacks(), self.ledger and self.ledger())))
+
+
+def lines_at(frames: Iterable[FrameType]) -> list[Line]:
+    """Return where a thread stands; where it waits in an event loop, where the first of its tasks awaits."""
+    frames = list(frames)
+    lines = stack(frames)
+    loops = () if own(lines) else [_loop_of(frame) for frame in frames if _runs_a_loop(frame)]
+    try:
+        found = [awaiting(task.get_coro()) for loop in loops for task in _in_order(_tasks_of(loop))]
+    except Exception:  # they come and go while another thread looks
+        found = []
+    return next((each for each in found if own(each)), lines)
 
 
 def line_of(frame: FrameType | None) -> str:
@@ -188,10 +214,20 @@ def _name_of_task(task: Any) -> str:
     return str(task.get_name())
 
 
-def _awaiters(task: Any) -> str:
-    """Tell which tasks await it, where asyncio knows (from 3.14)."""
+def _tasks_of(loop: Any) -> Iterable[Any]:
+    return [task for task in sys.modules["asyncio"].all_tasks(loop) if not task.done()]
+
+
+def _in_order(tasks: Iterable[Any]) -> dict[Any, str]:
+    """Return the tasks with their labels, Task-2 before Task-10."""
+    labels = {task: _label(task) for task in tasks}
+    return dict(sorted(labels.items(), key=lambda item: (len(item[1]), item[1])))
+
+
+def _label(task: Any) -> str:
+    """Return its name, and which tasks await it, where asyncio knows (from 3.14)."""
     found = [each.get_name() for each in getattr(task, "_asyncio_awaited_by", None) or () if hasattr(each, "get_name")]
-    return f", awaited by {', '.join(sorted(found)[:NAMES])}" if found else ""
+    return _name_of_task(task) + (f", awaited by {', '.join(sorted(found)[:NAMES])}" if found else "")
 
 
 def _name_of_thread(ident: int) -> str:
@@ -220,15 +256,10 @@ def _ledger(phases: list[Phase]) -> Callable[[], str] | None:
     count = len(manager._phases)
     if count < 2:
         return None
-    running = {}
-    for phase in [*manager._open.values(), *manager._aside.values()]:
-        each: Phase | None = phase
-        while each is not None:
-            running[each] = each.elapsed()
-            each = each.parent
+    first = max(count - PHASES, 0)
+    running = {each: each.elapsed() for each in manager._phases[first:count] if each.outcome == "running"}
 
     def text() -> str:
-        first = max(count - PHASES, 0)
         earlier = [f"  and {first} earlier ones"] if first else []
         return "\n".join(["Phases so far:", *earlier, *lines_of(manager._phases[first:count], running)])
 

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from types import CodeType, FrameType
-    from typing import Any, Optional
+    from typing import Any
 
     Line = tuple[CodeType, int]
     Sample = tuple[float, Line, float]  # when, where, and how much processor time the thread had used
@@ -40,10 +40,10 @@ def stack(frames: Iterable[FrameType]) -> list[Line]:
     """Return the lines of these frames, the innermost first, without those of this package and of unittest."""
     found: list[Line] = []
     for frame in islice(frames, DEPTH):
-        name = str(frame.f_globals.get("__name__"))
+        name = frame.f_globals.get("__name__")
         if name == _RUNNER:
             break
-        if not name.startswith((_PACKAGE, "unittest.")):
+        if name.__class__ is not str or not name.startswith((_PACKAGE, "unittest.")):
             found.append((frame.f_code, frame.f_lineno))
     return found
 
@@ -80,7 +80,7 @@ def processor_time(ident: Any) -> float:
         return 0.0
 
 
-def own(lines: Iterable[Line]) -> Optional[Line]:
+def own(lines: Iterable[Line]) -> Line | None:
     """Return the first line of the user's own code, not of the standard library nor installed."""
     return next((line for line in lines if _is_own(line[0])), None)
 

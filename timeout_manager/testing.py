@@ -12,13 +12,12 @@ import unittest
 from functools import partial, wraps
 from inspect import iscoroutinefunction
 
-from . import watchdog
+from . import loader, watchdog  # a TestCase here would be taken for a test: discovery loads `test*.py`
 from .accounting import TimeoutManager
 from .errors import PhaseTimeout
 from .fixtures import has, limited_cleanups, limited_fixtures
 from .limits import ATTRIBUTE, Group, Limit, Limits, group_of, limit_from_environ, running
 from .hooks import LimitedTest, not_as_expected
-from .loader import ImportTimeout
 from .result import LimitedResult
 
 TYPE_CHECKING = False
@@ -159,7 +158,7 @@ class TextTestRunner(unittest.TextTestRunner):
             try:
                 if limits.spent():
                     for each in _tests(test):
-                        if isinstance(each, ImportTimeout) and each.entry.late:  # it has spent it
+                        if isinstance(each, loader.ImportTimeout) and each.entry.late:  # it has spent it
                             each(result)
                     result.stop()
                 test(result)
