@@ -2,8 +2,10 @@
 
 import asyncio
 import inspect
+import json
 import time
 import unittest
+from pathlib import Path
 from unittest import mock
 
 from . import package
@@ -113,6 +115,39 @@ class OnePhaseAfterAnother(Case):
         self.assertEqual(self.manager.call_with_timeout(work), ((), {}))
         self.assertEqual([phase.name for phase in self.manager.phases], ["build", "operation"])
         self.assertEqual(self.manager.remaining_timeout, 94)
+
+
+class Names(Case):
+    def test_that_are_no_text_are_taken_as_text(self):
+        name, text = Path("a", "b.txt"), str(Path("a", "b.txt"))
+        phase = self.manager.timed_operation("copy")
+        for inner in self.manager.timed_operation(name), self.manager.cleanup_operation(name, limit=5):
+            self.assertEqual((inner.name, type(inner.name)), (text, str))
+        with phase, self.manager.timed_operation(name) as inner:
+            self.assertEqual(inner.path(), ("copy", text))
+        self.assertIn(f"copy > {text} done", repr(inner))
+        self.assertIn(f"\n  {text} ", self.manager.report())
+        data = json.loads(json.dumps(self.manager.as_dict()))
+        self.assertEqual([each["path"] for each in data["phases"]], [["copy"], ["copy", text]])
+        events = json.loads(json.dumps(self.manager.as_trace_events()))
+        self.assertEqual([each["name"] for each in events], ["copy", text])
+
+    def test_that_are_no_text_in_an_error(self):
+        with self.assertRaises(PhaseTimeout) as caught:
+            with self.manager.timed_operation(1), self.manager.timed_operation(Path("b"), limit=5):
+                self.clock.advance(6)
+        error = caught.exception
+        found = error.phase, error.phase_path, error.limited_phase
+        self.assertEqual(found, ("b", ("1", "b"), "b"))
+        self.assertEqual(
+            str(error), "Timeout exceeded after b phase! (limit of phase b 5.00 s, used 6.00 s; in 1 > b)"
+        )
+
+    def test_of_functions_that_are_called(self):
+        self.manager.call_with_timeout(int, phase_name=Path("a"))
+        self.manager.execute_with_timeout(int, Path("b"))
+        self.manager.timed_operation(Path("c"))(int)()
+        self.assertEqual([phase.name for phase in self.manager.phases], ["a", "b", "c"])
 
 
 class Nested(Case):

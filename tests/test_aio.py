@@ -11,6 +11,7 @@ import time
 import unittest
 import warnings
 import weakref
+from pathlib import Path
 from unittest import mock
 
 from . import package
@@ -21,6 +22,7 @@ PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
 LIMIT = 0.05  # seconds
 LONG = 60  # what would hang for so long has hung
 MARGIN = 20  # what ends within so many seconds has not
+BRIEF = 5  # what goes on for so long was not interrupted
 CPYTHON = sys.implementation.name == "cpython"
 COUNTS = hasattr(asyncio.Task, "cancelling")
 
@@ -236,6 +238,21 @@ class AsTheLibraryDecided(Case):
             await asyncio.ensure_future(cancelled())
         self.assertEqual(self.outcomes(), [("fetch", "failed")])
 
+    async def test_a_cancellation_by_a_method_that_was_bound_before(self):
+        for cleanup, when in (0.0, LIMIT), (4 * LIMIT, LIMIT / 5):  # at the limit; before it, with a cleanup
+
+            async def cancelled(cleanup=cleanup, when=when):
+                asyncio.get_running_loop().call_later(when, asyncio.current_task().cancel)
+                async with self.phase():
+                    try:
+                        time.sleep(0 if cleanup else 2 * LIMIT)  # both are due at once
+                        await hang()
+                    finally:
+                        await asyncio.sleep(cleanup)
+
+            with self.assertRaises(asyncio.CancelledError):
+                await asyncio.ensure_future(cancelled())
+
     async def test_the_task_is_not_cancelled_at_last(self):
         async def outer():
             with self.assertRaises(PhaseTimeout):
@@ -269,6 +286,22 @@ class AsTheLibraryDecided(Case):
         manager.reset(LIMIT)
         with self.assertRaises(PhaseTimeout):
             await task
+
+    async def test_reset_from_another_task_binds_one_that_had_no_limit(self):
+        manager = TimeoutManager(enforce=True)
+
+        async def work():
+            async with manager.timed_operation("outer"):
+                async with manager.timed_operation("fetch"):
+                    await asyncio.sleep(BRIEF)
+
+        task = asyncio.ensure_future(work())
+        await asyncio.sleep(0.01)
+        manager.reset(LIMIT)
+        with self.assertRaises(PhaseTimeout) as caught:
+            await task
+        self.assertEqual((caught.exception.phase, caught.exception.interrupted), ("fetch", True))
+        self.assertEqual([phase.outcome for phase in manager.phases], ["timeout", "timeout"])
 
     async def test_reset_gives_more(self):
         manager = TimeoutManager(LIMIT, enforce=True)
@@ -770,6 +803,17 @@ class Concurrent(Case):
         await asyncio.gather(*(work() for _ in range(20)))
         self.assertLess(self.manager.as_dict()["used"], 5)
 
+    async def test_a_phase_whose_name_is_no_text_does_not_hold_up_others(self):
+        async def work(name):
+            async with self.phase(LONG, "outer"):
+                async with self.phase(LIMIT, name):
+                    await hang()
+
+        errors = await asyncio.gather(*map(work, (Path("file"), "file")), return_exceptions=True)
+        for error in errors:
+            self.assertIsInstance(error, PhaseTimeout)
+            self.assertEqual((error.interrupted, error.phase_path), (True, ("outer", "file")))
+
     async def test_a_budget_that_all_share_ends_all(self):
         manager = TimeoutManager(LIMIT, enforce=True)
 
@@ -779,6 +823,72 @@ class Concurrent(Case):
 
         results = await asyncio.gather(*(work() for _ in range(200)), return_exceptions=True)
         self.assertEqual({type(result) for result in results}, {PhaseTimeout})
+
+    async def end_together(self, number, manager):
+        """Let the limit of many tasks pass at the same time; return their errors, and how often was looked around."""
+
+        async def work():
+            async with manager.timed_operation("fetch"):
+                await hang()
+
+        async def other():
+            async with manager.timed_operation("other"):
+                await asyncio.Event().wait()
+
+        tasks = [asyncio.ensure_future(other() if each % 2 else work()) for each in range(number)]
+        for each, task in enumerate(tasks):
+            task.set_name(f"task {each} of {number}")
+        with mock.patch("asyncio.all_tasks", wraps=asyncio.all_tasks) as looks:
+            errors = await asyncio.gather(*tasks, return_exceptions=True)
+        return errors, looks.call_count
+
+    def check_beginnings(self, errors):
+        """Each error begins with where its own task stood, and with its name."""
+        for each, error in enumerate(errors):
+            here, line = ("other", "await asyncio.Event") if each % 2 else ("work", "await hang")
+            title, found = error.diagnosis.splitlines()[:2]
+            crowd = rf"{(len(errors) + 1) // 2} tasks \(task {each} of {len(errors)}, "
+            self.assertRegex(title, f"^Stack of {crowd}")
+            self.assertRegex(error.diagnosis, rf"^.*\n.* in {here}\n    {line}")
+            self.assertNotIn("could not", error.diagnosis)
+
+    async def test_a_crowd_whose_time_is_over_at_once_is_looked_at_once(self):
+        for number in 4, 100:
+            errors, looks = await self.end_together(number, TimeoutManager(4 * LIMIT, enforce=True))
+            self.assertLess(looks, 4)
+            self.check_beginnings(errors)
+
+    async def test_a_crowd_is_looked_at_once_where_the_loop_is_blocked(self):
+        async def block():
+            await asyncio.sleep(0)
+            time.sleep(4 * LIMIT + 0.5)
+
+        blocking = asyncio.ensure_future(block())
+        errors, looks = await self.end_together(100, TimeoutManager(4 * LIMIT, enforce=True))
+        await blocking
+        self.assertLess(looks, 10)
+        for error in errors:
+            self.assertRegex(error.diagnosis, r"in task Task-\d+ .*\n.* in block\n    time\.sleep")
+        self.check_beginnings(errors)
+
+    async def test_what_was_seen_while_the_loop_was_blocked_is_not_what_is_seen_later(self):
+        async def waits():
+            async with self.phase(0.2):
+                await hang()
+
+        async def blocks():
+            await asyncio.sleep(0)
+            time.sleep(1)
+            async with self.phase(0.001) as phase:
+                while not phase.expired():
+                    pass
+                await asyncio.Event().wait()
+
+        tasks = [asyncio.ensure_future(each()) for each in (waits, blocks)]
+        first, second = await asyncio.gather(*tasks, return_exceptions=True)
+        self.assertIn("in blocks\n    time.sleep(1)\n", first.diagnosis)
+        name = tasks[1].get_name()
+        self.assertRegex(second.diagnosis, rf"^Stack of task {name}\b.*\n.* in blocks\n    await asyncio")
 
     async def test_sessions_of_tasks(self):
         async def work():
@@ -857,6 +967,25 @@ class Concurrent(Case):
         self.assertFalse(unraisable.called)
         self.assertEqual(self.outcomes(), [("fetch", "failed")])
 
+    @unittest.skipUnless(hasattr(signal, "SIGALRM"), "no alarm here")
+    def test_a_loop_that_is_closed_before_the_limit_of_a_task_keeps_no_handler(self):
+        async def work():
+            async with self.phase(0.2):
+                await hang()
+
+        loop = asyncio.new_event_loop()
+        task = loop.create_task(work())
+        loop.run_until_complete(asyncio.sleep(0.01))
+        self.assertIsNot(signal.getsignal(signal.SIGALRM), self.handler)
+        loop.close()
+        while signal.getsignal(signal.SIGALRM) is not self.handler and time.monotonic() < self.began + MARGIN / 2:
+            time.sleep(0.01)
+        self.assertIs(signal.getsignal(signal.SIGALRM), self.handler)
+        self.assertFalse(sys.modules[f"{package.__name__}.aio"].pulses)
+        task._log_destroy_pending = False
+        task.get_coro().close()
+        self.assertEqual([name for name, _ in self.outcomes()], ["fetch"])
+
 
 class Functions(Case):
     async def fetch(self, first, second=0):
@@ -914,6 +1043,7 @@ class Functions(Case):
                 return value
 
         self.assertEqual(await self.manager.call_with_timeout(Fetch(), 3), 3)
+        self.assertIsInstance(self.manager.call_with_timeout(Fetch), Fetch)
 
 
 class Generators(Case):
@@ -956,6 +1086,53 @@ class Generators(Case):
         with self.assertRaises(PhaseTimeout):
             list(generator)
 
+    async def test_the_consumer_is_not_cancelled_where_the_phase_is_in_an_exit_stack(self):
+        async def entered():
+            async with contextlib.AsyncExitStack() as stack:
+                await stack.enter_async_context(self.phase())
+                yield 0
+
+        async def entered_plainly():
+            with contextlib.ExitStack() as stack:
+                stack.enter_context(self.phase())
+                yield 0
+
+        for numbers in entered, entered_plainly:
+            generator = numbers()
+            await generator.__anext__()
+            await asyncio.sleep(6 * LIMIT)
+            with self.assertRaises(PhaseTimeout):
+                await generator.__anext__()
+
+    async def test_a_context_manager_around_a_phase_is_cancelled_in_the_with_of_its_user(self):
+        @contextlib.asynccontextmanager
+        async def step():
+            async with self.phase():
+                yield
+
+        @contextlib.asynccontextmanager
+        async def nested():
+            async with step():
+                yield
+
+        @contextlib.contextmanager
+        def plain():
+            with self.phase():
+                yield
+
+        for context in step, nested:
+            with self.assertRaises(PhaseTimeout) as caught:
+                async with context():
+                    await asyncio.sleep(BRIEF)
+            self.assertTrue(caught.exception.interrupted)
+            async with context():
+                pass
+            await asyncio.sleep(4 * LIMIT)
+        with self.assertRaises(PhaseTimeout) as caught:
+            with plain():
+                await asyncio.sleep(BRIEF)
+        self.assertTrue(caught.exception.interrupted)
+
     async def test_closed_in_another_task(self):
         async def numbers():
             async with self.phase(LONG):
@@ -965,6 +1142,49 @@ class Generators(Case):
         await generator.__anext__()
         await asyncio.ensure_future(generator.aclose())
         self.assertEqual(self.outcomes(), [("fetch", "failed")])
+
+    async def test_one_whose_items_are_awaited_in_several_tasks(self):
+        async def numbers(limit):
+            async with self.phase(limit):
+                for number in range(3):
+                    await asyncio.sleep(LIMIT / 2)
+                    yield number
+
+        async def item(generator):
+            return await generator.__anext__()
+
+        for limit, expected in ((LONG, StopAsyncIteration), (LIMIT, PhaseTimeout)):
+            generator = numbers(limit)
+            with self.subTest(limit=limit), self.assertRaises(expected):
+                while True:
+                    await asyncio.ensure_future(item(generator))
+        self.assertEqual(self.outcomes(), [("fetch", "done"), ("fetch", "timeout")])
+
+    async def test_a_stack_that_one_task_enters_and_another_leaves(self):
+        async def enter():
+            await stack.enter_async_context(self.phase(LONG))
+
+        stack = contextlib.AsyncExitStack()
+        await asyncio.ensure_future(enter())
+        await asyncio.sleep(0)
+        await asyncio.ensure_future(stack.aclose())
+        self.assertEqual(self.outcomes(), [("fetch", "done")])
+
+    @unittest.skipUnless(hasattr(unittest.IsolatedAsyncioTestCase, "enterAsyncContext"), "not before Python 3.11")
+    def test_a_phase_around_an_asynchronous_test(self):
+        manager = self.manager
+
+        class Test(unittest.IsolatedAsyncioTestCase):
+            async def asyncSetUp(self):
+                await self.enterAsyncContext(manager.timed_operation("fetch"))
+
+            async def runTest(self):
+                await asyncio.sleep(0)
+
+        result = unittest.TestResult()
+        Test().run(result)
+        self.assertEqual((result.testsRun, result.errors, result.failures), (1, [], []))
+        self.assertEqual(self.outcomes(), [("fetch", "done")])
 
 
 if __name__ == "__main__":

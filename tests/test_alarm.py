@@ -1,5 +1,6 @@
 """SIGALRM belongs to everybody: handlers and timers of others work on around our phases, inside them, and after."""
 
+import importlib
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import threading
 import time
 import unittest
 import warnings
+from unittest import mock
 
 from . import package
 from .child import DIRECTORY, ROOT, python
@@ -117,6 +119,65 @@ class ForeignAlarms(unittest.TestCase):
         spin(8 * LIMIT)
         self.assertEqual((len(own), self.calls), (1, []))
 
+    def test_a_handler_of_the_body_is_not_called_when_limits_change(self):
+        own = []
+        manager = TimeoutManager(LONG, enforce=True)
+        with manager.timed_operation("run"):
+            signal.signal(signal.SIGALRM, lambda *args: own.append(args))
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            with manager.cleanup_operation("tidy", limit=LONG):
+                pass
+            manager.reset(LONG - 1)
+            thread = threading.Thread(target=manager.reset, args=(LONG,))
+            thread.start()
+            thread.join()
+            spin(LIMIT)
+        self.assertEqual((own, self.calls), ([], []))
+
+    def test_nor_does_a_change_kill_where_the_body_has_none(self):
+        code = START + (
+            "manager = package.TimeoutManager(60, enforce=True)\n"
+            "with manager.timed_operation('run'):\n"
+            "    signal.signal(signal.SIGALRM, signal.SIG_DFL)\n"
+            "    signal.setitimer(signal.ITIMER_REAL, 0)\n"
+            "    with manager.cleanup_operation('tidy', limit=5): pass\n"
+            "    manager.reset(50)\n"
+            "print('alive')"
+        )
+        self.assertEqual(python("-c", code).strip(), "alive")
+
+    def test_one_that_comes_while_we_take_over_or_look_reaches_its_handler(self):
+        alarm = importlib.import_module(f"{package.__name__}.alarm")
+        manager = TimeoutManager(LONG, enforce=True)
+        with manager.timed_operation("run"):
+            pass  # the main thread is known from now on
+        raised = []
+
+        def enter():
+            with manager.timed_operation("run"):
+                pass
+
+        for name in "signal", "getsignal", "pthread_sigmask", "setitimer":
+            step = getattr(alarm, name)
+
+            for use in enter, lambda: manager.enforcement:
+                with self.subTest(step=name, use=use.__name__):
+                    due = [name]
+
+                    def interrupted(*args):
+                        result = step(*args)
+                        if due:
+                            raised.append(due.pop())
+                            signal.raise_signal(signal.SIGALRM)
+                        return result
+
+                    with mock.patch.object(alarm, name, interrupted):
+                        use()
+                    self.assertEqual(len(self.calls), len(raised), raised)
+                    self.assertEqual(signal.getsignal(signal.SIGALRM), self.handle)
+                    self.assertEqual(signal.getitimer(signal.ITIMER_REAL), (0, 0))
+        self.assertEqual(set(raised), {"signal", "getsignal", "pthread_sigmask", "setitimer"})
+
     def test_a_timer_that_the_body_sets_counts_beside_our_limit(self):
         manager = TimeoutManager(enforce=True)
         with self.assertRaises(PhaseTimeout):
@@ -154,6 +215,67 @@ class ForeignAlarms(unittest.TestCase):
         finally:
             signal.signal = kept
         self.assertEqual(signal.getsignal(signal.SIGALRM), self.handle)
+
+
+class AtTheEndOfTheInterpreter(unittest.TestCase):
+    """A generator that is suspended in a phase is collected late, or never."""
+
+    CODE = START + (
+        "def produce(**options):\n"
+        "    with package.TimeoutManager(**options).timed_operation('produce', limit=0.3): yield\n"
+        "class Slow:\n"
+        "    def __del__(self, now=time.monotonic):\n"
+        "        end = now() + 0.8\n"
+        "        while now() < end: pass\n"
+        "slow = Slow()\n"
+    )
+
+    def test_nothing_hangs_and_no_alarm_kills(self):
+        for options in "enforce='thread'", "enforce=True", "enforce=True, kill_after=60", "enforce='signal'":
+            with self.subTest(options):
+                code = self.CODE + f"suspended = produce({options}); next(suspended); print('fine')"
+                self.assertEqual(python("-c", code, timeout=MARGIN).splitlines()[0], "fine")
+
+    def test_nor_where_the_interpreter_ends_within_the_phase(self):
+        for enforce in "thread", "signal":
+            with self.subTest(enforce):
+                code = self.CODE + (
+                    f"phase = package.TimeoutManager(enforce={enforce!r}).timed_operation('run', limit=0.3)\n"
+                    "phase.__enter__(); print('fine')"
+                )
+                self.assertEqual(python("-c", code, timeout=MARGIN).splitlines()[0], "fine")
+
+
+class RecursionLimit(unittest.TestCase):
+    def test_an_alarm_at_the_limit_does_not_kill(self):
+        code = START + (
+            "def deep():\n"
+            "    try: return deep()\n"
+            "    except RecursionError: pass\n"
+            "    end = time.monotonic() + 0.8\n"
+            "    while time.monotonic() < end:\n"
+            "        try:\n"
+            "            while time.monotonic() < end: pass\n"
+            "        except RecursionError: pass\n"
+            "for _ in range(4):\n"
+            "    try:\n"
+            "        with package.TimeoutManager(enforce='signal').timed_operation('run', limit=0.2): deep()\n"
+            "    except package.PhaseTimeout: print('ended')\n"
+        )
+        self.assertEqual(python("-c", code).split(), ["ended"] * 4)
+
+    def test_a_look_before_the_limit_does_no_harm(self):
+        code = START + (
+            "def spin(depth):\n"
+            "    if depth: return spin(depth - 1)\n"
+            "    end = time.monotonic() + 0.9\n"
+            "    while time.monotonic() < end: pass\n"
+            "spin(sys.getrecursionlimit() - 4)\n"
+            "with package.TimeoutManager(enforce='signal').timed_operation('run', limit=1.4):\n"
+            "    spin(sys.getrecursionlimit() - 4)\n"
+            "print('fine')\n"
+        )
+        self.assertEqual(python("-c", code).strip(), "fine")
 
 
 class TwoCopies(unittest.TestCase):

@@ -92,6 +92,49 @@ class Cleanup(unittest.TestCase):
         self.clock.advance(4)
         self.assertEqual(self.manager.remaining_timeout, 7)
 
+    def test_that_is_not_entered_yet_has_its_own_limit_whatever_the_budget(self):
+        def found(limit):
+            phase = self.manager.cleanup_operation("tidy", limit=limit)
+            return phase.remaining(), phase.expired()
+
+        self.assertEqual((found(5), found(50)), ((5, False), (50, False)))
+        with self.manager.timed_operation("build", limit=3):
+            self.assertEqual(found(50), (50, False))
+        self.manager.reset(0)
+        self.assertEqual((found(5), found(0)), ((5, False), (0, True)))
+
+    def test_for_the_phases_around_it_the_budget_stands_still_and_their_limits_go_on(self):
+        timed = self.manager.timed_operation
+        with timed("outer") as outer, timed("build", limit=100) as build, self.assertRaises(PhaseTimeout):
+            with timed("link", limit=19) as link:
+                self.clock.advance(4)
+                with self.manager.cleanup_operation("tidy", limit=50):
+                    self.clock.advance(10)
+                    for phase, left in (outer, 6), (build, 6), (link, 5):
+                        self.assertEqual((phase.remaining(), phase.expired()), (left, False))
+                    self.clock.advance(5)
+                    self.assertEqual((build.remaining(), link.remaining(), link.expired()), (6, 0, True))
+
+    def test_a_phase_around_it_that_is_left_first(self):
+        build = self.manager.timed_operation("build").__enter__()
+        self.clock.advance(4)
+        with self.manager.cleanup_operation("tidy", limit=50) as tidy:
+            self.clock.advance(20)
+            build.__exit__(None, None, None)
+            self.clock.advance(20)
+        self.assertEqual((build.outcome, build.remaining(), tidy.outcome), ("done", 6, "done"))
+        self.assertEqual(self.manager.remaining_timeout, 6)
+
+    def test_a_phase_that_outlives_it(self):
+        tidy = self.manager.cleanup_operation("tidy", limit=50).__enter__()
+        remove = self.manager.timed_operation("remove").__enter__()
+        tidy.__exit__(None, None, None)
+        remove.__exit__(None, None, None)
+        self.clock.advance(20)
+        self.assertEqual((remove.outcome, self.manager.remaining_timeout), ("done", 10))
+        with self.manager.timed_operation("next") as phase:
+            self.assertEqual(phase.path(), ("next",))
+
     def test_other_threads_are_charged_as_usual(self):
         entered, leave = threading.Event(), threading.Event()
 

@@ -2,9 +2,11 @@
 
 import asyncio
 import bdb
+import functools
 import os
 import pickle
 import re
+import selectors
 import signal
 import subprocess
 import sys
@@ -196,6 +198,41 @@ class OfEverythingElse(unittest.TestCase):
                 self.assertTrue(error.interrupted)
                 self.assertRegex(error.diagnosis, r"What could not be looked at: .*: KeyError\('broken'\)")
 
+    def test_what_cannot_be_told_does_not_hide_the_timeout(self):
+        class Nameless:
+            def __str__(self):
+                raise KeyError("broken")
+
+        for patch in (
+            mock.patch("os.getcwd", side_effect=KeyError("broken")),
+            mock.patch("os.path.relpath", side_effect=KeyError("broken")),
+            mock.patch.object(threading.main_thread(), "_name", Nameless()),
+        ):
+            with patch:
+                error = interrupted()
+                told = error.diagnosis
+                travelled = pickle.loads(pickle.dumps(error))
+            self.assertTrue(error.interrupted)
+            self.assertEqual(told, "What was running cannot be told: KeyError('broken')")
+            self.assertEqual(travelled.diagnosis, told)
+
+    def test_nor_does_it_where_a_task_is_cancelled(self):
+        async def main():
+            async with TimeoutManager(0.1, enforce=True).timed_operation("phase"):
+                await asyncio.sleep(60)
+
+        with mock.patch("os.getcwd", side_effect=KeyError("broken")), self.assertRaises(PhaseTimeout):
+            asyncio.run(main())
+
+    def test_a_module_whose_name_is_no_text_does_not_hide_the_timeout(self):
+        class Nameless:
+            def __str__(self):
+                raise KeyError("broken")
+
+        for name in Nameless(), None:
+            error = interrupted(body=lambda: exec("from time import sleep\nsleep(60)", {"__name__": name}))
+            self.assertIn('File "<string>", line 2, in <module>', error.diagnosis)
+
     def test_nothing_is_imported_while_it_is_taken(self):
         code = f"""
 import os, sys, time, {package.__name__} as package
@@ -235,19 +272,30 @@ def spin():
 
 
 class StuckOrSlow(unittest.TestCase):
+    SAME = r"^At the same line for the last SOON \(seen \d times?\), "
+
     def motion(self, body, enforce=True, limit=1.2):
         told = interrupted(enforce, body, limit).diagnosis
         line = next((line for line in told.splitlines() if line.startswith(("At the same", "Moving"))), "")
         return re.sub(r"\d+\.\d+ m?s", "SOON", line)
 
+    def by_runner(self, method, body):
+        """Return what is said of a test that does not end."""
+        limits = import_module(f"{package.__name__}.limits")
+        run = limits.Limits(1.2, method=method)
+        try:
+            limits.Group(run, "a.test", run.timeout).call("test", body)
+        except PhaseTimeout as error:
+            return re.sub(r"\d+\.\d+ m?s", "SOON", error.diagnosis)
+
     def test_stuck(self):
         for enforce in True, "thread":
-            self.assertRegex(self.motion(hang, enforce), r"^At the same line since SOON \(seen \d times?\), waiting: ")
+            self.assertRegex(self.motion(hang, enforce), self.SAME + "waiting: ")
 
     @unittest.skipUnless(hasattr(time, "pthread_getcpuclockid"), "the processor time of a thread is not known")
     def test_busy(self):
         for enforce in True, "thread":
-            self.assertRegex(self.motion(spin, enforce), r"^At the same line since SOON \(seen \d times?\), computing")
+            self.assertRegex(self.motion(spin, enforce), self.SAME + "computing")
 
     def test_moving(self):
         watch = import_module(f"{package.__name__}.watch").Watch(0, None)
@@ -269,7 +317,7 @@ class StuckOrSlow(unittest.TestCase):
         thread.start()
         thread.join()
         if CPYTHON and WHOLE_STACKS:
-            self.assertRegex(found[0], "^At the same line since SOON")
+            self.assertRegex(found[0], "^At the same line for the last SOON")
 
     def test_in_a_task(self):
         manager = TimeoutManager(60, enforce=True)
@@ -280,7 +328,50 @@ class StuckOrSlow(unittest.TestCase):
 
         with self.assertRaises(PhaseTimeout) as caught:
             asyncio.run(fetch())
-        self.assertRegex(caught.exception.diagnosis, r"\nAt the same line since .* \(seen \d times?\), waiting")
+        self.assertRegex(caught.exception.diagnosis, r"\nAt the same line for the last .* \(seen \d times?\), waiting")
+
+    def test_in_an_event_loop_that_waits_for_its_tasks(self):
+        async def deadlock():
+            await asyncio.Event().wait()
+
+        class Test(unittest.IsolatedAsyncioTestCase):
+            async def runTest(self):
+                await deadlock()
+
+        run, test = functools.partial(asyncio.run, deadlock()), functools.partial(Test().run, unittest.TestResult())
+        methods = ["signal"] * hasattr(signal, "SIGALRM") + ["thread"] * WHOLE_STACKS
+        for method, body in zip(methods, (run, test)):
+            told = self.by_runner(method, body)
+            self.assertRegex(told, f"(?m){self.SAME}waiting: ")
+            self.assertRegex(told, r"in deadlock\n    await asyncio\.Event")
+            self.assertNotIn("Moving", told)
+
+    def test_nothing_of_an_event_loop_whose_tasks_were_not_looked_at(self):
+        scene = import_module(f"{package.__name__}.diagnosis").Scene(sys._getframe())
+        scene.seen = [(scene.at - 5, (selectors.SelectSelector.select.__code__, 5), 0.0)]
+        self.assertEqual(scene.motion(), "")
+
+    def test_a_recursion_that_is_deep_and_ends_in_time_is_not_disturbed(self):
+        code = f"""
+import sys, time
+sys.path.insert(0, {ROOT!r})
+import {package.__name__} as package
+
+def descend(depth):
+    if depth:
+        return descend(depth - 1)
+    end = time.monotonic() + 1.3
+    while time.monotonic() < end:
+        pass
+
+try:
+    with package.TimeoutManager(2, enforce=True).timed_operation("phase"):
+        descend(sys.getrecursionlimit() - 5)
+except package.PhaseTimeout:  # a slow machine
+    pass
+print("done")
+"""
+        self.assertEqual(python("-c", code), "done\n")
 
     def test_not_for_less_than_a_second(self):
         self.assertEqual(self.motion(hang, limit=0.5), "")
@@ -296,7 +387,7 @@ class InADebugger(unittest.TestCase):
         before = sys.gettrace()
         sys.settrace(tracer)
         try:
-            with mock.patch("sys.__stderr__"):
+            with mock.patch(f"{package.__name__}.debugger.tell"):
                 with manager.timed_operation("outer"):
                     time.sleep(0.2)
                     with manager.timed_operation("inner"):
@@ -329,6 +420,117 @@ class InADebugger(unittest.TestCase):
         for enforce in False, True:
             with self.assertRaises(PhaseTimeout):
                 self.go(enforce, lambda *args: None)
+
+
+class AtAPrompt(unittest.TestCase):
+    """Somebody types, in some thread, while a limit passes."""
+
+    PROMPT = f"""
+import asyncio, io, os, pdb, sys, threading, time
+sys.path.insert(0, {ROOT!r})
+import {package.__name__} as package
+
+class Terminal(io.StringIO):
+    def readline(self, *args):
+        time.sleep(0.8)  # somebody thinks, and goes on
+        return "c\\n"
+
+def prompt():
+    debugger = pdb.Pdb(stdin=Terminal(), stdout=io.StringIO(), nosigint=True, readrc=False)
+    debugger.set_trace(sys._getframe(1))
+
+def go(body, **options):
+    manager = package.TimeoutManager(0.3, enforce=True, **options)
+    try:
+        with manager.timed_operation("phase"):
+            body()
+    except BaseException as error:
+        print(repr(error))
+    sys.stdout.write(manager.phases[0].outcome + "\\n")
+
+def start(body, **options):
+    thread = threading.Thread(target=go, args=(body,), kwargs=options)
+    thread.start()
+    return thread
+
+def work():
+    for _ in range(50):
+        time.sleep(0.01)
+
+def work_after_one_long_call():
+    time.sleep(1.3)
+    work()
+
+def work_after_a_prompt():
+    prompt()
+    work()
+
+"""
+    SAID = "Time is over for phase phase. There is a debugger (pdb): nothing is interrupted.\n"
+
+    @unittest.skipUnless(CPYTHON and WHOLE_STACKS, "the watchdog sees too little, or cannot reach other threads")
+    def test_a_prompt_lets_the_phases_of_other_threads_pass_for_good(self):
+        code = """
+for options in {}, {"kill_after": 0.2}:
+    start(work, **options)
+    start(work_after_one_long_call, **options)
+prompt()
+"""
+        self.assertEqual(python("-c", self.PROMPT + code), 4 * "timeout\n" + self.SAID)
+
+    @unittest.skipUnless(CPYTHON and WHOLE_STACKS, "the watchdog sees too little, or cannot reach other threads")
+    def test_a_prompt_in_a_thread_and_a_phase_that_waits_for_it(self):
+        code = """
+thread = start(work_after_a_prompt, kill_after=0.2)
+go(thread.join, kill_after=0.2)
+"""
+        self.assertEqual(python("-c", self.PROMPT + code), 2 * "timeout\n" + self.SAID)
+
+    @unittest.skipUnless(WHOLE_STACKS, "other threads may run on while they are looked at")
+    def test_a_prompt_in_a_thread_without_a_phase(self):
+        code = """
+thread = threading.Thread(target=work_after_a_prompt)
+thread.start()
+go(thread.join)
+"""
+        self.assertEqual(python("-c", self.PROMPT + code), "timeout\n" + self.SAID)
+
+    @unittest.skipUnless(WHOLE_STACKS, "other threads may run on while they are looked at")
+    def test_a_prompt_in_a_task(self):
+        code = """
+async def waits(manager):
+    async with manager.timed_operation("phase"):
+        await asyncio.sleep(1)
+
+async def asks(manager):
+    async with manager.timed_operation("phase"):
+        await asyncio.sleep(0)
+        prompt()
+        await asyncio.sleep(0.1)
+
+async def main():
+    manager = package.TimeoutManager(0.3, enforce=True, kill_after=0.2)
+    print(await asyncio.gather(waits(manager), asks(manager), return_exceptions=True))
+    print([phase.outcome for phase in manager.phases])
+
+thread = threading.Thread(target=asyncio.run, args=(main(),))
+thread.start()
+thread.join()
+"""
+        expected = "[None, None]\n['timeout', 'timeout']\n" + self.SAID
+        self.assertEqual(python("-c", self.PROMPT + code), expected)
+
+    def test_stderr_may_be_closed(self):
+        for close, said in (("sys.__stderr__.close()", self.SAID), ("os.close(2)", "")):
+            with self.subTest(close):
+                code = f"""
+def body():
+    prompt()
+    time.sleep(0)
+{close}
+go(body)
+"""
+                self.assertEqual(python("-c", self.PROMPT + code), "timeout\n" + said)
 
 
 if __name__ == "__main__":

@@ -13,11 +13,11 @@ import time
 import unittest
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from unittest import mock
 
 from . import package
-from .child import count_threads
+from .child import ROOT, count_threads, python
 from .stress import BODIES, holes
 
 PhaseInterrupt, PhaseTimeout, TimeoutManager = package.PhaseInterrupt, package.PhaseTimeout, package.TimeoutManager
@@ -25,6 +25,7 @@ PhaseInterrupt, PhaseTimeout, TimeoutManager = package.PhaseInterrupt, package.P
 LIMIT = 0.05  # seconds
 LONG = 60  # what would hang for so long has hung
 MARGIN = 20  # what ends within so many seconds has not
+BRIEF = 5  # what goes on for so long was not interrupted
 CPYTHON = sys.implementation.name == "cpython"
 HANG = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
 
@@ -224,6 +225,22 @@ class Contract:
             while time.monotonic() < end:
                 try:
                     swallow_everything()
+                except:  # noqa: E722
+                    pass
+
+        self.assert_times_out(body)
+
+    @unittest.skipUnless(CPYTHON, "PyPy offers nothing to find a place outside of the handler")
+    def test_two_loops_with_bare_excepts_in_one_function_end(self):
+        def body():
+            end = time.monotonic() + MARGIN
+            while time.monotonic() < end:
+                try:
+                    while time.monotonic() < end:
+                        try:
+                            spin()
+                        except:  # noqa: E722
+                            pass
                 except:  # noqa: E722
                     pass
 
@@ -460,6 +477,19 @@ class Contract:
 
         self.in_thread(go)
 
+    def test_reset_in_a_phase_with_a_limit_binds_the_one_around_it_that_had_none(self):
+        def go():
+            manager = self.manager()
+            with self.assertRaises(PhaseTimeout) as caught:
+                with manager.timed_operation("outer"):
+                    with manager.timed_operation("inner", LONG):
+                        manager.reset(LIMIT)
+                    spin(BRIEF)
+            self.assertEqual((caught.exception.phase, caught.exception.interrupted), ("outer", True))
+            self.assertEqual([phase.outcome for phase in manager.phases], ["timeout", "done"])
+
+        self.in_thread(go)
+
     def test_a_cleanup_holds_the_other_limits_back(self):
         done = []
 
@@ -533,6 +563,71 @@ class Contract:
 
         self.in_thread(go)
 
+    def test_nor_does_one_with_the_phase_in_an_exit_stack(self):
+        def go():
+            manager = self.manager()
+
+            def produce():
+                with ExitStack() as stack:
+                    stack.enter_context(manager.timed_operation("produce", LIMIT))
+                    yield 1
+                    spin(BRIEF)
+
+            producer = produce()
+            next(producer)
+            spin(6 * LIMIT)
+            with self.assertRaises(PhaseTimeout) as caught:
+                next(producer)
+            self.assertEqual((caught.exception.phase, caught.exception.interrupted), ("produce", True))
+
+        self.in_thread(go)
+
+    def test_a_context_manager_around_a_phase_is_interrupted_in_the_with_of_its_user(self):
+        def go():
+            manager = self.manager()
+
+            @contextmanager
+            def step():
+                with manager.timed_operation("run", LIMIT):
+                    yield
+
+            @contextmanager
+            def nested():
+                with step():
+                    yield
+
+            def in_a_stack():
+                with ExitStack() as stack:
+                    stack.enter_context(step())
+                    spin(BRIEF)
+
+            def in_a_generator():
+                with nested():
+                    yield
+                    spin(BRIEF)
+
+            for context in step, nested:
+                with self.assertRaises(PhaseTimeout) as caught:
+                    with context():
+                        spin(BRIEF)
+                self.assertTrue(caught.exception.interrupted)
+                with context():
+                    pass
+                spin(4 * LIMIT)  # the limit passes here
+            with self.assertRaises(PhaseTimeout) as caught:
+                in_a_stack()
+            self.assertTrue(caught.exception.interrupted)
+            producer = in_a_generator()
+            next(producer)
+            spin(4 * LIMIT)
+            with self.assertRaises(PhaseTimeout) as caught:
+                next(producer)
+            self.assertTrue(caught.exception.interrupted)
+            outcomes = ["timeout", "done", "timeout", "done", "timeout", "timeout"]
+            self.assertEqual([phase.outcome for phase in manager.phases], outcomes)
+
+        self.in_thread(go)
+
     def test_the_loops_that_the_interpreter_leaves_without_its_handlers(self):
         def go():
             return holes(2, self.enforce, 5)
@@ -573,6 +668,55 @@ class Contract:
                 self.assertIs(sys.gettrace(), trace)
             finally:
                 sys.settrace(before)
+
+        self.in_thread(go)
+
+    @unittest.skipUnless(CPYTHON, "PyPy ends the tracing of a function in which an error is raised")
+    def test_trace_and_profile_functions_go_on(self):
+        if not self.ends_blocking_calls:
+            self.skipTest("such a function is never monitored here, so nothing is raised in it")
+
+        def waste():
+            for _ in range(200):  # most of the time is spent in here
+                pass
+
+        def local(frame, event, argument):
+            waste()
+            return local
+
+        def trace(frame, event, argument):  # other than that of its frames
+            return local if frame.f_code.co_filename == __file__ else None
+
+        def profile(frame, event, argument):
+            waste()
+
+        def step():
+            pass
+
+        def loop(manager):
+            try:
+                with manager.timed_operation("run", LIMIT):
+                    while True:
+                        step()
+            except PhaseTimeout as error:
+                return error
+
+        def go():
+            manager = self.manager()
+            for setter, getter, function in (
+                (sys.settrace, sys.gettrace, trace),
+                (sys.setprofile, sys.getprofile, profile),
+            ):
+                before = getter()
+                try:
+                    for _ in range(6):
+                        setter(function)
+                        error = loop(manager)
+                        now = getter()
+                        self.assertIs(now, function)
+                        self.assertTrue(error.interrupted)
+                finally:
+                    setter(before)
 
         self.in_thread(go)
 
@@ -697,6 +841,28 @@ class TheWatchdog(unittest.TestCase):
         watch = modules[0].Watch(threading.get_ident(), modules[1])
         watch.at = 5.0
         self.assertEqual(modules[1]._attend(watch, 1.0), 5.0)
+
+    def test_goes_on_after_an_error_in_one_of_its_jobs(self):
+        code = f"""
+import sys, time
+sys.path.insert(0, {ROOT!r})
+import {package.__name__} as package
+manager = package.TimeoutManager(enforce="thread")
+try:
+    with manager.timed_operation("run", limit={6 * LIMIT}):
+        watchdog = sys.modules["{package.__name__}.watchdog"]
+        key = object()
+        watchdog.employ(key, lambda now: 1 / 0)
+        end = time.monotonic() + {BRIEF}
+        while time.monotonic() < end:
+            pass
+except package.PhaseTimeout as error:
+    watchdog.dismiss(key)
+    print("interrupted", error.interrupted)
+"""
+        printed = python("-c", code, timeout=MARGIN)
+        self.assertIn("interrupted True", printed)
+        self.assertIn("ZeroDivisionError", printed)
 
 
 class ByAlarm(Contract, unittest.TestCase):

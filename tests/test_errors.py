@@ -3,8 +3,10 @@
 import copy
 import pickle
 import unittest
+from importlib import import_module
 
 from . import package
+from .child import ROOT, python
 from .clock import FakeClock
 
 
@@ -47,8 +49,76 @@ class PhaseTimeout(unittest.TestCase):
         self.assertEqual(found, ("", (), "budget", None))
         self.assertEqual((error.timeout, error.elapsed, error.interrupted, error.diagnosis), (None, None, False, ""))
 
+    def test_what_was_running_and_cannot_be_told(self):
+        class Broken:
+            def __str__(self):
+                raise KeyError("broken")
+
+        self.error.diagnosis = Broken()
+        told = "What was running cannot be told: KeyError('broken')"
+        self.assertEqual(self.error.diagnosis, told)
+        self.error.killed = ("a process",)
+        self.assertEqual(self.error.diagnosis, told + "\n\nProcesses that had to be killed:\n  a process")
+        self.error.killed = ()
+        for way in copy.copy, lambda error: pickle.loads(pickle.dumps(error)):
+            self.assertEqual(way(self.error).diagnosis, told)
+
     def test_an_interrupt_is_no_exception_for_except_exception(self):
         self.assertFalse(issubclass(package.PhaseInterrupt, Exception))
+
+
+class Contexts(unittest.TestCase):
+    def test_are_followed_once_each(self):
+        chain = import_module(f"{package.__name__}.errors").chain
+        first, second, third = KeyError(1), KeyError(2), KeyError(3)
+        self.assertEqual(list(chain(None)), [])
+        self.assertEqual(list(chain(first)), [first])
+        first.__context__, second.__context__ = second, third
+        self.assertEqual(list(chain(first)), [first, second, third])
+        third.__context__ = second
+        self.assertEqual(list(chain(first)), [first, second, third])
+
+    def test_in_a_ring_hang_nothing(self):
+        code = f"""
+import asyncio, sys, time
+sys.path.insert(0, {ROOT!r})
+import {package.__name__} as package
+
+def ring():
+    first, second, third = KeyError(1), KeyError(2), KeyError(3)
+    first.__context__, second.__context__, third.__context__ = second, third, second
+    return first
+
+async def swallow():
+    async with package.TimeoutManager(0.2, enforce=True).timed_operation("phase"):
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            pass
+        try:
+            raise ring()
+        except KeyError:
+            await asyncio.sleep(60)
+
+for enforce in True, "thread":
+    try:
+        with package.TimeoutManager(0.2, enforce=enforce).timed_operation("phase"):
+            try:
+                time.sleep(60)
+            except TimeoutError:
+                pass
+            try:
+                raise ring()
+            except KeyError:
+                time.sleep(60)
+    except package.PhaseTimeout:
+        print("ended")
+try:
+    asyncio.run(swallow())
+except package.PhaseTimeout:
+    print("ended")
+"""
+        self.assertEqual(python("-c", code, timeout=30), "ended\n" * 3)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from subprocess import PIPE, run
 from . import package
 from .child import ROOT, environment
 
+HAS_GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
 LINUX_CPYTHON = sys.platform == "linux" and sys.implementation.name == "cpython"
 
 PROGRAM = f"""
@@ -142,6 +143,19 @@ except package.PhaseTimeout:
 """
         self.assertEqual(self.go(code).stdout.split(), ["tidy", "alive"])
 
+    @unittest.skipUnless(sys.implementation.name == "cpython", "no interrupts in other threads here")
+    def test_a_cleanup_may_not_hang(self):
+        code = """
+def tidy():
+    with manager.cleanup_operation("tidy", limit=0.2):
+        time.sleep(60)
+import threading
+threading.Thread(target=tidy).start()
+"""
+        done = self.go(code)
+        self.assertEqual(done.returncode, 124, done)
+        self.assertIn("Timeout exceeded after tidy phase! (limit of phase tidy", done.stderr)
+
     def test_a_generator_that_is_suspended_is_not_running(self):
         code = """
 def produce():
@@ -153,6 +167,135 @@ time.sleep(1)
 print("alive")
 """
         self.assertEqual(self.go(code).stdout.split(), ["alive"])
+
+    @unittest.skipUnless(LINUX_CPYTHON and HAS_GIL, "the timers of the kernel are Linux's, the GIL is CPython's")
+    def test_what_does_not_run_or_stands_aside_is_not_killed_for_c_code_that_holds_the_gil(self):
+        hold = """
+import ctypes
+def hold_the_gil(seconds):
+    mutex = ctypes.create_string_buffer(64)
+    end = time.time() + seconds
+    until = (ctypes.c_long * 2)(int(end), int(end % 1 * 1e9))
+    library = ctypes.PyDLL(None)
+    library.pthread_mutex_lock(mutex)
+    library.pthread_mutex_timedlock(mutex, until)
+    assert time.time() >= end
+"""
+        suspended = """
+def produce():
+    with manager.timed_operation("run"):
+        yield 1
+producer = produce()
+next(producer)
+time.sleep(1.3)
+hold_the_gil(1.5)
+producer.close()
+print("alive")
+"""
+        aside = """
+manager.reset(60)
+try:
+    with manager.timed_operation("run", limit=0.2):
+        try:
+            time.sleep(60)
+        finally:
+            with manager.cleanup_operation("tidy", limit=60):
+                time.sleep(1.3)
+                hold_the_gil(1.5)
+except package.PhaseTimeout:
+    print("alive")
+"""
+        for code in suspended, aside:
+            done = self.go(hold + code)
+            self.assertEqual((done.returncode, done.stdout), (0, "alive\n"), done)
+
+    @unittest.skipUnless(sys.implementation.name == "cpython", "no interrupts in other threads here")
+    def test_a_phase_that_was_entered_for_its_user(self):
+        stack = """
+import contextlib
+def enter():
+    stack = contextlib.ExitStack()
+    stack.enter_context(manager.timed_operation("hang"))
+    return stack
+"""
+        stack_of_the_block = """
+import contextlib
+@contextlib.contextmanager
+def enter():
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(manager.timed_operation("hang"))
+        yield
+"""
+        generator = """
+import contextlib
+@contextlib.contextmanager
+def enter():
+    with manager.timed_operation("hang"):
+        yield
+"""
+        own = """
+class enter:
+    def __enter__(self):
+        self.phase = manager.timed_operation("hang")
+        self.phase.__enter__()
+    def __exit__(self, *args):
+        self.phase.__exit__(*args)
+"""
+        block = """
+def work():
+    with enter():
+        time.sleep(60)
+threading.Thread(target=work, daemon=True).start()
+time.sleep(10)
+"""
+        for code in stack, stack_of_the_block, generator, own:
+            with self.subTest(code):
+                self.assert_tells_all(self.assert_killed(code + block), "in work")
+
+    @unittest.skipUnless(LINUX_CPYTHON, "the timers of the kernel are Linux's")
+    def test_the_first_phases_of_two_threads_share_the_timers(self):
+        code = """
+kill = sys.modules[f"{package.__name__}.kill"]
+kill._timers = None  # as before the first phase
+make, delays = kill._Timers.make, [0.4, 0.2]
+def slowly():
+    time.sleep(delays.pop())
+    return make()
+kill._Timers.make = slowly
+manager = package.TimeoutManager(1, enforce=True, kill_after=0.2)
+threads = [threading.Thread(target=go, args=(lambda: None,)) for _ in range(2)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+time.sleep(2.5)
+print("alive")
+"""
+        done = self.go(code)
+        self.assertEqual((done.returncode, done.stdout), (0, "alive\n"), done)
+
+    def test_where_no_thread_can_be_started_nothing_is_left_open(self):
+        code = """
+import signal
+alarm, kill, watchdog = (sys.modules[f"{package.__name__}.{name}"] for name in ("alarm", "kill", "watchdog"))
+def no(*args):
+    raise RuntimeError("no threads here")
+start, watchdog.start_new_thread = watchdog.start_new_thread, no
+try:
+    go(lambda: None)
+except RuntimeError as error:
+    print(error)
+assert not manager._open and len(manager.phases) == 1, manager.phases
+assert not alarm.watch.phases and not kill._ends and not watchdog._jobs
+if hasattr(signal, "setitimer"):
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+    assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+watchdog.start_new_thread = start
+try:
+    go(lambda: time.sleep(60))
+except package.PhaseTimeout as error:
+    print(error.phase)
+"""
+        done = self.go(code)
+        self.assertEqual((done.returncode, done.stdout), (0, "no threads here\nhang\n"), done)
 
     @unittest.skipUnless(hasattr(os, "fork"), "no fork here")
     def test_a_fork_is_not_killed_for_its_parent(self):

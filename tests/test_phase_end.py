@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import functools
 import socket
 import subprocess
 import sys
@@ -100,6 +101,20 @@ class TooLate(Case):
                 raise own
         if hasattr(own, "add_note"):
             self.assertEqual(len(own.__notes__), 1)
+
+    def test_an_error_that_takes_no_note_is_not_masked(self):
+        class Noteless(Exception):
+            def add_note(self, note):
+                raise RuntimeError("no notes")
+
+        for notes in None, 3, [None], (1, 2), {}:
+            for kind in AssertionError, Noteless:
+                with self.subTest(notes=notes, kind=kind):
+                    own = kind("wrong")
+                    own.__notes__ = notes
+                    phase, error = self.end(own, seconds=12)
+                    self.assertIs(error, own)
+                    self.assertEqual((phase.outcome, own.__notes__), ("timeout", notes))
 
     def test_a_spent_budget_lets_the_body_run_and_tells_at_its_end(self):
         self.end(seconds=12)
@@ -259,7 +274,7 @@ class AsADecorator(Case):
         async def more():
             yield 1
 
-        for function in (numbers, more):
+        for function in (numbers, more, functools.partial(numbers)):
             with self.assertRaisesRegex(TypeError, "with manager.timed_operation"):
                 self.manager.timed_operation("numbers")(function)
 

@@ -90,6 +90,9 @@ HUNG = """
             try: await asyncio.sleep(60)
             finally: print("finally of", self.id())
         async def test_block(self): time.sleep(60)
+        async def test_async_sub(self):
+            for i in range(1000):
+                with self.subTest(i=i): await asyncio.sleep(60)
         async def test_async_passes(self): await asyncio.sleep(0)
 
     class Own(TestCase):
@@ -107,7 +110,8 @@ HUNG = """
 TIMEOUTS = (
     *("test_sleep", "test_expected", "test_os_error", "test_except", "test_retry", "test_skip", "test_fail"),
     *("test_exit", "test_sub"),
-    *("test_set_up", "test_tear_down", "test_end_sub", "test_all", "test_await", "test_block", "test_of_class"),
+    *("test_set_up", "test_tear_down", "test_end_sub", "test_all", "test_await", "test_block", "test_async_sub"),
+    "test_of_class",
     *("setUpClass (test_hung.SetUpClass)", "tearDownClass (test_hung.TearDownClass)"),
     "cleanup (test_hung.TearDownClass)",
 )
@@ -124,7 +128,7 @@ class AHungTest(Directory):
         passed += ["test_hung"]
         passed += ["setUpClass (test_hung.TearDownClass)", "cleanup (test_hung.SetUpClass)"]
         self.assertEqual(others, {"test_fails": "failed", "test_text": "error", **dict.fromkeys(passed, "passed")})
-        self.assertEqual(ran.last, "FAILED (timeouts=19, failures=1, errors=1)")
+        self.assertEqual(ran.last, "FAILED (timeouts=20, failures=1, errors=1)")
         self.assertEqual(ran.status, 1)
         message = "TypeError: timeout of Own.test_text must be a number of seconds or None, not '30'"
         self.assertIn(f"-\n{message}\n", ran.stderr)  # without our frames
