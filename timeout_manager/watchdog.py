@@ -73,6 +73,7 @@ def start(at: float) -> Watch | None:
         if at < watch.at:
             arm(watch, at)
         return watch
+    landing.withdraw(get_ident())  # what was left by a thread that is gone and had the same ident
     watch = Watch(get_ident(), sys.modules[__name__])
     watch.at = at
     if _find_way(watch):
