@@ -483,7 +483,7 @@ class Contract:
             with self.assertRaises(PhaseTimeout) as caught:
                 with manager.timed_operation("outer"):
                     with manager.timed_operation("inner", LONG):
-                        manager.reset(LIMIT)
+                        manager.reset(10 * LIMIT)
                     spin(BRIEF)
             self.assertEqual((caught.exception.phase, caught.exception.interrupted), ("outer", True))
             self.assertEqual([phase.outcome for phase in manager.phases], ["timeout", "done"])

@@ -150,7 +150,9 @@ def tidy():
     with manager.cleanup_operation("tidy", limit=0.2):
         time.sleep(60)
 import threading
-threading.Thread(target=tidy).start()
+thread = threading.Thread(target=tidy)
+thread.start()
+thread.join()
 """
         done = self.go(code)
         self.assertEqual(done.returncode, 124, done)
