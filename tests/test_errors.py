@@ -123,3 +123,24 @@ except package.PhaseTimeout:
 
 if __name__ == "__main__":
     unittest.main()
+
+
+class Unequal(Exception):
+    def __eq__(self, other):
+        raise AssertionError("errors are told apart by identity")
+
+    __hash__ = Exception.__hash__
+
+
+class Handled(unittest.TestCase):
+    def test_an_error_that_cannot_be_compared_is_not_ours(self):
+        watch = import_module(package.__name__ + ".watch")
+        strike = watch.Strike(None, package.PhaseTimeout("late"))
+        try:
+            raise Unequal
+        except Unequal:
+            self.assertFalse(strike.is_handled())
+        try:
+            raise strike.error
+        except TimeoutError:
+            self.assertTrue(strike.is_handled())

@@ -58,8 +58,8 @@ class Strike:
 
     def is_handled(self) -> bool:
         """Tell whether the block is on its way out: an error of ours is being handled, or what came of it."""
-        ours = self.error, self.raised
-        return any(error in ours for error in chain(sys.exc_info()[1])) or self.message() is not None
+        ours = any(each is self.error or each is self.raised for each in chain(sys.exc_info()[1]))
+        return ours or self.message() is not None
 
 
 class Watch:

@@ -86,7 +86,8 @@ def start(at: float) -> Watch | None:
         del watches[watch.key]
         _leave_way(watch)
         return None
-    watch.sessions -= 1
+    finally:
+        watch.sessions -= 1
     return watch
 
 
