@@ -15,6 +15,7 @@ from . import package
 from .child import ROOT, environment, hear
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
+process = import_module(f"{package.__name__}.process")
 LINUX = sys.platform == "linux"
 PYTHON = sys.executable
 
@@ -107,6 +108,20 @@ class ACommand(unittest.TestCase):
                 self.assertEqual({each.signal for each in error.killed}, {"TERM"})
             with self.assertRaises(PhaseTimeout):  # nothing is left, so it is not even started
                 manager.run(["/no/such/command"])
+
+    def test_what_it_said_is_not_lost_on_a_machine_that_stands_still_for_a_moment(self):
+        really, looks = process.Child.communicate, []
+
+        def communicate(child, input=None, timeout=None):
+            looks.append(timeout)
+            if len(looks) == 2:  # the first after the end
+                raise subprocess.TimeoutExpired(child.args, timeout)
+            return really(child, input, timeout)
+
+        with mock.patch.object(process.Child, "communicate", communicate):
+            with self.assertRaises(PhaseTimeout) as caught:
+                TimeoutManager(60).run("echo said; exec sleep 60", timeout=1, shell=True, stdout=-1, text=True)
+        self.assertEqual(caught.exception.output, "said\n")
 
     def test_what_it_said_may_be_cut_within_a_character(self):
         with self.assertRaises(PhaseTimeout) as caught:

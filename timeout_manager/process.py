@@ -33,7 +33,7 @@ _no_interrupt = frozenset({"_start", "_end"})  # see interrupt; a process that n
 
 BIRTH = 1.0  # seconds for a process to become the command, if the start was interrupted
 LONGEST = 1e6  # seconds that a poll waits for everywhere
-DRAIN = 1.0  # seconds for what is left in the pipes when all who could write are gone
+DRAIN = 0.5  # seconds for each of two looks at what is left in the pipes when all who could write are gone
 
 
 def run(
@@ -160,7 +160,7 @@ def _start(process: Child, args: Any, environ: Any, options: dict[str, Any]) -> 
 
 def _end(manager: TimeoutManager, name: str, process: Child, tree: Tree, grace: float, error: BaseException) -> None:
     """End the tree; write into a timeout what the command had said, and what had to be killed."""
-    with manager.cleanup_operation(f"end {name}", limit=grace + BOUND + 2 * DRAIN + BIRTH):
+    with manager.cleanup_operation(f"end {name}", limit=grace + BOUND + 3 * DRAIN + BIRTH):
         try:
             process.pid = process.pid or tree.newborn(BIRTH)
             roots = [process.pid] if process.pid and process.returncode is None else []
@@ -178,15 +178,19 @@ def _end(manager: TimeoutManager, name: str, process: Child, tree: Tree, grace: 
 
 def _drain(process: Child) -> tuple[Any, Any]:
     """Return what has come from the pipes, close them, and collect the process."""
+    output = errors = None
     try:
         for pipe in process.stdout, process.stderr:
             if process.text_mode and pipe is not None:  # type: ignore[attr-defined]
                 pipe.reconfigure(errors="replace")  # type: ignore[attr-defined]  # it may be cut within a character
-        output, errors = process.communicate(timeout=DRAIN)
-    except subprocess.TimeoutExpired as late:  # somebody else holds them open
-        output, errors = late.output, late.stderr
+        for _ in range(2):  # a machine that stands still for a moment costs but one look
+            try:
+                output, errors = process.communicate(timeout=DRAIN)
+                break
+            except subprocess.TimeoutExpired as late:  # somebody else holds them open
+                output, errors = late.output, late.stderr
     except ValueError:  # they are closed
-        output = errors = None
+        pass
     if process.text_mode:  # type: ignore[attr-defined]
         output, errors = (_text(process, part) for part in (output, errors))
     for pipe in process.stdin, process.stdout, process.stderr:
