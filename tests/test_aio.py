@@ -1133,6 +1133,32 @@ class Generators(Case):
                 await asyncio.sleep(BRIEF)
         self.assertTrue(caught.exception.interrupted)
 
+    async def test_a_class_that_hands_on_to_a_phase_is_cancelled_in_the_with_of_its_user(self):
+        class Step:
+            def __init__(self, phase, hangs_in):
+                self.phase, self.hangs_in = phase, hangs_in
+
+            async def __aenter__(self):
+                await self.phase.__aenter__()
+                await asyncio.sleep(LONG if self.hangs_in == "enter" else 0)
+
+            async def __aexit__(self, *error):
+                await asyncio.sleep(LONG if self.hangs_in == "exit" else 0)
+                return await self.phase.__aexit__(*error)
+
+        cancelled = asyncio.CancelledError
+        for hangs_in, kind in ("body", PhaseTimeout), ("enter", cancelled), ("exit", cancelled):
+            manager = TimeoutManager(LONG, enforce=True)
+            with self.assertRaises(kind) as caught:
+                async with Step(manager.timed_operation("step", LIMIT), hangs_in):
+                    await asyncio.sleep(LONG if hangs_in == "body" else 0)
+            if hangs_in != "enter":  # where it was left at its border the next does not count as inside of it
+                await asyncio.sleep(6 * LIMIT)  # and nothing comes here
+            with manager.timed_operation("next", LONG) as after:
+                self.assertEqual(after.path(), ("next",))
+            self.assertIn("Timeout exceeded after step phase!", str(caught.exception))
+            self.assertEqual([phase.outcome for phase in manager.phases], ["timeout", "done"])
+
     async def test_closed_in_another_task(self):
         async def numbers():
             async with self.phase(LONG):

@@ -24,8 +24,12 @@ class Probe:
     async def __aenter__(self):
         self.frame = sys._getframe(1)
         self.lasti = self.frame.f_lasti
+        asyncio.get_running_loop().call_soon(self.see_suspended)
         await asyncio.sleep(0)
         return self
+
+    def see_suspended(self):
+        self.entry_while_suspended = bytecode.entry(self.frame.f_code, self.frame.f_lasti)
 
     async def __aexit__(self, *error):
         await asyncio.sleep(0)
@@ -73,6 +77,7 @@ class Reading(unittest.TestCase):
 
         asyncio.run(run())
         self.assertEqual(seen, [True, True, False])
+        self.assertEqual(probe.entry_while_suspended, probe.entry())
 
     def test_a_call_is_no_with(self):
         probe = Probe()

@@ -22,11 +22,11 @@ import os
 import sys
 from _thread import get_ident
 
-from .bytecode import entry, suspended
 from .cancellation import cancel, count, uncancel, uncount
-from .interrupt import abandon, find, mark, seize
+from .interrupt import find, mark, seize
 from .seconds import INFINITY, monotonic
-from .stacks import awaiting
+from .stacks import awaiting, suspended_in
+from .standing import abandon, bind, find_borders, is_by_hand, standing_in_task
 from .watch import SUSPENDED, Watch
 
 TYPE_CHECKING = False
@@ -45,8 +45,7 @@ NAME = "asyncio"
 GRACE = 0.1  # seconds after which a timer of the loop that has not fired means that the loop is blocked
 LINGER = 0.1  # seconds for which the thread of a loop stays watched after its last phase
 
-_COROUTINE = 0x80 | 0x100  # flags of code
-_GENERATOR, _ASYNC_GENERATOR = 0x20, 0x200
+_ASYNC_GENERATOR = 0x200  # flag of code
 
 pulses: dict[Any, Pulse] = {}  #: by the loop
 
@@ -90,7 +89,7 @@ class Pulse:
             if task is current and (blocked or watch.strike is not None and watch.strike.tries):
                 error = seize(watch, stack, frame, landed, now)
             elif blocked:
-                due = find(watch, _standing(watch), frame, now, scene)
+                due = find(watch, standing_in_task(watch), frame, now, scene)
                 scene = due and _fresh(due[0], now) or scene
                 watch.at = now
             placing = watch.strike is not None and watch.strike.tries
@@ -189,7 +188,7 @@ def _tick(pulse: Pulse) -> None:
 def _look(watch: Watch, now: float, like: Scene | None) -> Scene | None:
     """Cancel the task if it is time, and return what is running if that was looked at; set when to look again."""
     watch.stale = False
-    phases = _standing(watch)
+    phases = standing_in_task(watch)
     watch.at = now + SUSPENDED if len(phases) < len(watch.phases) else INFINITY
     due = find(watch, phases, None, now, like)
     if due is None:
@@ -198,6 +197,7 @@ def _look(watch: Watch, now: float, like: Scene | None) -> Scene | None:
     strike.next(now)
     watch.at = strike.again
     mark(struck, strike)
+    bind(find_borders(struck, suspended_in(watch.key.get_coro())))
     if struck[0] in watch.cancelled:
         uncancel(watch.key)
     else:
@@ -210,23 +210,6 @@ def _fresh(strike: Strike, now: float) -> Scene | None:
     """Return what was running when a limit had passed if that was not before now: it may be of an earlier look."""
     scene: Scene = strike.error._scene
     return scene if getattr(scene, "at", -INFINITY) >= now else None
-
-
-def _standing(watch: Watch) -> list[Phase]:
-    """Return the phases in which a task is that does not run at present."""
-    return [phase for phase in watch.phases if stands(phase)]
-
-
-def stands(phase: Phase) -> bool:
-    """Tell whether a suspended task awaits in the block; a generator that is suspended in it does not."""
-    own = phase._frame  # None: it has just been left, in another thread
-    for frame, lasti in ((own, phase._lasti), *phase._users) if own is not None else ():
-        flags = frame.f_code.co_flags
-        if flags & _COROUTINE or flags & _ASYNC_GENERATOR and suspended(frame) != 1:
-            return True
-        if not flags & (_GENERATOR | _ASYNC_GENERATOR) or not suspended(frame):
-            return entry(frame.f_code, lasti) < 0
-    return False
 
 
 # -- the loop, and the thread behind it --------------------------------------------------------------------------------
@@ -271,8 +254,7 @@ def _ended(task: Any) -> None:
 def _outlives(phase: Phase) -> bool:
     """Tell whether another task can leave a phase: one in an asynchronous generator, or in an exit stack."""
     assert phase._frame is not None
-    code = phase._frame.f_code
-    return bool(code.co_flags & _ASYNC_GENERATOR) or entry(code, phase._lasti) < 0
+    return bool(phase._frame.f_code.co_flags & _ASYNC_GENERATOR) or is_by_hand((phase._frame, phase._lasti))
 
 
 def _forget(pulse: Pulse, task: Any) -> None:

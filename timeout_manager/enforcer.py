@@ -16,6 +16,7 @@ from .errors import LET_PASS, PhaseTimeout
 from .phase import Phase, caller
 from .seconds import INFINITY, monotonic
 from .stacks import up
+from .standing import abandon, is_lost
 from .verdict import is_debugged, overrun, timeout_in
 from .watch import Watch
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 def enter(phase: Phase, manager: TimeoutManager, at: float) -> None:
     """See to it that the phase is interrupted at this instant; raise PhaseTimeout at once if it has passed."""
     if at <= phase._started:
-        _refuse(phase)
+        at = _refuse(phase, at)
     try:
         while phase._watch is None:
             watch = begin(manager, at)
@@ -77,9 +78,16 @@ def leave(phase: Phase, watch: Watch, struck: PhaseTimeout | None) -> None:
         children.end(phase, phase._manager._kill_children, struck)
 
 
-def _refuse(phase: Phase) -> None:
-    """Leave the phase again, since nothing is left of its time."""
+def _refuse(phase: Phase, at: float) -> float:
+    """Leave the phase again, since nothing is left of its time; return when it is over if that was for a lost one."""
     over = overrun(phase, phase._started)
+    while isinstance(over, Phase) and is_lost(over):
+        abandon(over, "timeout")
+        phase.parent = around = phase._around()
+        own = INFINITY if phase.limit is None else phase._started + phase.limit
+        phase._until = own if around is None else min(own, around._until)
+        at = phase._started + phase._left(phase._started)
+        over = overrun(phase, phase._started)
     if phase.parent is not None and phase.parent._struck is LET_PASS or over is not None and is_debugged(phase):
         phase._struck = LET_PASS
     elif over is not None:
@@ -90,6 +98,7 @@ def _refuse(phase: Phase) -> None:
         except PhaseTimeout:
             phase.outcome = "timeout"
             raise error from None
+    return at
 
 
 def _retract(phase: Phase) -> None:

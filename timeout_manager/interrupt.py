@@ -5,9 +5,7 @@ enters and leaves its phases, none of this needs a lock. Four things keep an int
 
 * Code that enters or leaves a phase is never interrupted. It is known by the names in ``_no_interrupt`` of its module
   (another copy of the package has that, too); the look is put off by a moment.
-* A phase that was entered by a `with` counts only while the frame of that `with` is on the stack and in the block. A
-  generator that is suspended in it is not; its phase is due when it is resumed. Nor is a block that the interpreter
-  left without calling ``__exit__``; such a phase is closed.
+* Only phases count whose block the thread is in (`standing`).
 * Where the exception would miss a `try` or `with` of the source, the thread is sent on to a better place (`landing`),
   which is never far. A loop without one is left without its ``__exit__``, so its phase is closed before.
 * What is raised in a phase is written into it: it ends in that error whatever the block makes of it.
@@ -24,19 +22,19 @@ import sys
 from itertools import islice
 
 from . import landing
-from .bytecode import LOSES_EXITS, entry, handlers, inside, misplaced, stand, suspended, swallower
+from .bytecode import entry, handlers, misplaced, stand, swallower
 from .diagnosis import Scene
-from .errors import LET_PASS, PhaseInterrupt, PhaseTimeout
+from .errors import LET_PASS, PhaseInterrupt
 from .landing import guarded
 from .phase import Budget, Phase, left
 from .seconds import INFINITY, monotonic
 from .stacks import up
+from .standing import abandon, bind, find_borders, place, standing
 from .verdict import is_debugged, timeout_in
 from .watch import LAST, MOMENT, SUSPENDED, Strike, Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container
     from types import FrameType
 
     from .accounting import TimeoutManager
@@ -44,8 +42,6 @@ if TYPE_CHECKING:
 PATIENCE = 100  # bad places that are passed over, if a better one may come
 STUCK = 20  # how many of them it counts for when a thread is found where it was found before
 NEAR = 8  # frames in which the interpreter may stand at a bad place: a signal handler of others has callers
-
-_SUSPENDS = 0x20 | 0x80 | 0x200  # flags of code: generators, coroutines, asynchronous generators
 
 
 def look(watch: Watch, frame: FrameType, landed: int) -> BaseException | None:
@@ -72,7 +68,7 @@ def seize(
     watch: Watch, stack: dict[FrameType, None], frame: FrameType, landed: int, now: float
 ) -> BaseException | None:
     """Return what is to be raised, if anything, for the phases of this watch; set when to look at it again."""
-    phases, elsewhere = _standing(watch, stack)
+    phases, elsewhere = standing(watch, stack)
     watch.at = now + SUSPENDED if elsewhere else INFINITY
     due = find(watch, phases, frame, now)
     if due is None:
@@ -118,38 +114,6 @@ def find(
         strike.tries = 0
         return None
     return strike, struck
-
-
-def _standing(watch: Watch, stack: dict[FrameType, None]) -> tuple[list[Phase], bool]:
-    """Return the phases in which the thread is now, and whether there are others: in suspended generators, or between
-    their block and their ``__exit__``. Those that were left without it are closed.
-    """
-    found, elsewhere = [], False
-    for phase in watch.phases.copy():
-        place = standing(phase, stack)
-        if place is None:
-            elsewhere = True
-            continue
-        frame, lasti = place
-        by_with = entry(frame.f_code, lasti) >= 0
-        if not by_with or frame in stack and inside(frame, lasti):
-            found.append(phase)
-        elif frame in stack and not LOSES_EXITS:
-            elsewhere = True
-        else:
-            abandon(phase, "failed")
-    return found, elsewhere
-
-
-def standing(phase: Phase, stack: Container[FrameType]) -> tuple[FrameType, int] | None:
-    """Return the `with` in which a phase is open in this stack: where it was entered, or while that is suspended, where
-    contextlib holds it open; None if it is open only in a suspended generator or coroutine.
-    """
-    own = phase._frame  # None: it has just been left, in another thread
-    for frame, lasti in ((own, phase._lasti), *phase._users) if own is not None else ():
-        if frame in stack or not (frame.f_code.co_flags & _SUSPENDS and suspended(frame)):
-            return frame, lasti
-    return None
 
 
 def _over(watch: Watch, phases: list[Phase], now: float) -> tuple[Budget | Phase | None, list[Phase]]:
@@ -206,9 +170,13 @@ def _raise(
         if _is_between(frame, stack, landed):
             landing.arrange(thread.key, thread.state, stack, thread.enforcer.arrived)
             return None
-    place = landed if landed >= 0 else stand(frame.f_code, frame.f_lasti)
-    missed = [phase for phase in watch.phases if not _covers(standing(phase, stack), frame, place)]
-    around = _count_avoided(strike, stack, standing(struck[0], stack), frame, place)
+    at = landed if landed >= 0 else stand(frame.f_code, frame.f_lasti)
+    missed = [phase for phase in watch.phases if not _covers(place(phase, stack), frame, at)]
+    around = _count_avoided(strike, stack, place(struck[0], stack), frame, at)
+    at_border = find_borders(struck, stack)
+    if strike.tries < PATIENCE and at_border:
+        landing.withdraw(thread.key)
+        return None
     if strike.tries < PATIENCE and (missed or around and not around < strike.depth):
         if landing.arrange(thread.key, thread.state, stack, thread.enforcer.arrived):
             return None
@@ -220,6 +188,9 @@ def _raise(
         landing.withdraw(thread.key)
         strike.next(now)
         watch.at = strike.again
+    if bind(at_border) or struck[0] in missed:  # it may meet no exit that turns it into the timeout
+        strike.raised = strike.error
+        watch.at = now + MOMENT
     strike.landed = landed >= 0
     if struck[0]._manager._kill_children is not None:
         from . import children
@@ -229,15 +200,6 @@ def _raise(
     for phase in reversed(missed):
         abandon(phase, "timeout")
     return strike.raised
-
-
-def abandon(phase: Phase, outcome: str) -> None:
-    """Close it where the interpreter leaves the block without calling ``__exit__``."""
-    try:
-        phase.__exit__(None, None, None)
-    except PhaseTimeout:
-        pass
-    phase.outcome = outcome
 
 
 def mark(struck: list[Phase], strike: Strike) -> None:
@@ -276,14 +238,14 @@ def _covers(block: tuple[FrameType, int] | None, frame: FrameType, at: int) -> b
 
 
 def _count_avoided(
-    strike: Strike, stack: dict[FrameType, None], last: tuple[FrameType, int] | None, frame: FrameType, place: int
+    strike: Strike, stack: dict[FrameType, None], last: tuple[FrameType, int] | None, frame: FrameType, at: int
 ) -> int:
     """Count the handlers which an exception raised here would meet that have swallowed one before."""
     count = 0
     for each in stack if strike.avoid else ():
         code = each.f_code
-        at = place if each is frame else stand(code, each.f_lasti)
-        count += sum((code, handler) in strike.avoid for handler in handlers(code, at))
+        here = at if each is frame else stand(code, each.f_lasti)
+        count += sum((code, handler) in strike.avoid for handler in handlers(code, here))
         if last is not None and each is last[0]:
             break
     return count

@@ -21,12 +21,11 @@ import os
 import sys
 from _thread import RLock
 
-from . import aio, watchdog
-from .bytecode import entry
+from . import watchdog
 from .errors import LET_PASS
-from .interrupt import standing
 from .seconds import INFINITY, monotonic, text
 from .stacks import STDERR, tell, up
+from .standing import awaits, is_by_hand, place
 from .verdict import is_debugged, overrun, timeout_in
 
 TYPE_CHECKING = False
@@ -98,12 +97,12 @@ def _is_running(phase: Phase) -> bool:
     if watch is None:
         return False
     stack = list(up(sys._current_frames().get(watch.thread.key)))
-    place = standing(phase, stack)
-    if place is not None and place[0] in stack:
+    at = place(phase, stack)
+    if at is not None and at[0] in stack:
         return True
     if watch.pulse is not None:
-        return aio.stands(phase)
-    return place is not None and entry(place[0].f_code, place[1]) < 0  # entered by a function that has returned
+        return awaits(phase)
+    return at is not None and is_by_hand(at)  # entered by a function that has returned
 
 
 def _end_of(phase: Phase, now: float) -> float:

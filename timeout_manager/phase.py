@@ -19,7 +19,8 @@ from .seconds import INFINITY, text
 
 _no_interrupt = frozenset({"__enter__", "__exit__", "__aenter__", "__aexit__"})  # see interrupt
 
-_STACKS = frozenset({"enter_context", "enter_async_context"})  # of contextlib: what enters for others
+_ENTERS = frozenset({"__enter__", "__aenter__"})  # of a class that hands them on to a phase
+_FOR_OTHERS = _ENTERS | {"enter_context", "enter_async_context"}  # the latter of contextlib
 _GENERATES = 0x20 | 0x200  # flags of code: generators, asynchronous generators
 COUNTS_CANCELLATIONS = version_info >= (3, 11)  #: a task knows by how many it was cancelled
 
@@ -127,7 +128,7 @@ class Phase:
             self._frame = frame = frame or _getframe(1)
             self._lasti = frame.f_lasti
             code = frame.f_code
-            if code.co_flags & _GENERATES or code.co_name in _STACKS:
+            if code.co_flags & _GENERATES or code.co_name in _FOR_OTHERS:
                 self._find_users(frame)
             self._struck = None
             if until < INFINITY:
@@ -235,8 +236,8 @@ class Phase:
         self.__exit__(kind, error, traceback)
 
     def _find_users(self, frame: FrameType) -> None:
-        """Note whose `with` it is where an exit stack or a ``@contextmanager`` lies in between."""
-        self._frame = frame = _user_of(frame)
+        """Note whose `with` it is where an exit stack, a class or a ``@contextmanager`` lies in between."""
+        self._frame = frame = _with_of(_user_of(frame))
         self._lasti = frame.f_lasti
         while frame.f_code.co_flags & _GENERATES and frame.f_back is not None:
             before, frame = frame.f_back, _user_of(frame.f_back)
@@ -328,6 +329,18 @@ def _user_of(frame: FrameType) -> FrameType:
     """Return the frame, or for one of contextlib who has called that."""
     while frame.f_globals.get("__name__") == "contextlib" and frame.f_back is not None:
         frame = frame.f_back
+    return frame
+
+
+def _with_of(frame: FrameType) -> FrameType:
+    """Return the frame, or for an ``__enter__`` that hands it on the one that has the `with`."""
+    from .bytecode import entry
+
+    own = frame
+    while entry(frame.f_code, frame.f_lasti) < 0:
+        if frame.f_code.co_name not in _ENTERS or frame.f_back is None:
+            return own
+        frame = _user_of(frame.f_back)
     return frame
 
 

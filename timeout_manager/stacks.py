@@ -50,17 +50,22 @@ def stack(frames: Iterable[FrameType]) -> list[Line]:
 
 def awaiting(coroutine: Any) -> list[Line]:
     """Return the lines where a suspended coroutine awaits, the innermost first."""
-    lines: list[Line] = []
-    while coroutine is not None and len(lines) < DEPTH:
+    return [(frame.f_code, frame.f_lineno) for frame in suspended_in(coroutine)]
+
+
+def suspended_in(coroutine: Any) -> list[FrameType]:
+    """Return the frames of a suspended coroutine and what it awaits, the innermost first."""
+    frames: list[FrameType] = []
+    while coroutine is not None and len(frames) < DEPTH:
         for kind in ("cr", "gi", "ag"):
             frame = getattr(coroutine, kind + "_frame", None)
             if frame is not None:
-                lines.append((frame.f_code, frame.f_lineno))
+                frames.append(frame)
                 coroutine = getattr(coroutine, "gi_yieldfrom" if kind == "gi" else kind + "_await", None)
                 break
         else:
             break
-    return lines[::-1]
+    return frames[::-1]
 
 
 def in_task(lines: list[Line]) -> list[Line]:

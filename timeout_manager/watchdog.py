@@ -20,7 +20,7 @@ import _signal  # type: ignore[import-not-found]
 import atexit
 import os
 import sys
-from _thread import RLock, allocate_lock, get_ident, start_new_thread
+from _thread import RLock, _local, allocate_lock, get_ident, start_new_thread
 from itertools import islice
 
 from . import landing
@@ -46,6 +46,7 @@ watches: dict[int, Watch] = {}  #: by the ident of the thread
 _jobs: dict[object, Callable[[float], float]] = {}  # what the watchdog does: each says when to come again
 _starting = RLock()  # held while the watchdog is started or stopped
 _closing = RLock()  # held while the watchdog sends a thread somewhere, lest its watch is gone
+_ties = _local()  # what ends with a thread
 _bell = allocate_lock()  # the watchdog sleeps on it; whoever lets it go wakes the watchdog
 _running: dict[str, LockType] = {}  # the watchdog, if it runs: what it holds until it has ended
 
@@ -78,6 +79,8 @@ def start(at: float) -> Watch | None:
     watch.at = at
     if _find_way(watch):
         return None
+    if not hasattr(_ties, "tie"):
+        _ties.tie = _Tie()
     watch.sessions += 1  # a phase in a signal handler is not to stop what has not begun yet
     watches[watch.key] = watch
     try:
@@ -101,6 +104,19 @@ def stop(watch: Watch) -> None:
     dismiss(watch)
     landing.withdraw(watch.key)
     _leave_way(watch)
+
+
+class _Tie:
+    """Ends with the thread that has it, and takes its watch along: a phase may be open, and the next has its ident."""
+
+    def __init__(self) -> None:
+        self.key = get_ident()
+
+    def __del__(self) -> None:
+        watch = watches.get(self.key) if watches else None  # None: the interpreter ends
+        if watch is not None and self.key == get_ident():  # otherwise this is a child process, which clears up
+            stop(watch)
+            watch.forget()
 
 
 def arm(watch: Watch, at: float) -> None:

@@ -1,0 +1,139 @@
+"""In which of its open phases a thread or task is, and which of them have lost their way out.
+
+* A phase that was entered by a `with` counts only while the frame of that `with` is on the stack and in the block. A
+  generator that is suspended in it is not; its phase is due when it is resumed. Nor is a block that the interpreter
+  left without calling ``__exit__``; such a phase is closed.
+* Where contextlib, or a class whose ``__enter__`` and ``__exit__`` hand on to those of the phase, lies in between, it
+  is the `with` of their user that counts (``Phase._users``, ``Phase._frame``). While such an ``__enter__`` or
+  ``__exit__`` runs, the phase is at its border: an error that is raised there may lead past its own ``__exit__``, so
+  from then on the phase counts only while that very call is on the stack, and is closed after it.
+* A phase that was entered by hand counts until it is left.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from .bytecode import LOSES_EXITS, entry, inside, suspended
+from .errors import PhaseTimeout
+from .stacks import suspended_in, up
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import FrameType
+
+    from .phase import Phase
+    from .watch import Watch
+
+    Place = tuple[FrameType, int]  # a frame, and its instruction that has entered
+
+BORDER = -2  # stands for all instructions of the ``__enter__`` or ``__exit__`` that a phase is bound to
+_EXITS = frozenset({"__exit__", "__aexit__"})
+_GENERATOR, _ASYNC_GENERATOR, _COROUTINE = 0x20, 0x200, 0x80 | 0x100  # flags of code; the last of both kinds
+_SUSPENDS = _GENERATOR | _ASYNC_GENERATOR | 0x80
+
+
+def standing(watch: Watch, stack: Iterable[FrameType]) -> tuple[list[Phase], bool]:
+    """Return the phases in which the thread is now, and whether there are others: in suspended generators, or between
+    their block and their ``__exit__``. Those that were left without it are closed.
+    """
+    found, elsewhere = [], False
+    for phase in watch.phases.copy():
+        at = place(phase, stack)
+        if at is None:
+            elsewhere = True
+        elif is_by_hand(at) or at[0] in stack and inside(*at) or _border(at, stack) is not None:
+            found.append(phase)
+        elif at[0] in stack and not LOSES_EXITS:
+            elsewhere = True
+        else:
+            abandon(phase, "failed" if phase._struck is None else "timeout")
+    return found, elsewhere
+
+
+def standing_in_task(watch: Watch) -> list[Phase]:
+    """Return the phases in which a task is that does not run at present. Those that have lost their way are closed."""
+    for phase in [phase for phase in watch.phases if phase._lasti == BORDER]:
+        if phase._frame not in suspended_in(watch.key.get_coro()):
+            abandon(phase, "timeout")
+    return [phase for phase in watch.phases if awaits(phase)]
+
+
+def place(phase: Phase, stack: Iterable[FrameType]) -> Place | None:
+    """Return the `with` in which a phase is open in this stack: where it was entered, or while that is suspended, where
+    contextlib holds it open; None if it is open only in a suspended generator or coroutine.
+    """
+    for frame, lasti in _places(phase):
+        if frame in stack or not (frame.f_code.co_flags & _SUSPENDS and suspended(frame)):
+            return frame, lasti
+    return None
+
+
+def awaits(phase: Phase) -> bool:
+    """Tell whether a suspended task awaits in the block; a generator that is suspended in it does not."""
+    for frame, lasti in _places(phase):
+        flags = frame.f_code.co_flags
+        if flags & _COROUTINE or flags & _ASYNC_GENERATOR and suspended(frame) != 1:
+            return True
+        if not flags & (_GENERATOR | _ASYNC_GENERATOR) or not suspended(frame):
+            return is_by_hand((frame, lasti))
+    return False
+
+
+def is_by_hand(at: Place) -> bool:
+    """Tell whether it was no `with` that has entered: then that function may have returned."""
+    return at[1] != BORDER and entry(at[0].f_code, at[1]) < 0
+
+
+def _places(phase: Phase) -> tuple[Place, ...]:
+    own = phase._frame  # None: it has just been left, in another thread
+    return () if own is None else ((own, phase._lasti), *phase._users)
+
+
+def abandon(phase: Phase, outcome: str) -> None:
+    """Close it where nobody will call its ``__exit__``."""
+    try:
+        phase.__exit__(None, None, None)
+    except PhaseTimeout:
+        pass
+    phase.outcome = outcome
+
+
+# -- the border --------------------------------------------------------------------------------------------------------
+
+
+def find_borders(phases: list[Phase], stack: Iterable[FrameType]) -> dict[Phase, FrameType]:
+    """Return which of the phases are at their border, and the ``__enter__`` or ``__exit__`` that runs there."""
+    found = {phase: _border(place(phase, stack), stack) for phase in phases}
+    return {phase: border for phase, border in found.items() if border is not None}
+
+
+def _border(at: Place | None, stack: Iterable[FrameType]) -> FrameType | None:
+    if at is None or at[0] not in stack or is_by_hand(at):
+        return None
+    frame, lasti = at
+    if lasti == BORDER:
+        return frame
+    above = None
+    for each in stack:
+        if each is frame:
+            break
+        above = each
+    if above is None or entry(frame.f_code, frame.f_lasti) == entry(frame.f_code, lasti):
+        return above
+    return above if above.f_code.co_name in _EXITS and not inside(frame, lasti) else None
+
+
+def bind(at_border: dict[Phase, FrameType]) -> bool:
+    """Bind phases that are interrupted to what runs at their border; tell whether any of them was not."""
+    free = [phase for phase in at_border if phase._lasti != BORDER]
+    for phase in free:
+        phase._frame, phase._lasti, phase._users = at_border[phase], BORDER, ()
+    return bool(free)
+
+
+def is_lost(phase: Phase) -> bool:
+    """Tell whether an open phase was bound to something that does not run any more."""
+    is_bound = phase._watch is not None and phase._lasti == BORDER
+    return is_bound and all(frame is not phase._frame for frame in up(sys._getframe(1)))
