@@ -83,6 +83,23 @@ class ForeignAlarms(unittest.TestCase):
                     spin()
                 spin()
 
+    def test_an_interval_timer_whose_alarm_is_on_its_way_keeps_its_interval(self):
+        alarm = importlib.import_module(f"{package.__name__}.alarm")
+        really, calls = alarm.setitimer, []
+
+        def setitimer(*args):
+            rest, interval = really(*args)
+            calls.append(args)
+            return (0.0 if len(calls) == 1 else rest), interval
+
+        signal.setitimer(signal.ITIMER_REAL, LONG, LONG)
+        with mock.patch.object(alarm, "setitimer", setitimer):
+            with TimeoutManager(enforce=True).timed_operation("run", LONG / 2):
+                pass
+        rest, interval = signal.getitimer(signal.ITIMER_REAL)
+        self.assertEqual(interval, LONG)
+        self.assertLess(0, rest)
+
     def test_an_interval_timer_keeps_its_interval(self):
         signal.setitimer(signal.ITIMER_REAL, LIMIT, LIMIT)
         with self.assertRaises(PhaseTimeout):
