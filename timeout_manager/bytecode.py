@@ -174,9 +174,11 @@ def stand(code: CodeType, at: int) -> int:
 
 def entry(code: CodeType, at: int) -> int:
     """Return the handler of the `with` statement that is entering its context manager at this instruction, else -1."""
+    return _once(_entry, code, at) if at >= 0 else -1
+
+
+def _entry(code: CodeType, at: int) -> int:
     raw = code.co_code
-    if at < 0:
-        return -1
     if not _TABLE:
         if raw[at + 2] == _YIELD_FROM:  # suspended
             at += 2
@@ -206,9 +208,11 @@ def inside(frame: FrameType, lasti: int) -> bool:
     Where the interpreter has lost the place, the loop tells; and the end of the block still belongs to it.
     """
     code, at = frame.f_code, frame.f_lasti
-    places = stand(code, at), _head(code.co_code, at)
     handler = entry(code, lasti)
-    return any(handler in handlers(code, place) for place in places if place >= 0) or misplaced(frame)
+    if handler in handlers(code, stand(code, at)):
+        return True
+    head = _head(code.co_code, at)
+    return head >= 0 and handler in handlers(code, head) or misplaced(frame)
 
 
 def suspended(frame: FrameType) -> int:
