@@ -51,7 +51,8 @@ class Scene:
         like: Scene | None = None,
     ) -> None:
         self.at = monotonic()
-        self.busy = processor_time(get_ident())
+        self.seen = list(seen)
+        self.busy = processor_time(get_ident()) if self.seen else 0.0
         self.problems: list[str] = []
         self.thread = get_ident()
         self.stack = stack(up(frame))
@@ -70,7 +71,6 @@ class Scene:
             self.problems += like.problems
         self.loops.clear()
         self.ledger = self._try(_ledger, list(phases), None)
-        self.seen = list(seen)
 
     def _try(self, function: Callable[[Any], T], argument: Any, default: T) -> T:
         try:
@@ -91,9 +91,9 @@ class Scene:
 
     def _look_at_tasks(self, task: Any) -> None:
         asyncio = sys.modules.get("asyncio")
-        loop = getattr(asyncio, "_get_running_loop", lambda: None)()
         if asyncio is None:
             return
+        loop = getattr(asyncio, "_get_running_loop", lambda: None)()
         current = asyncio.current_task(loop) if loop is not None else None
         if current is not None:
             self.current = _name_of_task(current)
