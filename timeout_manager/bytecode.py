@@ -44,6 +44,7 @@ _UNIT = 1 if sys.version_info < (3, 10) else 2  # what the argument of a jump co
 
 # not those without interrupt: they come back from a handler that was moved away
 _JUMP_BACK = frozenset(n for name, n in opmap.items() if "JUMP_BACKWARD" in name and not name.endswith("NO_INTERRUPT"))
+_MAY_JUMP_BACK = _JUMP_BACK | {EXTENDED_ARG, *hasjabs}
 _CONDITION = frozenset(n for name, n in opmap.items() if name.startswith("POP_JUMP"))
 _CALL = frozenset(n for name, n in opmap.items() if name.startswith("CALL") and "INTRINSIC" not in name)
 _FILLING = frozenset({0, EXTENDED_ARG}) | _named("NOT_TAKEN")
@@ -81,12 +82,12 @@ def _jump(raw: bytes, at: int) -> int:
         return _next(raw, at) - 2 * _argument(raw, at)
     if raw[at] in hasjabs:
         return _argument(raw, at) * _UNIT
-    return at + 2 + _argument(raw, at) * _UNIT if raw[at] in hasjrel and not _TABLE else -1
+    return at + 2 + _argument(raw, at) * _UNIT if not _TABLE and raw[at] in hasjrel else -1
 
 
 def _head(raw: bytes, at: int) -> int:
     """Return the head of the loop that this instruction jumps back to, -1 if it does not."""
-    if at < 0:
+    if at < 0 or raw[at] not in _MAY_JUMP_BACK:
         return -1
     while raw[at] == EXTENDED_ARG:
         at += 2

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _OTHERS = ("pydevd", "_pydevd", "debugpy")  # debuggers that do not build on bdb, by the beginning of their modules
 
+_monitoring: Any = getattr(sys, "monitoring", None)
 _told = False
 
 
@@ -52,6 +53,5 @@ def _name(tracer: Any) -> str:
 
 
 def _monitor() -> str:
-    monitoring = getattr(sys, "monitoring", None)
-    name = monitoring and monitoring.get_tool(monitoring.DEBUGGER_ID)
+    name = _monitoring and _monitoring.get_tool(_monitoring.DEBUGGER_ID)
     return "" if not name or name.endswith(".landing") else name  # `landing` takes the last place that is free

@@ -52,11 +52,9 @@ def look(watch: Watch, frame: FrameType, landed: int) -> BaseException | None:
     now = monotonic()
     watch.stale = False
     watch.at = now + MOMENT
-    stack: dict[FrameType, None] = {}
-    for each in up(frame):
-        if guarded(each):
-            return None
-        stack[each] = None
+    stack = dict.fromkeys(up(frame))
+    if any(map(guarded, stack)):
+        return None
     error = seize(watch, stack, frame, landed, now)
     if error is None and not (watch.strike and watch.strike.tries):
         for pulse in watch.pulses:
@@ -172,7 +170,7 @@ def _raise(
             return None
     at = landed if landed >= 0 else stand(frame.f_code, frame.f_lasti)
     missed = [phase for phase in watch.phases if not _covers(place(phase, stack), frame, at)]
-    around = _count_avoided(strike, stack, place(struck[0], stack), frame, at)
+    around = _count_avoided(strike, stack, place(struck[0], stack), frame, at) if strike.avoid else 0
     at_border = find_borders(struck, stack)
     if strike.tries < PATIENCE and at_border:
         landing.withdraw(thread.key)
@@ -225,7 +223,7 @@ def _is_between(frame: FrameType, stack: dict[FrameType, None], landed: int) -> 
         return False
     near = list(islice(stack, NEAR))
     tracers = [sys.gettrace(), sys.getprofile(), *(each.f_trace for each in near)]  # an error in one ends the tracing
-    codes = {getattr(getattr(tracer, "__func__", tracer), "__code__", None) for tracer in tracers}
+    codes = [getattr(getattr(each, "__func__", each), "__code__", None) for each in tracers if each is not None]
     return any(misplaced(each) or each.f_code in codes for each in near)
 
 
@@ -242,7 +240,7 @@ def _count_avoided(
 ) -> int:
     """Count the handlers which an exception raised here would meet that have swallowed one before."""
     count = 0
-    for each in stack if strike.avoid else ():
+    for each in stack:
         code = each.f_code
         here = at if each is frame else stand(code, each.f_lasti)
         count += sum((code, handler) in strike.avoid for handler in handlers(code, here))
