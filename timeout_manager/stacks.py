@@ -25,7 +25,7 @@ SHOWN = 40  # of them that are shown
 WALKABLE = None if getattr(sys, "_is_gil_enabled", lambda: True)() else 1  # frames of a thread that may run on
 
 _LIBRARY = os.path.dirname(os.__file__)
-_PACKAGE = f"{__package__}."
+_HIDDEN = f"{__package__}.", "unittest."
 _RUNNER = f"{__package__}.limits"  # what calls the code under test; what has called that is not of interest
 
 
@@ -41,10 +41,10 @@ def stack(frames: Iterable[FrameType]) -> list[Line]:
     found: list[Line] = []
     for frame in islice(frames, DEPTH):
         name = frame.f_globals.get("__name__")
-        if name == _RUNNER:
-            break
-        if name.__class__ is not str or not name.startswith((_PACKAGE, "unittest.")):
+        if name.__class__ is not str or not name.startswith(_HIDDEN):
             found.append((frame.f_code, frame.f_lineno))
+        elif name == _RUNNER:
+            break
     return found
 
 
