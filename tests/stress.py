@@ -23,7 +23,7 @@ from random import Random
 from . import package
 
 PhaseTimeout = package.PhaseTimeout
-ENDLESS = 10.0  # seconds: a body that would go on for so long has to be interrupted; a busy machine stands still for 1.0
+ENDLESS = 10.0  # seconds: a body that would last so long has to be interrupted; a busy machine stands still for 1.0
 SIZES = {"main": 20_000, "worker": 5_000, "tasks": 10_000, "holes": 50}
 monotonic = time.monotonic
 
