@@ -681,6 +681,79 @@ class Contract:
         self.in_thread(go)
         self.assert_times_out(spin)  # another thread with the same ident, it may be
 
+    def test_a_class_that_hands_on_without_a_with_is_interrupted_as_in_one(self):
+        class Opens(Step):
+            """The methods have other names, and a phase whose time is not over is around it."""
+
+            def begin(self):
+                self.around = self.phase._manager.timed_operation("around", LONG)
+                self.around.__enter__()
+                return super().__enter__()
+
+            def end(self, *error):
+                try:
+                    return super().__exit__(*error)
+                finally:
+                    if sys.exc_info()[0] is None:
+                        self.around.__exit__(*error)
+
+            __enter__, __exit__ = begin, end
+
+        def step(kind, hangs_in, with_stack):
+            manager = self.manager(LONG)
+            step = kind(manager.timed_operation("step", LIMIT), **{hangs_in: spin})
+            with self.assertRaises(PhaseTimeout):
+                if with_stack:
+                    with ExitStack() as stack:
+                        stack.enter_context(step)
+                else:
+                    with step:
+                        pass
+            spin(6 * LIMIT)  # nothing comes here
+            with manager.timed_operation("next") as after:
+                self.assertEqual(after.path(), ("next",))
+            self.assertEqual(manager.phases[-2].outcome, "timeout")
+
+        def go():
+            for hangs_in in "in_enter", "in_exit":
+                step(Step, hangs_in, True)
+                step(Opens, hangs_in, False)
+
+        self.in_thread(go)
+
+    def test_an_enter_that_swallows_the_interrupt_and_returns_leads_into_the_block(self):
+        class Swallows(Step):
+            def __enter__(self):
+                try:
+                    return super().__enter__()
+                except OSError:  # a timeout is one
+                    return self
+
+        def go():
+            for in_body in retry_on_os_error, int:
+                manager = self.manager(LONG)
+                phase = manager.timed_operation("step", LIMIT)
+                with self.assertRaises(PhaseTimeout):
+                    with Swallows(phase, in_enter=spin):
+                        in_body()
+                self.assertEqual(phase.outcome, "timeout")
+
+        self.in_thread(go)
+
+    def test_a_phase_that_is_left_although_it_seemed_lost_ends_in_its_timeout(self):
+        def go():
+            phase = self.manager(LONG).timed_operation("step", LIMIT)
+            step = Step(phase, in_enter=spin)
+            with self.assertRaises(PhaseTimeout):
+                step.__enter__()
+            spin(6 * LIMIT)
+            for expected in PhaseTimeout, RuntimeError:
+                with self.assertRaises(expected):
+                    step.__exit__(None, None, None)
+            self.assertEqual(phase.outcome, "timeout")
+
+        self.in_thread(go)
+
     def test_the_last_steps_of_a_class_that_hands_on_are_not_cut(self):
         def go():
             manager = self.manager()

@@ -26,7 +26,7 @@ from .cancellation import cancel, count, uncancel, uncount
 from .interrupt import find, mark, seize
 from .seconds import INFINITY, monotonic
 from .stacks import awaiting, suspended_in
-from .standing import abandon, bind, find_borders, is_by_hand, standing_in_task
+from .standing import abandon, bind, find_borders, is_by_hand, places, standing_in_task
 from .watch import SUSPENDED, Watch
 
 TYPE_CHECKING = False
@@ -197,7 +197,7 @@ def _look(watch: Watch, now: float, like: Scene | None) -> Scene | None:
     strike.next(now)
     watch.at = strike.again
     mark(struck, strike)
-    bind(find_borders(struck, suspended_in(watch.key.get_coro())))
+    bind(find_borders(watch.phases, suspended_in(watch.key.get_coro())))
     if struck[0] in watch.cancelled:
         uncancel(watch.key)
     else:
@@ -245,7 +245,7 @@ def _ended(task: Any) -> None:
     if pulse is not None and task in pulse.watches:
         for phase in reversed(pulse.watches[task].phases):
             if not _outlives(phase):
-                abandon(phase, "failed")
+                abandon(phase, "failed" if phase._struck is None else "timeout")
         _forget(pulse, task)
         if not pulse.watches:
             _leave(pulse)
@@ -253,8 +253,8 @@ def _ended(task: Any) -> None:
 
 def _outlives(phase: Phase) -> bool:
     """Tell whether another task can leave a phase: one in an asynchronous generator, or in an exit stack."""
-    assert phase._frame is not None
-    return bool(phase._frame.f_code.co_flags & _ASYNC_GENERATOR) or is_by_hand((phase._frame, phase._lasti))
+    at = places(phase)[0]
+    return bool(at[0].f_code.co_flags & _ASYNC_GENERATOR) or is_by_hand(at)
 
 
 def _forget(pulse: Pulse, task: Any) -> None:

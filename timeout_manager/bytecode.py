@@ -57,6 +57,7 @@ _AWAITS = _named("SEND", "YIELD_VALUE")
 _AWAITED = _named("END_SEND") or _named("JUMP_BACKWARD_NO_INTERRUPT")
 _GET_AWAITABLE = opmap.get("GET_AWAITABLE")
 _RESUME, _YIELD, _YIELD_FROM = opmap.get("RESUME"), opmap["YIELD_VALUE"], opmap.get("YIELD_FROM", -1)
+_RETURN = _named("RETURN_VALUE", "RETURN_CONST")
 _NO_NEXT = _named("RETURN_VALUE", "RAISE_VARARGS", "RERAISE", "JUMP_FORWARD", "JUMP_ABSOLUTE")
 
 
@@ -228,6 +229,11 @@ def suspended(frame: FrameType) -> int:
     if raw[at] == _YIELD:
         at = _next(raw, at)  # from 3.14 it stands there
     return raw[at + 1] & 3 if raw[at] == _RESUME else 0  # which says what it comes back from
+
+
+def returns(frame: FrameType) -> bool:
+    """Tell whether a frame is returning, or has done so: no error has ended it."""
+    return frame.f_lasti >= 0 and frame.f_code.co_code[frame.f_lasti] in _RETURN
 
 
 # -- places ------------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from .errors import LET_PASS, PhaseTimeout
 from .phase import Phase, caller
 from .seconds import INFINITY, monotonic
 from .stacks import up
-from .standing import abandon, is_lost
+from .standing import standing
 from .verdict import is_debugged, overrun, timeout_in
 from .watch import Watch
 
@@ -81,8 +81,8 @@ def leave(phase: Phase, watch: Watch, struck: PhaseTimeout | None) -> None:
 def _refuse(phase: Phase, at: float) -> float:
     """Leave the phase again, since nothing is left of its time; return when it is over if that was for a lost one."""
     over = overrun(phase, phase._started)
-    while isinstance(over, Phase) and is_lost(over):
-        abandon(over, "timeout")
+    if isinstance(over, Phase) and over is not phase and over._watch is not None:
+        standing(over._watch, [*up(sys._getframe())])
         phase.parent = around = phase._around()
         own = INFINITY if phase.limit is None else phase._started + phase.limit
         phase._until = own if around is None else min(own, around._until)

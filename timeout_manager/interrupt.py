@@ -22,7 +22,7 @@ import sys
 from itertools import islice
 
 from . import landing
-from .bytecode import entry, handlers, misplaced, stand, swallower
+from .bytecode import entry, handlers, misplaced, returns, stand, swallower
 from .diagnosis import Scene
 from .errors import LET_PASS, PhaseInterrupt
 from .landing import guarded
@@ -172,7 +172,7 @@ def _raise(
     missed = [phase for phase in watch.phases if not _covers(place(phase, stack), frame, at)]
     around = _count_avoided(strike, stack, place(struck[0], stack), frame, at) if strike.avoid else 0
     at_border = find_borders(struck, stack)
-    if strike.tries < PATIENCE and at_border:
+    if at_border and (strike.tries < PATIENCE or returns(frame)):
         landing.withdraw(thread.key)
         return None
     if strike.tries < PATIENCE and (missed or around and not around < strike.depth):
@@ -189,6 +189,7 @@ def _raise(
     if bind(at_border) or struck[0] in missed:  # it may meet no exit that turns it into the timeout
         strike.raised = strike.error
         watch.at = now + MOMENT
+    bind(find_borders(watch.phases, stack))  # nor may those whose time is not over
     strike.landed = landed >= 0
     if struck[0]._manager._kill_children is not None:
         from . import children

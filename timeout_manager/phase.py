@@ -165,7 +165,9 @@ class Phase:
         if key.__class__ is not int:
             self._key = id(key)  # the ledger is not to keep a task
         elif key != get_ident() or self.outcome != "running":
-            self._check_leaving()
+            lost = self._check_leaving()
+            if lost is not None:
+                return self._judge(error, now, lost)
         opened = manager._open
         if opened.get(key) is self:
             budget = manager._budget
@@ -220,12 +222,20 @@ class Phase:
             parent = parent.parent
         return parent
 
-    def _check_leaving(self) -> None:
-        """Raise RuntimeError if it is not open, or in another thread. Leaving out of order is allowed."""
+    def _check_leaving(self) -> PhaseTimeout | None:
+        """Raise RuntimeError if it is not open, or in another thread. Leaving out of order is allowed.
+
+        Return what was raised in one that seemed to have lost its way out, and was closed.
+        """
         if self.outcome != "running":
-            raise RuntimeError(f"phase {self.name!r} cannot be left: it is {self.outcome}, not running")
+            lost: PhaseTimeout | None = getattr(self, "_struck", None)
+            if lost is None:
+                raise RuntimeError(f"phase {self.name!r} cannot be left: it is {self.outcome}, not running")
+            self._struck = None
+            return lost
         if self._key != get_ident():
             raise RuntimeError(f"phase {self.name!r} was entered in another thread, and can only be left there")
+        return None
 
     async def __aenter__(self) -> Phase:
         return self.__enter__(_getframe(1))
@@ -333,14 +343,14 @@ def _user_of(frame: FrameType) -> FrameType:
 
 
 def _with_of(frame: FrameType) -> FrameType:
-    """Return the frame, or for an ``__enter__`` that hands it on the one that has the `with`."""
+    """Return the frame, or for an ``__enter__`` that hands it on the one that has the `with`; the last if none has."""
     from .bytecode import entry
 
-    own = frame
+    last = frame
     while entry(frame.f_code, frame.f_lasti) < 0:
         if frame.f_code.co_name not in _ENTERS or frame.f_back is None:
-            return own
-        frame = _user_of(frame.f_back)
+            return last
+        last, frame = frame, _user_of(frame.f_back)
     return frame
 
 

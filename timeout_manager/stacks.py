@@ -36,6 +36,25 @@ def up(frame: FrameType | None) -> Iterator[FrameType]:
         frame = frame.f_back
 
 
+def runs(frame: FrameType, names: tuple[str, ...]) -> bool:
+    """Tell whether a frame runs one of these methods; it may have been defined by another name, or be wrapped."""
+    code = frame.f_code
+    if code.co_name in names:
+        return True
+    found = (vars(kind).get(name) for kind in type(first_argument(frame)).__mro__ for name in names)
+    return any(getattr(method, "__code__", None) is code for method in found)
+
+
+def first_argument(frame: FrameType) -> object:
+    """Return the first argument that a frame was called with, None if there is none."""
+    code = frame.f_code
+    if code.co_argcount:
+        return frame.f_locals.get(code.co_varnames[0])
+    if not code.co_flags & 0x04:  # it takes any number of them
+        return None
+    return next(iter(frame.f_locals.get(code.co_varnames[code.co_kwonlyargcount], ())), None)
+
+
 def stack(frames: Iterable[FrameType]) -> list[Line]:
     """Return the lines of these frames, the innermost first, without those of this package and of unittest."""
     found: list[Line] = []

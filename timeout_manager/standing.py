@@ -6,17 +6,18 @@
 * Where contextlib, or a class whose ``__enter__`` and ``__exit__`` hand on to those of the phase, lies in between, it
   is the `with` of their user that counts (``Phase._users``, ``Phase._frame``). While such an ``__enter__`` or
   ``__exit__`` runs, the phase is at its border: an error that is raised there may lead past its own ``__exit__``, so
-  from then on the phase counts only while that very call is on the stack, and is closed after it.
-* A phase that was entered by hand counts until it is left.
+  from then on the phase counts only while that very call is on the stack, and is closed after it, unless that was an
+  ``__enter__`` that has returned.
+* A phase that was entered by hand counts until it is left. If a method did so, an ``__enter__`` or ``__exit__`` of the
+  same object (which may be in an exit stack) is a border, too.
 """
 
 from __future__ import annotations
 
-import sys
-
-from .bytecode import LOSES_EXITS, entry, inside, suspended
+from .bytecode import LOSES_EXITS, entry, inside, returns, suspended
 from .errors import PhaseTimeout
-from .stacks import suspended_in, up
+from .phase import caller
+from .stacks import first_argument, runs, suspended_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     Place = tuple[FrameType, int]  # a frame, and its instruction that has entered
 
 BORDER = -2  # stands for all instructions of the ``__enter__`` or ``__exit__`` that a phase is bound to
-_EXITS = frozenset({"__exit__", "__aexit__"})
+_ENTERS, _EXITS = ("__enter__", "__aenter__"), ("__exit__", "__aexit__")
 _GENERATOR, _ASYNC_GENERATOR, _COROUTINE = 0x20, 0x200, 0x80 | 0x100  # flags of code; the last of both kinds
 _SUSPENDS = _GENERATOR | _ASYNC_GENERATOR | 0x80
 
@@ -41,8 +42,11 @@ def standing(watch: Watch, stack: Iterable[FrameType]) -> tuple[list[Phase], boo
     found, elsewhere = [], False
     for phase in watch.phases.copy():
         at = place(phase, stack)
-        if at is None:
-            elsewhere = True
+        if at is None:  # a border that an error has ended looks suspended, but would be in the stack of its own task
+            if places(phase)[0][1] == BORDER and phase._key == caller():
+                abandon(phase, "failed" if phase._struck is None else "timeout")
+            else:
+                elsewhere = True
         elif is_by_hand(at) or at[0] in stack and inside(*at) or _border(at, stack) is not None:
             found.append(phase)
         elif at[0] in stack and not LOSES_EXITS:
@@ -55,8 +59,9 @@ def standing(watch: Watch, stack: Iterable[FrameType]) -> tuple[list[Phase], boo
 def standing_in_task(watch: Watch) -> list[Phase]:
     """Return the phases in which a task is that does not run at present. Those that have lost their way are closed."""
     for phase in [phase for phase in watch.phases if phase._lasti == BORDER]:
-        if phase._frame not in suspended_in(watch.key.get_coro()):
-            abandon(phase, "timeout")
+        frame, lasti = places(phase)[0]
+        if lasti == BORDER and frame not in suspended_in(watch.key.get_coro()):
+            abandon(phase, "failed" if phase._struck is None else "timeout")
     return [phase for phase in watch.phases if awaits(phase)]
 
 
@@ -64,7 +69,7 @@ def place(phase: Phase, stack: Iterable[FrameType]) -> Place | None:
     """Return the `with` in which a phase is open in this stack: where it was entered, or while that is suspended, where
     contextlib holds it open; None if it is open only in a suspended generator or coroutine.
     """
-    for frame, lasti in _places(phase):
+    for frame, lasti in places(phase):
         if frame in stack or not (frame.f_code.co_flags & _SUSPENDS and suspended(frame)):
             return frame, lasti
     return None
@@ -72,7 +77,7 @@ def place(phase: Phase, stack: Iterable[FrameType]) -> Place | None:
 
 def awaits(phase: Phase) -> bool:
     """Tell whether a suspended task awaits in the block; a generator that is suspended in it does not."""
-    for frame, lasti in _places(phase):
+    for frame, lasti in places(phase):
         flags = frame.f_code.co_flags
         if flags & _COROUTINE or flags & _ASYNC_GENERATOR and suspended(frame) != 1:
             return True
@@ -86,18 +91,26 @@ def is_by_hand(at: Place) -> bool:
     return at[1] != BORDER and entry(at[0].f_code, at[1]) < 0
 
 
-def _places(phase: Phase) -> tuple[Place, ...]:
-    own = phase._frame  # None: it has just been left, in another thread
-    return () if own is None else ((own, phase._lasti), *phase._users)
+def places(phase: Phase) -> tuple[Place, ...]:
+    own = phase._frame
+    if own is None:  # it has just been left, in another thread
+        return ()
+    if phase._lasti != BORDER:
+        return (own, phase._lasti), *phase._users
+    if returns(own) and runs(own, _ENTERS):  # on into the block
+        return phase._users
+    return ((own, BORDER),)
 
 
 def abandon(phase: Phase, outcome: str) -> None:
-    """Close it where nobody will call its ``__exit__``."""
+    """Close it where nobody will call its ``__exit__``; if somebody does, it ends there in what was raised in it."""
+    struck = phase._struck
     try:
         phase.__exit__(None, None, None)
     except PhaseTimeout:
         pass
     phase.outcome = outcome
+    phase._struck = struck
 
 
 # -- the border --------------------------------------------------------------------------------------------------------
@@ -110,9 +123,15 @@ def find_borders(phases: list[Phase], stack: Iterable[FrameType]) -> dict[Phase,
 
 
 def _border(at: Place | None, stack: Iterable[FrameType]) -> FrameType | None:
-    if at is None or at[0] not in stack or is_by_hand(at):
+    if at is None:
         return None
     frame, lasti = at
+    if is_by_hand(at):
+        own = first_argument(frame)
+        running = (each for each in stack if own is not None and first_argument(each) is own)
+        return next((each for each in [*running][::-1] if runs(each, _ENTERS + _EXITS)), None)
+    if frame not in stack:
+        return None
     if lasti == BORDER:
         return frame
     above = None
@@ -122,18 +141,13 @@ def _border(at: Place | None, stack: Iterable[FrameType]) -> FrameType | None:
         above = each
     if above is None or entry(frame.f_code, frame.f_lasti) == entry(frame.f_code, lasti):
         return above
-    return above if above.f_code.co_name in _EXITS and not inside(frame, lasti) else None
+    return above if runs(above, _EXITS) and not inside(frame, lasti) else None
 
 
 def bind(at_border: dict[Phase, FrameType]) -> bool:
     """Bind phases that are interrupted to what runs at their border; tell whether any of them was not."""
-    free = [phase for phase in at_border if phase._lasti != BORDER]
+    free = [phase for phase in at_border if phase._frame is not at_border[phase] or phase._lasti != BORDER]
     for phase in free:
-        phase._frame, phase._lasti, phase._users = at_border[phase], BORDER, ()
+        phase._users = places(phase)
+        phase._frame, phase._lasti = at_border[phase], BORDER
     return bool(free)
-
-
-def is_lost(phase: Phase) -> bool:
-    """Tell whether an open phase was bound to something that does not run any more."""
-    is_bound = phase._watch is not None and phase._lasti == BORDER
-    return is_bound and all(frame is not phase._frame for frame in up(sys._getframe(1)))
