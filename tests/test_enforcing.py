@@ -613,6 +613,10 @@ class Contract:
                 with step():
                     yield
 
+            class Handed(Step):
+                def __init__(self):
+                    super().__init__(step())
+
             def in_a_stack():
                 with ExitStack() as stack:
                     stack.enter_context(step())
@@ -623,7 +627,7 @@ class Contract:
                     yield
                     spin(BRIEF)
 
-            for context in step, nested:
+            for context in step, nested, Handed:
                 with self.assertRaises(PhaseTimeout) as caught:
                     with context():
                         spin(BRIEF)
@@ -640,7 +644,7 @@ class Contract:
             with self.assertRaises(PhaseTimeout) as caught:
                 next(producer)
             self.assertTrue(caught.exception.interrupted)
-            outcomes = ["timeout", "done", "timeout", "done", "timeout", "timeout"]
+            outcomes = 3 * ["timeout", "done"] + 2 * ["timeout"]
             self.assertEqual([phase.outcome for phase in manager.phases], outcomes)
 
         self.in_thread(go)
@@ -669,12 +673,11 @@ class Contract:
             return caught.exception
 
         def go():
-            for kind in Step, Derived:
-                for hangs_in in "enter", "body", "exit":
-                    error = step(kind, hangs_in)
-                    self.assertIs(type(error), PhaseTimeout)
-                    self.assertTrue(error.interrupted)
-                    self.assertEqual(error.limited_phase, "step")
+            for kind, hangs_in in (Step, "enter"), (Derived, "enter"), (Derived, "body"), (Step, "exit"):
+                error = step(kind, hangs_in)
+                self.assertIs(type(error), PhaseTimeout)
+                self.assertTrue(error.interrupted)
+                self.assertEqual(error.limited_phase, "step")
             self.assertIs(type(step(Step, "body", retry_on_os_error)), PhaseTimeout)
             self.assertIs(type(step(Step, "enter", retry_on_os_error)), PhaseInterrupt)  # it meets no exit of a phase
 
@@ -741,12 +744,26 @@ class Contract:
         self.in_thread(go)
 
     def test_a_phase_that_is_left_although_it_seemed_lost_ends_in_its_timeout(self):
+        class Thing:
+            pass
+
+        things = []
+
+        def hang():
+            thing = Thing()
+            things.append(weakref.ref(thing))
+            spin()
+
         def go():
             phase = self.manager(LONG).timed_operation("step", LIMIT)
-            step = Step(phase, in_enter=spin)
-            with self.assertRaises(PhaseTimeout):
+            step = Step(phase, in_enter=hang)
+            try:
                 step.__enter__()
+            except PhaseTimeout:
+                pass
             spin(6 * LIMIT)
+            gc.collect()
+            self.assertIsNone(things[0]())
             for expected in PhaseTimeout, RuntimeError:
                 with self.assertRaises(expected):
                     step.__exit__(None, None, None)

@@ -26,7 +26,7 @@ from .cancellation import cancel, count, uncancel, uncount
 from .interrupt import find, mark, seize
 from .seconds import INFINITY, monotonic
 from .stacks import awaiting, suspended_in
-from .standing import abandon, bind, find_borders, is_by_hand, places, standing_in_task
+from .standing import bind, find_borders, give_up, is_by_hand, places, standing_in_task
 from .watch import SUSPENDED, Watch
 
 TYPE_CHECKING = False
@@ -245,7 +245,7 @@ def _ended(task: Any) -> None:
     if pulse is not None and task in pulse.watches:
         for phase in reversed(pulse.watches[task].phases):
             if not _outlives(phase):
-                abandon(phase, "failed" if phase._struck is None else "timeout")
+                give_up(phase)
         _forget(pulse, task)
         if not pulse.watches:
             _leave(pulse)
@@ -253,8 +253,7 @@ def _ended(task: Any) -> None:
 
 def _outlives(phase: Phase) -> bool:
     """Tell whether another task can leave a phase: one in an asynchronous generator, or in an exit stack."""
-    at = places(phase)[0]
-    return bool(at[0].f_code.co_flags & _ASYNC_GENERATOR) or is_by_hand(at)
+    return any(at[0].f_code.co_flags & _ASYNC_GENERATOR or is_by_hand(at) for at in places(phase)[:1])
 
 
 def _forget(pulse: Pulse, task: Any) -> None:

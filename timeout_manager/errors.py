@@ -56,6 +56,12 @@ class PhaseTimeout(TimeoutError):
         except Exception as error:  # the timeout is what has to be told
             return f"What was running cannot be told: {error!r}"
 
+    def _again(self) -> PhaseTimeout:
+        """Return the same error as it was before it was raised."""
+        error = type(self)(*self.args)
+        vars(error).update(vars(self))
+        return error
+
     def __reduce__(self) -> tuple[Any, ...]:
         state = {name: value for name, value in vars(self).items() if name != "_owner"}
         return type(self), self.args, {**state, "_scene": self._told()}

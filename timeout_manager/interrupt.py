@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 100  # bad places that are passed over, if a better one may come
 STUCK = 20  # how many of them it counts for when a thread is found where it was found before
+SENT = 20  # how many of them are passed over at the border of a block by a thread that was sent there: it takes longer
 NEAR = 8  # frames in which the interpreter may stand at a bad place: a signal handler of others has callers
 
 
@@ -172,7 +173,7 @@ def _raise(
     missed = [phase for phase in watch.phases if not _covers(place(phase, stack), frame, at)]
     around = _count_avoided(strike, stack, place(struck[0], stack), frame, at) if strike.avoid else 0
     at_border = find_borders(struck, stack)
-    if at_border and (strike.tries < PATIENCE or returns(frame)):
+    if at_border and (strike.tries < (PATIENCE if landed < 0 else SENT) or returns(frame)):
         landing.withdraw(thread.key)
         return None
     if strike.tries < PATIENCE and (missed or around and not around < strike.depth):

@@ -19,8 +19,7 @@ from .seconds import INFINITY, text
 
 _no_interrupt = frozenset({"__enter__", "__exit__", "__aenter__", "__aexit__"})  # see interrupt
 
-_ENTERS = frozenset({"__enter__", "__aenter__"})  # of a class that hands them on to a phase
-_FOR_OTHERS = _ENTERS | {"enter_context", "enter_async_context"}  # the latter of contextlib
+_FOR_OTHERS = frozenset({"__enter__", "__aenter__", "enter_context", "enter_async_context"})  # what enters for others
 _GENERATES = 0x20 | 0x200  # flags of code: generators, asynchronous generators
 COUNTS_CANCELLATIONS = version_info >= (3, 11)  #: a task knows by how many it was cancelled
 
@@ -129,7 +128,9 @@ class Phase:
             self._lasti = frame.f_lasti
             code = frame.f_code
             if code.co_flags & _GENERATES or code.co_name in _FOR_OTHERS:
-                self._find_users(frame)
+                from .standing import find_users
+
+                find_users(self, frame)
             self._struck = None
             if until < INFINITY:
                 if now < until and watch.at <= until and watch.key == key:  # armed already
@@ -245,16 +246,6 @@ class Phase:
     ) -> None:
         self.__exit__(kind, error, traceback)
 
-    def _find_users(self, frame: FrameType) -> None:
-        """Note whose `with` it is where an exit stack, a class or a ``@contextmanager`` lies in between."""
-        self._frame = frame = _with_of(_user_of(frame))
-        self._lasti = frame.f_lasti
-        while frame.f_code.co_flags & _GENERATES and frame.f_back is not None:
-            before, frame = frame.f_back, _user_of(frame.f_back)
-            if frame is before:  # it is not contextlib that runs the generator
-                break
-            self._users += ((frame, frame.f_lasti),)
-
     def __call__(self, func: F) -> F:
         """Return ``func`` wrapped so that every call runs in a fresh phase of this name and limit.
 
@@ -333,25 +324,6 @@ def _cancelling(task: object) -> int:
     from .cancellation import cancelling
 
     return cancelling(task)
-
-
-def _user_of(frame: FrameType) -> FrameType:
-    """Return the frame, or for one of contextlib who has called that."""
-    while frame.f_globals.get("__name__") == "contextlib" and frame.f_back is not None:
-        frame = frame.f_back
-    return frame
-
-
-def _with_of(frame: FrameType) -> FrameType:
-    """Return the frame, or for an ``__enter__`` that hands it on the one that has the `with`; the last if none has."""
-    from .bytecode import entry
-
-    last = frame
-    while entry(frame.f_code, frame.f_lasti) < 0:
-        if frame.f_code.co_name not in _ENTERS or frame.f_back is None:
-            return last
-        last, frame = frame, _user_of(frame.f_back)
-    return frame
 
 
 def left(limit: Budget | Phase, manager: TimeoutManager, now: float) -> float:

@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 from .bytecode import LOSES_EXITS, entry, inside, returns, suspended
-from .errors import PhaseTimeout
+from .errors import LET_PASS, PhaseTimeout
 from .phase import caller
 from .stacks import first_argument, runs, suspended_in
 
@@ -42,9 +42,9 @@ def standing(watch: Watch, stack: Iterable[FrameType]) -> tuple[list[Phase], boo
     found, elsewhere = [], False
     for phase in watch.phases.copy():
         at = place(phase, stack)
-        if at is None:  # a border that an error has ended looks suspended, but would be in the stack of its own task
-            if places(phase)[0][1] == BORDER and phase._key == caller():
-                abandon(phase, "failed" if phase._struck is None else "timeout")
+        if at is None:
+            if _is_bound(phase) and phase._key == caller():  # an error has ended it; it would be in its own stack
+                give_up(phase)
             else:
                 elsewhere = True
         elif is_by_hand(at) or at[0] in stack and inside(*at) or _border(at, stack) is not None:
@@ -52,16 +52,15 @@ def standing(watch: Watch, stack: Iterable[FrameType]) -> tuple[list[Phase], boo
         elif at[0] in stack and not LOSES_EXITS:
             elsewhere = True
         else:
-            abandon(phase, "failed" if phase._struck is None else "timeout")
+            give_up(phase)
     return found, elsewhere
 
 
 def standing_in_task(watch: Watch) -> list[Phase]:
     """Return the phases in which a task is that does not run at present. Those that have lost their way are closed."""
-    for phase in [phase for phase in watch.phases if phase._lasti == BORDER]:
-        frame, lasti = places(phase)[0]
-        if lasti == BORDER and frame not in suspended_in(watch.key.get_coro()):
-            abandon(phase, "failed" if phase._struck is None else "timeout")
+    for phase in [phase for phase in watch.phases if _is_bound(phase)]:
+        if phase._frame not in suspended_in(watch.key.get_coro()):
+            give_up(phase)
     return [phase for phase in watch.phases if awaits(phase)]
 
 
@@ -92,6 +91,7 @@ def is_by_hand(at: Place) -> bool:
 
 
 def places(phase: Phase) -> tuple[Place, ...]:
+    """Return where a phase is held open, the innermost first: the one that runs counts."""
     own = phase._frame
     if own is None:  # it has just been left, in another thread
         return ()
@@ -102,6 +102,15 @@ def places(phase: Phase) -> tuple[Place, ...]:
     return ((own, BORDER),)
 
 
+def _is_bound(phase: Phase) -> bool:
+    return any(lasti == BORDER for _, lasti in places(phase))
+
+
+def give_up(phase: Phase) -> None:
+    """Close a phase that was left without its ``__exit__``."""
+    abandon(phase, "failed" if phase._struck is None else "timeout")
+
+
 def abandon(phase: Phase, outcome: str) -> None:
     """Close it where nobody will call its ``__exit__``; if somebody does, it ends there in what was raised in it."""
     struck = phase._struck
@@ -110,7 +119,39 @@ def abandon(phase: Phase, outcome: str) -> None:
     except PhaseTimeout:
         pass
     phase.outcome = outcome
-    phase._struck = struck
+    phase._struck = struck if struck is None or struck is LET_PASS else struck._again()  # no frames are kept
+
+
+# -- who holds it open -------------------------------------------------------------------------------------------------
+
+
+def find_users(phase: Phase, frame: FrameType) -> None:
+    """Note whose `with` it is where an exit stack, a class or a ``@contextmanager`` lies in between."""
+    phase._frame = frame = _with_of(_user_of(frame))
+    phase._lasti = frame.f_lasti
+    while frame.f_code.co_flags & (_GENERATOR | _ASYNC_GENERATOR) and frame.f_back is not None:
+        user = _user_of(frame.f_back)
+        if user is frame.f_back:  # it is not contextlib that runs the generator
+            break
+        frame = _with_of(user)
+        phase._users += ((frame, frame.f_lasti),)
+
+
+def _user_of(frame: FrameType) -> FrameType:
+    """Return the frame, or for one of contextlib who has called that."""
+    while frame.f_globals.get("__name__") == "contextlib" and frame.f_back is not None:
+        frame = frame.f_back
+    return frame
+
+
+def _with_of(frame: FrameType) -> FrameType:
+    """Return the frame, or for an ``__enter__`` that hands it on the one that has the `with`; the last if none has."""
+    last = frame
+    while entry(frame.f_code, frame.f_lasti) < 0:
+        if frame.f_code.co_name not in _ENTERS or frame.f_back is None:
+            return last
+        last, frame = frame, _user_of(frame.f_back)
+    return frame
 
 
 # -- the border --------------------------------------------------------------------------------------------------------
