@@ -172,8 +172,9 @@ def _raise(
     at = landed if landed >= 0 else stand(frame.f_code, frame.f_lasti)
     missed = [phase for phase in watch.phases if not _covers(place(phase, stack), frame, at)]
     around = _count_avoided(strike, stack, place(struck[0], stack), frame, at) if strike.avoid else 0
-    at_border = find_borders(struck, stack)
-    if at_border and (strike.tries < (PATIENCE if landed < 0 else SENT) or returns(frame)):
+    at_border = find_borders(watch.phases, stack)
+    patience = PATIENCE if landed < 0 else SENT
+    if (strike.tries < patience or returns(frame)) and any(phase in at_border for phase in struck):
         landing.withdraw(thread.key)
         return None
     if strike.tries < PATIENCE and (missed or around and not around < strike.depth):
@@ -187,10 +188,10 @@ def _raise(
         landing.withdraw(thread.key)
         strike.next(now)
         watch.at = strike.again
-    if bind(at_border) or struck[0] in missed:  # it may meet no exit that turns it into the timeout
+    bound = bind(at_border)
+    if struck[0] in missed or any(phase in struck for phase in bound):  # it may meet no exit that makes it a timeout
         strike.raised = strike.error
         watch.at = now + MOMENT
-    bind(find_borders(watch.phases, stack))  # nor may those whose time is not over
     strike.landed = landed >= 0
     if struck[0]._manager._kill_children is not None:
         from . import children

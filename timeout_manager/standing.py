@@ -159,18 +159,29 @@ def _with_of(frame: FrameType) -> FrameType:
 
 def find_borders(phases: list[Phase], stack: Iterable[FrameType]) -> dict[Phase, FrameType]:
     """Return which of the phases are at their border, and the ``__enter__`` or ``__exit__`` that runs there."""
-    found = {phase: _border(place(phase, stack), stack) for phase in phases}
-    return {phase: border for phase, border in found.items() if border is not None}
+    found = {}
+    methods: dict[FrameType, FrameType | None] = {}
+    for phase in phases:
+        at = place(phase, stack)
+        if at is None:
+            continue
+        if is_by_hand(at) and at[0] not in methods:
+            methods[at[0]] = _method(at[0], stack)
+        border = methods[at[0]] if is_by_hand(at) else _border(at, stack)
+        if border is not None:
+            found[phase] = border
+    return found
 
 
-def _border(at: Place | None, stack: Iterable[FrameType]) -> FrameType | None:
-    if at is None:
-        return None
+def _method(frame: FrameType, stack: Iterable[FrameType]) -> FrameType | None:
+    """Return the outermost ``__enter__`` or ``__exit__`` that runs of the object whose method this frame is."""
+    own = first_argument(frame)
+    running = [each for each in stack if own is not None and first_argument(each) is own]
+    return next((each for each in running[::-1] if runs(each, _ENTERS + _EXITS)), None)
+
+
+def _border(at: Place, stack: Iterable[FrameType]) -> FrameType | None:
     frame, lasti = at
-    if is_by_hand(at):
-        own = first_argument(frame)
-        running = (each for each in stack if own is not None and first_argument(each) is own)
-        return next((each for each in [*running][::-1] if runs(each, _ENTERS + _EXITS)), None)
     if frame not in stack:
         return None
     if lasti == BORDER:
@@ -185,10 +196,10 @@ def _border(at: Place | None, stack: Iterable[FrameType]) -> FrameType | None:
     return above if runs(above, _EXITS) and not inside(frame, lasti) else None
 
 
-def bind(at_border: dict[Phase, FrameType]) -> bool:
-    """Bind phases that are interrupted to what runs at their border; tell whether any of them was not."""
+def bind(at_border: dict[Phase, FrameType]) -> list[Phase]:
+    """Bind phases that are interrupted to what runs at their border; return those that were not."""
     free = [phase for phase in at_border if phase._frame is not at_border[phase] or phase._lasti != BORDER]
     for phase in free:
         phase._users = places(phase)
         phase._frame, phase._lasti = at_border[phase], BORDER
-    return bool(free)
+    return free
