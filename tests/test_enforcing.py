@@ -665,7 +665,7 @@ class Contract:
             with self.assertRaises(PhaseTimeout):  # the next does not count as inside of the one that was lost
                 with Step(manager.timed_operation("next", LIMIT)):
                     spin()
-            spin(6 * LIMIT)  # nothing comes here
+            spin(3 * LIMIT)  # nothing comes here
             self.assertEqual([each.outcome for each in manager.phases], ["timeout", "timeout"])
             self.assertIsNone(manager.phases[1].parent)
             left = manager.remaining_timeout
@@ -712,7 +712,7 @@ class Contract:
                 else:
                     with step:
                         pass
-            spin(6 * LIMIT)  # nothing comes here
+            spin(3 * LIMIT)  # nothing comes here
             with manager.timed_operation("next") as after:
                 self.assertEqual(after.path(), ("next",))
             self.assertEqual(manager.phases[-2].outcome, "timeout")
@@ -761,7 +761,7 @@ class Contract:
                 step.__enter__()
             except PhaseTimeout:
                 pass
-            spin(6 * LIMIT)
+            spin(3 * LIMIT)
             gc.collect()
             self.assertIsNone(things[0]())
             for expected in PhaseTimeout, RuntimeError:

@@ -84,9 +84,9 @@ class Phase:
     _until: float  # when its own limit and those around it are over; the budget's deadline may come earlier
     _rest: float  # what was left at its end
     _watch: Watch | None  # what interrupts it
-    _frame: FrameType | None  # that entered it, while it is open,
+    _frame: FrameType | None  # that entered it, or for which that was done, while it is open,
     _lasti: int  # at this instruction
-    _users: tuple[tuple[FrameType, int], ...]  # of the ``@contextmanager`` in which that is: they hold it open
+    _users: tuple[tuple[FrameType, int], ...]  # of the ``@contextmanager`` in which that is: see `standing`
     _struck: PhaseTimeout | None  # what has been raised in it
     _cancelling: int  # of the task: by how many it had been cancelled before
 
