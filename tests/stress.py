@@ -279,6 +279,7 @@ def hole(phase, cond, seen):
     x = 0
     with phase:
         try:
+            seen["in it"] += 1
             {}
         except TimeoutError:
             seen["except"] += 1
@@ -310,7 +311,8 @@ def hole(function, handlers, wish, counts):
     except PhaseTimeout:
         counts["expiries"] += 1
     counts["__exit__ skipped"] += not exits
-    counts["handlers skipped"] += any(not seen[name] for name in handlers)
+    has_begun = "outside" in handlers or seen["in it"]  # 3.9 looks between a `with` and the `try` that is first in it
+    counts["handlers skipped"] += has_begun and not all(seen[name] for name in handlers)
     counts["phases left open"] += phase.outcome != "timeout"
 
 
