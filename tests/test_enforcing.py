@@ -771,6 +771,17 @@ class Contract:
 
         self.in_thread(go)
 
+    def test_a_phase_without_a_limit_opens_after_one_that_was_lost(self):
+        def go():
+            manager = self.manager()
+            with self.assertRaises(PhaseTimeout):
+                Step(manager.timed_operation("step", LIMIT), in_enter=spin).__enter__()
+            with manager.timed_operation("next") as after:  # nothing binds it
+                self.assertEqual((after.path(), after.remaining()), (("next",), None))
+            self.assertEqual([phase.outcome for phase in manager.phases], ["timeout", "done"])
+
+        self.in_thread(go)
+
     def test_the_last_steps_of_a_class_that_hands_on_are_not_cut(self):
         def go():
             manager = self.manager()

@@ -32,6 +32,8 @@ def enter(phase: Phase, manager: TimeoutManager, at: float) -> None:
     """See to it that the phase is interrupted at this instant; raise PhaseTimeout at once if it has passed."""
     if at <= phase._started:
         at = _refuse(phase, at)
+        if at == INFINITY:  # nothing binds it but for a lost one
+            return
     try:
         while phase._watch is None:
             watch = begin(manager, at)
