@@ -782,6 +782,80 @@ class Contract:
 
         self.in_thread(go)
 
+    def test_an_object_with_a_phase_by_hand_may_be_used_in_a_with_where_another_phase_ends(self):
+        class Suite:
+            """Is no context manager for the phase of its ``setUp``, but for something else."""
+
+            def setUp(self, manager):
+                self.phase = manager.timed_operation("whole", 10 * LIMIT)
+                self.phase.__enter__()
+
+            def hang(self):
+                with self.phase._manager.timed_operation("part", LIMIT):
+                    spin()
+
+        class Hangs(Suite):
+            def __enter__(self):
+                self.hang()
+
+            def __exit__(self, *error):
+                pass
+
+        class HangsAtExit(Suite):
+            def __enter__(self):
+                pass
+
+            def __exit__(self, *error):
+                self.hang()
+
+        class Swallows(HangsAtExit):
+            def __exit__(self, *error):
+                try:
+                    self.hang()
+                except PhaseTimeout:
+                    pass
+
+        def go():
+            for kind in Hangs, HangsAtExit, Swallows:
+                manager = self.manager()
+                suite = kind()
+                suite.setUp(manager)
+                try:
+                    with suite:
+                        pass
+                except PhaseTimeout as error:
+                    self.assertEqual(error.limited_phase, "part")
+                with self.assertRaises(PhaseTimeout) as caught:
+                    spin()
+                self.assertEqual(caught.exception.limited_phase, "whole")
+                with self.assertRaises(PhaseTimeout):
+                    suite.phase.__exit__(None, None, None)
+                self.assertEqual([phase.outcome for phase in manager.phases], ["timeout", "timeout"])
+
+        self.in_thread(go)
+
+    def test_a_look_for_who_has_entered_a_phase_by_hand_leaves_the_arguments_alone(self):
+        class Opens:
+            def begin(self, phase):
+                phase.__enter__()
+
+        def go():
+            def step(*args):
+                args = values
+                phase = self.manager().timed_operation("step", LIMIT)
+                Opens().begin(phase)
+                with self.assertRaises(PhaseTimeout):
+                    spin()
+                with self.assertRaises(PhaseTimeout):
+                    phase.__exit__(None, None, None)
+                return args
+
+            for values in None, iter("ab"):
+                self.assertIs(step("first", "second"), values)
+            self.assertEqual(list(values), ["a", "b"])
+
+        self.in_thread(go)
+
     def test_the_last_steps_of_a_class_that_hands_on_are_not_cut(self):
         def go():
             manager = self.manager()

@@ -197,7 +197,7 @@ def _look(watch: Watch, now: float, like: Scene | None) -> Scene | None:
     strike.next(now)
     watch.at = strike.again
     mark(struck, strike)
-    bind(find_borders(watch.phases, suspended_in(watch.key.get_coro())))
+    bind(find_borders(watch.phases, struck, suspended_in(watch.key.get_coro())))
     if struck[0] in watch.cancelled:
         uncancel(watch.key)
     else:

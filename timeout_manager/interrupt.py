@@ -172,7 +172,7 @@ def _raise(
     at = landed if landed >= 0 else stand(frame.f_code, frame.f_lasti)
     missed = [phase for phase in watch.phases if not _covers(place(phase, stack), frame, at)]
     around = _count_avoided(strike, stack, place(struck[0], stack), frame, at) if strike.avoid else 0
-    at_border = find_borders(watch.phases, stack)
+    at_border = find_borders(watch.phases, struck, stack)
     patience = PATIENCE if landed < 0 else SENT
     if (strike.tries < patience or returns(frame)) and any(phase in at_border for phase in struck):
         landing.withdraw(thread.key)

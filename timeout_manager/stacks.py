@@ -26,6 +26,7 @@ WALKABLE = None if getattr(sys, "_is_gil_enabled", lambda: True)() else 1  # fra
 
 _LIBRARY = os.path.dirname(os.__file__)
 _HIDDEN = f"{__package__}.", "unittest."
+_FUNCTION = type(lambda: None)
 _RUNNER = f"{__package__}.limits"  # what calls the code under test; what has called that is not of interest
 
 
@@ -38,11 +39,13 @@ def up(frame: FrameType | None) -> Iterator[FrameType]:
 
 def runs(frame: FrameType, names: tuple[str, ...]) -> bool:
     """Tell whether a frame runs one of these methods; it may have been defined by another name, or be wrapped."""
-    code = frame.f_code
-    if code.co_name in names:
-        return True
-    found = (vars(kind).get(name) for kind in type(first_argument(frame)).__mro__ for name in names)
-    return any(getattr(method, "__code__", None) is code for method in found)
+    return frame.f_code.co_name in names or frame.f_code in codes(first_argument(frame), names)
+
+
+def codes(owner: object, names: tuple[str, ...]) -> list[CodeType]:
+    """Return the code of these methods of an object; where one is not a function, none of its own runs."""
+    found = (vars(kind).get(name) for kind in type(owner).__mro__ for name in names)
+    return [method.__code__ for method in found if type(method) is _FUNCTION]
 
 
 def first_argument(frame: FrameType) -> object:
@@ -52,7 +55,8 @@ def first_argument(frame: FrameType) -> object:
         return frame.f_locals.get(code.co_varnames[0])
     if not code.co_flags & 0x04:  # it takes any number of them
         return None
-    return next(iter(frame.f_locals.get(code.co_varnames[code.co_kwonlyargcount], ())), None)
+    given = frame.f_locals.get(code.co_varnames[code.co_kwonlyargcount])
+    return given[0] if type(given) is tuple and given else None  # it may be something else by now
 
 
 def stack(frames: Iterable[FrameType]) -> list[Line]:

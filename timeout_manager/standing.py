@@ -17,7 +17,7 @@ from __future__ import annotations
 from .bytecode import LOSES_EXITS, entry, inside, returns, suspended
 from .errors import LET_PASS, PhaseTimeout
 from .phase import caller
-from .stacks import first_argument, runs, suspended_in
+from .stacks import codes, first_argument, runs, suspended_in, up
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -157,8 +157,12 @@ def _with_of(frame: FrameType) -> FrameType:
 # -- the border --------------------------------------------------------------------------------------------------------
 
 
-def find_borders(phases: list[Phase], stack: Iterable[FrameType]) -> dict[Phase, FrameType]:
-    """Return which of the phases are at their border, and the ``__enter__`` or ``__exit__`` that runs there."""
+def find_borders(phases: list[Phase], struck: list[Phase], stack: Iterable[FrameType]) -> dict[Phase, FrameType]:
+    """Return which of the phases are at their border, and the ``__enter__`` or ``__exit__`` that runs there.
+
+    An object may be used in a `with` while another method of it has entered a phase by hand. If it is not that phase
+    which is struck, only one that an ``__enter__`` has entered is taken for lost by what leads out of the other.
+    """
     found = {}
     methods: dict[FrameType, FrameType | None] = {}
     for phase in phases:
@@ -166,18 +170,20 @@ def find_borders(phases: list[Phase], stack: Iterable[FrameType]) -> dict[Phase,
         if at is None:
             continue
         if is_by_hand(at) and at[0] not in methods:
-            methods[at[0]] = _method(at[0], stack)
+            is_own = phase in struck or _method(at[0], up(at[0]), _ENTERS) is not None
+            methods[at[0]] = _method(at[0], stack, _ENTERS + _EXITS) if is_own else None
         border = methods[at[0]] if is_by_hand(at) else _border(at, stack)
         if border is not None:
             found[phase] = border
     return found
 
 
-def _method(frame: FrameType, stack: Iterable[FrameType]) -> FrameType | None:
-    """Return the outermost ``__enter__`` or ``__exit__`` that runs of the object whose method this frame is."""
+def _method(frame: FrameType, stack: Iterable[FrameType], names: tuple[str, ...]) -> FrameType | None:
+    """Return the outermost of these methods in a stack, of the object whose method this frame is."""
     own = first_argument(frame)
-    running = [each for each in stack if own is not None and first_argument(each) is own]
-    return next((each for each in running[::-1] if runs(each, _ENTERS + _EXITS)), None)
+    known = codes(own, names)
+    running = [each for each in stack if each.f_code.co_name in names or each.f_code in known]
+    return next((each for each in running[::-1] if own is not None and first_argument(each) is own), None)
 
 
 def _border(at: Place, stack: Iterable[FrameType]) -> FrameType | None:
