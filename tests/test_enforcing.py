@@ -1147,6 +1147,25 @@ class ByWatchdogInAnotherThread(Contract, unittest.TestCase):
             time.sleep(LIMIT)
         self.assertEqual((watchdog._running, watchdog.watches), ({}, {}))
 
+    def test_a_thread_that_ends_in_a_phase_closes_it(self):
+        for options in {}, {"kill_after": LONG}:
+            manager = self.manager(LONG, **options)
+
+            def go():
+                with manager.timed_operation("next") as phase:
+                    return phase.path()
+
+            self.in_thread(manager.timed_operation("left open", LONG).__enter__)
+            end = time.monotonic() + MARGIN
+            while manager.phases[0].outcome == "running" and time.monotonic() < end:
+                time.sleep(LIMIT)
+            self.assertEqual(self.in_thread(go), ("next",))  # of another thread with the same ident, it may be
+            self.assertEqual([phase.outcome for phase in manager.phases], ["failed", "done"])
+            left = manager.remaining_timeout
+            self.assertEqual(manager.remaining_timeout, left)
+        watchdog = importlib.import_module(f"{package.__name__}.watchdog")
+        self.assertEqual(watchdog._jobs, {})
+
     def test_a_blocking_call_ends_when_it_returns(self):
         self.assert_times_out(lambda: time.sleep(LATE))
 

@@ -29,6 +29,7 @@ from .diagnosis import lines_at
 from .interrupt import look
 from .seconds import INFINITY, monotonic
 from .stacks import WALKABLE, tell, up
+from .standing import give_up
 from .watch import LAST, MOMENT, SUSPENDED, Watch
 
 TYPE_CHECKING = False
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-_no_interrupt = frozenset({"_fired", "arrived"})  # see interrupt
+_no_interrupt = frozenset({"_fired", "arrived", "__del__"})  # see interrupt
 
 NAME = "thread"
 LONGEST = 1e6  # seconds that a lock waits for everywhere
@@ -107,7 +108,7 @@ def stop(watch: Watch) -> None:
 
 
 class _Tie:
-    """Ends with the thread that has it, and takes its watch along: a phase may be open, and the next has its ident."""
+    """Ends with the thread that has it, and closes what is open there: the next thread may have the same ident."""
 
     def __init__(self) -> None:
         self.key = get_ident()
@@ -116,6 +117,8 @@ class _Tie:
         watch = watches.get(self.key) if watches else None  # None: the interpreter ends
         if watch is not None and self.key == get_ident():  # otherwise this is a child process, which clears up
             stop(watch)
+            for phase in watch.phases[::-1]:
+                give_up(phase)
             watch.forget()
 
 
