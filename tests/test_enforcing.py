@@ -1076,6 +1076,30 @@ class BetweenABlockAndItsExit(unittest.TestCase):
         self.assertEqual(second.outcome, "done")
 
 
+class NestedPhases(unittest.TestCase):
+    def test_the_stack_is_walked_once_for_the_borders_of_all(self):
+        standing = importlib.import_module(f"{package.__name__}.standing")
+        manager = TimeoutManager(enforce=True)
+        walks = []
+
+        class Stack(dict):
+            def __iter__(self):
+                walks.append(self)
+                return super().__iter__()
+
+        def found_in(depth):
+            with manager.timed_operation("step", LONG) as phase:
+                if depth:
+                    return found_in(depth - 1)
+                stack, frame = Stack(), sys._getframe()
+                while frame is not None:
+                    stack[frame], frame = None, frame.f_back
+                return standing.find_borders(list(manager.phases), [phase], stack)
+
+        self.assertEqual(found_in(20), {})
+        self.assertEqual(len(walks), 1)
+
+
 class TheWatchdog(unittest.TestCase):
     def test_comes_again_for_a_watch_that_it_does_not_know_yet(self):
         modules = [importlib.import_module(f"{package.__name__}.{name}") for name in ("watch", "watchdog")]

@@ -47,7 +47,7 @@ def standing(watch: Watch, stack: Iterable[FrameType]) -> tuple[list[Phase], boo
                 give_up(phase)
             else:
                 elsewhere = True
-        elif is_by_hand(at) or at[0] in stack and inside(*at) or _border(at, stack) is not None:
+        elif is_by_hand(at) or at[0] in stack and inside(*at) or _border(at, _callees(stack)) is not None:
             found.append(phase)
         elif at[0] in stack and not LOSES_EXITS:
             elsewhere = True
@@ -164,6 +164,7 @@ def find_borders(phases: list[Phase], struck: list[Phase], stack: Iterable[Frame
     which is struck, only one that an ``__enter__`` has entered is taken for lost by what leads out of the other.
     """
     found = {}
+    callees = _callees(stack)
     methods: dict[FrameType, FrameType | None] = {}
     for phase in phases:
         at = place(phase, stack)
@@ -172,7 +173,7 @@ def find_borders(phases: list[Phase], struck: list[Phase], stack: Iterable[Frame
         if is_by_hand(at) and at[0] not in methods:
             is_own = phase in struck or _method(at[0], up(at[0]), _ENTERS) is not None
             methods[at[0]] = _method(at[0], stack, _ENTERS + _EXITS) if is_own else None
-        border = methods[at[0]] if is_by_hand(at) else _border(at, stack)
+        border = methods[at[0]] if is_by_hand(at) else _border(at, callees)
         if border is not None:
             found[phase] = border
     return found
@@ -186,20 +187,20 @@ def _method(frame: FrameType, stack: Iterable[FrameType], names: tuple[str, ...]
     return next((each for each in running[::-1] if own is not None and first_argument(each) is own), None)
 
 
-def _border(at: Place, stack: Iterable[FrameType]) -> FrameType | None:
+def _border(at: Place, callees: dict[FrameType, FrameType | None]) -> FrameType | None:
     frame, lasti = at
-    if frame not in stack:
-        return None
     if lasti == BORDER:
-        return frame
-    above = None
-    for each in stack:
-        if each is frame:
-            break
-        above = each
+        return frame if frame in callees else None
+    above = callees.get(frame)
     if above is None or entry(frame.f_code, frame.f_lasti) == entry(frame.f_code, lasti):
         return above
-    return above if runs(above, _EXITS) and not inside(frame, lasti) else None
+    return above if not inside(frame, lasti) and runs(above, _EXITS) else None
+
+
+def _callees(stack: Iterable[FrameType]) -> dict[FrameType, FrameType | None]:
+    """Return what each frame of a stack has called: to look for one alone takes as long."""
+    frames = list(stack)
+    return dict(zip(frames, [None, *frames]))
 
 
 def bind(at_border: dict[Phase, FrameType]) -> list[Phase]:
