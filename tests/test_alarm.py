@@ -476,6 +476,23 @@ class Processes(unittest.TestCase):
                         self.assertEqual(self.run_child(body), 0)
                         spin()
 
+    def test_a_child_that_is_forked_in_another_thread_is_interrupted_by_what_works_there(self):
+        def body():
+            manager = TimeoutManager(enforce=True)
+            try:
+                with manager.timed_operation("own", LIMIT):
+                    spin()
+            except PhaseTimeout as error:
+                assert error.interrupted, manager.enforcement
+            else:
+                raise AssertionError("not interrupted")
+
+        found = []
+        thread = threading.Thread(target=lambda: found.append(self.run_child(body)))
+        thread.start()
+        thread.join(LONG)
+        self.assertEqual(found, [0])
+
     def test_a_forked_child_leaves_the_phase_in_peace(self):
         def body():
             phase.__exit__(None, None, None)
