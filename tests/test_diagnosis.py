@@ -112,7 +112,7 @@ class OfEverythingElse(unittest.TestCase):
         self.start(200)
         began = time.monotonic()
         told = interrupted().diagnosis
-        self.assertLess(time.monotonic() - began, 10)
+        self.assertLess(time.monotonic() - began, 30)
         self.assertLess(len(told.splitlines()), 100)
         self.assertRegex(told, r"Stack of 200 threads \(helper-\d+, helper-\d+, helper-\d+, \.\.\.\)")
 

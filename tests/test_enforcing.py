@@ -31,17 +31,24 @@ CPYTHON = sys.implementation.name == "cpython"
 HANG = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
 
 
-def spin(seconds=LONG):
+def burn(seconds=LONG):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         pass
+
+
+def spin(seconds=LONG):
+    """Go on like `burn`, but leave the processor to the tests that run beside this one."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(0.001)
 
 
 def swallow_exceptions():
     end = time.monotonic() + LONG
     while time.monotonic() < end:
         try:
-            spin()
+            burn()
         except Exception:
             pass
 
@@ -50,7 +57,7 @@ def swallow_everything():
     end = time.monotonic() + LONG
     while time.monotonic() < end:
         try:
-            spin()
+            burn()
         except:  # noqa: E722
             pass
 
@@ -75,7 +82,7 @@ def retry_on_os_error():
     end = time.monotonic() + LONG
     while time.monotonic() < end:
         try:
-            spin()
+            burn()
         except OSError:
             continue
 
@@ -116,7 +123,7 @@ class Contract:
 
         def body():
             try:
-                spin()
+                burn()
             except PhaseTimeout as error:
                 seen.append(error)
                 raise

@@ -93,7 +93,7 @@ asyncio.run(main())
 
     @unittest.skipUnless(LINUX_CPYTHON, "the timers of the kernel are Linux's, the GIL is CPython's")
     def test_c_code_that_holds_the_gil(self):
-        text = self.assert_killed("import ctypes; go(lambda: in_c(ctypes.PyDLL))")
+        text = self.assert_killed("import ctypes; manager.reset(1); go(lambda: in_c(ctypes.PyDLL))")
         self.assertIn("hang", text)
         self.assertIn("in_c", text)
 
