@@ -267,8 +267,7 @@ def move():
 
 
 def spin():
-    while True:
-        pass
+    while True: pass  # noqa: E701  # in one line: that of a free thread may be seen anywhere in it
 
 
 class StuckOrSlow(unittest.TestCase):
