@@ -62,6 +62,16 @@ def swallow_everything():
             pass
 
 
+class Thing:
+    pass
+
+
+def hold(things):
+    thing = Thing()
+    things.append(weakref.ref(thing))
+    spin()
+
+
 class Step:
     """A context manager that hands on to a phase, with something to do in between."""
 
@@ -751,19 +761,11 @@ class Contract:
         self.in_thread(go)
 
     def test_a_phase_that_is_left_although_it_seemed_lost_ends_in_its_timeout(self):
-        class Thing:
-            pass
-
         things = []
-
-        def hang():
-            thing = Thing()
-            things.append(weakref.ref(thing))
-            spin()
 
         def go():
             phase = self.manager(LONG).timed_operation("step", LIMIT)
-            step = Step(phase, in_enter=hang)
+            step = Step(phase, in_enter=lambda: hold(things))
             try:
                 step.__enter__()
             except PhaseTimeout:
@@ -969,22 +971,14 @@ class Contract:
         self.in_thread(go)
 
     def test_nothing_is_kept_of_a_finished_phase_but_the_ledger(self):
-        class Thing:
-            pass
-
         things = []
-
-        def body():
-            thing = Thing()
-            things.append(weakref.ref(thing))
-            spin()
 
         def go():
             manager = self.manager()
             with manager:
                 try:
                     with manager.timed_operation("run", LIMIT):
-                        body()
+                        hold(things)
                 except PhaseTimeout:
                     pass
                 gc.collect()

@@ -26,7 +26,7 @@ from .cancellation import cancel, count, uncancel, uncount
 from .interrupt import find, mark, seize
 from .seconds import INFINITY, monotonic
 from .stacks import awaiting, suspended_in
-from .standing import bind, find_borders, give_up, is_by_hand, places, standing_in_task
+from .standing import bind, find_borders, give_up, outlives_task, standing_in_task
 from .watch import SUSPENDED, Watch
 
 TYPE_CHECKING = False
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .diagnosis import Scene
-    from .phase import Phase
     from .watch import Strike
 
 _no_interrupt = frozenset({"_tick", "_rest", "_ended"})  # see interrupt
@@ -44,8 +43,6 @@ _no_interrupt = frozenset({"_tick", "_rest", "_ended"})  # see interrupt
 NAME = "asyncio"
 GRACE = 0.1  # seconds after which a timer of the loop that has not fired means that the loop is blocked
 LINGER = 0.1  # seconds for which the thread of a loop stays watched after its last phase
-
-_ASYNC_GENERATOR = 0x200  # flag of code
 
 pulses: dict[Any, Pulse] = {}  #: by the loop
 
@@ -244,16 +241,11 @@ def _ended(task: Any) -> None:
     pulse = pulses.get(task.get_loop())
     if pulse is not None and task in pulse.watches:
         for phase in reversed(pulse.watches[task].phases):
-            if not _outlives(phase):
+            if not outlives_task(phase):
                 give_up(phase)
         _forget(pulse, task)
         if not pulse.watches:
             _leave(pulse)
-
-
-def _outlives(phase: Phase) -> bool:
-    """Tell whether another task can leave a phase: one in an asynchronous generator, or in an exit stack."""
-    return any(at[0].f_code.co_flags & _ASYNC_GENERATOR or is_by_hand(at) for at in places(phase)[:1])
 
 
 def _forget(pulse: Pulse, task: Any) -> None:

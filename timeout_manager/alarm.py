@@ -178,8 +178,9 @@ def stop(watch: Watch) -> None:
             signal(SIGALRM, SIG_IGN)  # discards one that waits for another thread to run
         signal(SIGALRM, _previous)
     foreign = _foreign
-    if _next(rest, interval):
-        setitimer(ITIMER_REAL, _next(rest, interval), interval)
+    rest = _next(rest, interval)
+    if rest:
+        setitimer(ITIMER_REAL, rest, interval)
     elif foreign < INFINITY:
         setitimer(ITIMER_REAL, max(foreign - monotonic(), 1e-6), _interval)
     _armed = _foreign = INFINITY
@@ -209,8 +210,9 @@ def arm(watch: Watch, at: float) -> None:
     rest, interval = setitimer(ITIMER_REAL, seconds, REPEAT)
     if monotonic() < before:
         _owed = owed
-    if _next(rest, interval):
-        _foreign, _interval = now + _next(rest, interval), interval
+    rest = _next(rest, interval)
+    if rest:
+        _foreign, _interval = now + rest, interval
         if _foreign < _armed:
             arm(watch, at)
 
@@ -310,8 +312,9 @@ def _note_foreign() -> None:
     """Take the timer off, and keep the account of it if it is not ours."""
     global _foreign, _interval
     rest, interval = setitimer(ITIMER_REAL, 0.0)
-    if _next(rest, interval):
-        _foreign, _interval = monotonic() + _next(rest, interval), interval
+    rest = _next(rest, interval)
+    if rest:
+        _foreign, _interval = monotonic() + rest, interval
 
 
 def _forked() -> None:

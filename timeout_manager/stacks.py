@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from itertools import islice
+from types import FunctionType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ WALKABLE = None if getattr(sys, "_is_gil_enabled", lambda: True)() else 1  # fra
 
 _LIBRARY = os.path.dirname(os.__file__)
 _HIDDEN = f"{__package__}.", "unittest."
-_FUNCTION = type(lambda: None)
 _RUNNER = f"{__package__}.limits"  # what calls the code under test; what has called that is not of interest
 
 
@@ -45,7 +45,7 @@ def runs(frame: FrameType, names: tuple[str, ...]) -> bool:
 def codes(owner: object, names: tuple[str, ...]) -> list[CodeType]:
     """Return the code of these methods of an object; where one is not a function, none of its own runs."""
     found = (vars(kind).get(name) for kind in type(owner).__mro__ for name in names)
-    return [method.__code__ for method in found if type(method) is _FUNCTION]
+    return [method.__code__ for method in found if type(method) is FunctionType]
 
 
 def first_argument(frame: FrameType) -> object:

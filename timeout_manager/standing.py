@@ -68,7 +68,7 @@ def place(phase: Phase, stack: Iterable[FrameType]) -> Place | None:
     """Return the `with` in which a phase is open in this stack: where it was entered, or while that is suspended, where
     contextlib holds it open; None if it is open only in a suspended generator or coroutine.
     """
-    for frame, lasti in places(phase):
+    for frame, lasti in _places(phase):
         if frame in stack or not (frame.f_code.co_flags & _SUSPENDS and suspended(frame)):
             return frame, lasti
     return None
@@ -76,7 +76,7 @@ def place(phase: Phase, stack: Iterable[FrameType]) -> Place | None:
 
 def awaits(phase: Phase) -> bool:
     """Tell whether a suspended task awaits in the block; a generator that is suspended in it does not."""
-    for frame, lasti in places(phase):
+    for frame, lasti in _places(phase):
         flags = frame.f_code.co_flags
         if flags & _COROUTINE or flags & _ASYNC_GENERATOR and suspended(frame) != 1:
             return True
@@ -85,12 +85,17 @@ def awaits(phase: Phase) -> bool:
     return False
 
 
+def outlives_task(phase: Phase) -> bool:
+    """Tell whether another task can leave a phase: one in an asynchronous generator, or in an exit stack."""
+    return any(at[0].f_code.co_flags & _ASYNC_GENERATOR or is_by_hand(at) for at in _places(phase)[:1])
+
+
 def is_by_hand(at: Place) -> bool:
     """Tell whether it was no `with` that has entered: then that function may have returned."""
     return at[1] != BORDER and entry(at[0].f_code, at[1]) < 0
 
 
-def places(phase: Phase) -> tuple[Place, ...]:
+def _places(phase: Phase) -> tuple[Place, ...]:
     """Return where a phase is held open, the innermost first: the one that runs counts."""
     own = phase._frame
     if own is None:  # it has just been left, in another thread
@@ -103,7 +108,7 @@ def places(phase: Phase) -> tuple[Place, ...]:
 
 
 def _is_bound(phase: Phase) -> bool:
-    return any(lasti == BORDER for _, lasti in places(phase))
+    return any(lasti == BORDER for _, lasti in _places(phase))
 
 
 def give_up(phase: Phase) -> None:
@@ -207,6 +212,6 @@ def bind(at_border: dict[Phase, FrameType]) -> list[Phase]:
     """Bind phases that are interrupted to what runs at their border; return those that were not."""
     free = [phase for phase in at_border if phase._frame is not at_border[phase] or phase._lasti != BORDER]
     for phase in free:
-        phase._users = places(phase)
+        phase._users = _places(phase)
         phase._frame, phase._lasti = at_border[phase], BORDER
     return free
