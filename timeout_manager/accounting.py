@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from .originals import clock as real
 from .phase import Budget, Phase, caller
-from .seconds import INFINITY, amount, mechanism, monotonic, scale, scaled, text
+from .seconds import INFINITY, amount, mechanism, scale, scaled, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class TimeoutManager:
         enforce: bool | str = False,
         kill_after: float | None = None,
         kill_children: float | None = None,
-        clock: Callable[[], float] = monotonic,
+        clock: Callable[[], float] = real.monotonic,
     ) -> None:
         self._scale = scale()
         self._clock = clock
@@ -60,7 +61,7 @@ class TimeoutManager:
         self._takes_long = self._kill_after is not None or self._kill_children is not None  # to enter and leave a phase
         self._enforce = mechanism(enforce)
         self._enforcer: Any = None  # the module, where limits are enforced
-        if self._enforce and clock is monotonic:
+        if self._enforce and clock is real.monotonic:
             from . import enforcer
 
             self._enforcer = enforcer

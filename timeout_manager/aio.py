@@ -24,7 +24,8 @@ from _thread import get_ident
 
 from .cancellation import cancel, count, uncancel, uncount
 from .interrupt import find, mark, seize
-from .seconds import INFINITY, monotonic
+from .originals import clock
+from .seconds import INFINITY
 from .stacks import awaiting, suspended_in
 from .standing import bind, find_borders, give_up, outlives_task, standing_in_task
 from .watch import SUSPENDED, Watch
@@ -68,7 +69,7 @@ class Pulse:
             if self.timer is not None:
                 self.timer.cancel()
             self.at = at
-            self.timer = self.loop.call_later(max(at - monotonic(), 0.0), _tick, self)
+            self.timer = self.loop.call_later(max(at - clock.monotonic(), 0.0), _tick, self)
         behind = self.behind
         if behind is not None and due + GRACE < behind.at:
             behind.enforcer.arm(behind, due + GRACE)
@@ -144,7 +145,7 @@ def arm(watch: Watch, at: float) -> None:
     """Fire at this instant."""
     watch.at = at
     if watch.pulse is not None:
-        watch.pulse.set(watch.next(monotonic()), at)
+        watch.pulse.set(watch.next(clock.monotonic()), at)
 
 
 def poke(watch: Watch) -> None:
@@ -163,7 +164,7 @@ def call(task: Any, function: Callable[..., None], *args: object) -> None:
 
 def _tick(pulse: Pulse) -> None:
     """Look at the tasks that are due; called by the loop."""
-    now = monotonic()
+    now = clock.monotonic()
     scene = None
     if pulse.timer is not None:
         pulse.timer.cancel()

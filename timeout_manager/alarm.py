@@ -46,7 +46,8 @@ except ImportError:  # Windows; WASI and Pyodide have the signal, but not the ti
 from .diagnosis import lines_at
 from .interrupt import look
 from .landing import guarded
-from .seconds import INFINITY, monotonic
+from .originals import clock
+from .seconds import INFINITY
 from .stacks import up
 from .watch import MOMENT, Watch
 
@@ -173,7 +174,7 @@ def stop(watch: Watch) -> None:
     watch.at = INFINITY
     rest, interval = setitimer(ITIMER_REAL, 0.0)
     if getsignal(SIGALRM) is _fired:
-        now = monotonic()
+        now = clock.monotonic()
         if _owed or _armed <= now or now - _recent < LATE:
             signal(SIGALRM, SIG_IGN)  # discards one that waits for another thread to run
         signal(SIGALRM, _previous)
@@ -182,7 +183,7 @@ def stop(watch: Watch) -> None:
     if rest:
         setitimer(ITIMER_REAL, rest, interval)
     elif foreign < INFINITY:
-        setitimer(ITIMER_REAL, max(foreign - monotonic(), 1e-6), _interval)
+        setitimer(ITIMER_REAL, max(foreign - clock.monotonic(), 1e-6), _interval)
     _armed = _foreign = INFINITY
     _owed = watch.stale = False  # if one comes still, it is the business of the handler that the block has left
     if watch.blocked:
@@ -194,7 +195,7 @@ def arm(watch: Watch, at: float) -> None:
     """Fire at this instant, or when the other timer is due if that is earlier."""
     global _armed, _owed, _foreign, _interval
     watch.at = at
-    now = monotonic()
+    now = clock.monotonic()
     before, owed = _armed, _owed
     _owed = owed or before < INFINITY  # until it is known that it was not due when it was set anew
     due = watch.next(now)
@@ -208,7 +209,7 @@ def arm(watch: Watch, at: float) -> None:
             setitimer(ITIMER_REAL, seconds, REPEAT)
         return
     rest, interval = setitimer(ITIMER_REAL, seconds, REPEAT)
-    if monotonic() < before:
+    if clock.monotonic() < before:
         _owed = owed
     rest = _next(rest, interval)
     if rest:
@@ -230,7 +231,7 @@ def arrived(frame: FrameType, at: int) -> None:
     is_sample = True
     error = None
     try:
-        now = monotonic()
+        now = clock.monotonic()
         is_sample = at < 0 and watch.is_sample(now)
         if is_sample:
             watch.see(lines_at(up(frame)), now)
@@ -250,7 +251,7 @@ def arrived(frame: FrameType, at: int) -> None:
 
 def _fired(signum: int, frame: FrameType | None) -> None:
     global _armed, _owed, _recent, _foreign
-    now = monotonic()
+    now = clock.monotonic()
     if frame is None or not _running:  # it came while the watch was stopped, or not begun
         if _taking and (_previous != SIG_DFL or now - _recent > LATE):
             _hand_on(signum, frame)
@@ -314,7 +315,7 @@ def _note_foreign() -> None:
     rest, interval = setitimer(ITIMER_REAL, 0.0)
     rest = _next(rest, interval)
     if rest:
-        _foreign, _interval = monotonic() + rest, interval
+        _foreign, _interval = clock.monotonic() + rest, interval
 
 
 def _forked() -> None:

@@ -13,9 +13,10 @@ from subprocess import TimeoutExpired
 
 from . import inheritance
 from .accounting import TimeoutManager
+from .originals import clock
 from .process import Child, name_of, with_variables
 from .processes import name_of_signal
-from .seconds import INFINITY, duration, monotonic
+from .seconds import INFINITY, duration
 from .tree import Tree
 
 TYPE_CHECKING = False
@@ -66,7 +67,7 @@ def main(program: str, arguments: list[str]) -> NoReturn:
         kill_after = duration(options.get("-k", "0"), "--kill-after")
         number = _signal(options.get("-s", "TERM"))
         # on a clock of its own it only counts, whatever the environment asks for: an interrupt would end us alone
-        manager = TimeoutManager.from_environ(limit or None, clock=lambda: monotonic())
+        manager = TimeoutManager.from_environ(limit or None, clock=lambda: clock.monotonic())
     except (GetoptError, ValueError) as error:
         print(f"{program}: {error}\n\n{usage(program)}", end="", file=sys.stderr)
         sys.exit(FAILED)
@@ -123,11 +124,11 @@ class Command:
         return Child(["/bin/sh", path, *self.words[1:]], env=environ, close_fds=False)  # as execvp does
 
     def _wait(self, seconds: float | None, number: int, kill_after: float | None, preserve: bool) -> int:
-        due = INFINITY if seconds is None else monotonic() + seconds
+        due = INFINITY if seconds is None else clock.monotonic() + seconds
         late = ending = False
         while True:
             try:
-                status = self.process.wait(max(min(due - monotonic(), LOOK), 0.0))
+                status = self.process.wait(max(min(due - clock.monotonic(), LOOK), 0.0))
                 break
             except TimeoutExpired:
                 pass
@@ -136,17 +137,17 @@ class Command:
                 first = self.asked.pop(0)
                 if first == ALARM:
                     first, due = None, 0.0
-            elif monotonic() >= due and ending:
+            elif clock.monotonic() >= due and ending:
                 self._kill()
                 status = self.process.wait()
                 break
-            elif monotonic() >= due:
+            elif clock.monotonic() >= due:
                 late, first = True, number
                 due = INFINITY
             if first is not None:
                 self._send(first)
                 if kill_after is not None:
-                    ending, due = True, monotonic() + kill_after
+                    ending, due = True, clock.monotonic() + kill_after
         if late and kill_after is not None:
             self._kill()  # what it has left behind
         if late and not preserve and status != -signal.SIGKILL:

@@ -11,9 +11,10 @@ import sys
 from _thread import get_ident
 from itertools import islice
 
+from .originals import clock
 from .processes import family
 from .report import lines as lines_of
-from .seconds import monotonic, text
+from .seconds import text
 from .stacks import WALKABLE, awaiting, in_task, own, place, processor_time, shown, stack, up
 from .stacks import text as text_of
 
@@ -50,7 +51,7 @@ class Scene:
         seen: Iterable[Sample] = (),
         like: Scene | None = None,
     ) -> None:
-        self.at = monotonic()
+        self.at = clock.monotonic()
         self.seen = list(seen)
         self.busy = processor_time(get_ident()) if self.seen else 0.0
         self.problems: list[str] = []

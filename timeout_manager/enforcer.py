@@ -13,8 +13,9 @@ from warnings import warn
 
 from . import aio, alarm, kill, watchdog
 from .errors import LET_PASS, PhaseTimeout
+from .originals import clock
 from .phase import Phase, caller
-from .seconds import INFINITY, monotonic
+from .seconds import INFINITY
 from .stacks import up
 from .standing import standing
 from .verdict import is_debugged, overrun, timeout_in
@@ -167,7 +168,7 @@ def _catch_up(top: Phase, task: Any = None) -> None:
         phase = phase.parent
     if not found or top.remaining() is None or any(frame.f_code in _STEPS for frame in up(sys._getframe())):
         return
-    now = monotonic()
+    now = clock.monotonic()
     watch = begin(top._manager, now) if task is None else aio.watch_over(task, now)
     if watch is not None:
         for phase in found[::-1]:
@@ -178,7 +179,7 @@ def _catch_up(top: Phase, task: Any = None) -> None:
 def open_session(manager: TimeoutManager) -> None:
     """Watch the calling thread, if there is a budget, until the session is closed."""
     rest = manager._left()
-    watch = None if rest is None else begin(manager, monotonic() + rest)
+    watch = None if rest is None else begin(manager, clock.monotonic() + rest)
     manager._sessions.setdefault(caller(), []).append(watch)
     if watch is not None:
         watch.sessions += 1

@@ -14,7 +14,8 @@ from functools import partial
 
 from .errors import LET_PASS
 from .limits import Group, Limits
-from .seconds import monotonic
+from .originals import clock
+
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Entry:
     def __init__(self, kind: str, name: str) -> None:
         self.kind = kind
         self.name = name
-        self.began = monotonic()
+        self.began = clock.monotonic()
         self.elapsed = 0.0
         self.outcome = "running"
         self.groups: dict[int, Group] = {}

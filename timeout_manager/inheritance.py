@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from functools import lru_cache
 
-from .seconds import INFINITY, monotonic, text
+from .originals import clock
+from .seconds import INFINITY, text
 from .stacks import tell
 
 TYPE_CHECKING = False
@@ -47,7 +47,7 @@ def inherited() -> float:
     parts = value.split(":")
     try:
         by_monotonic, by_wall = float(parts[0]), float(parts[1])
-        left = by_monotonic - monotonic() if parts[2] == _boot() != "" else by_wall - time.time()
+        left = by_monotonic - clock.monotonic() if parts[2] == _boot() != "" else by_wall - clock.time()
     except (IndexError, ValueError):
         left = INFINITY
     if not left < INFINITY:
@@ -69,7 +69,7 @@ def report_before(seconds: float, manager: TimeoutManager) -> None:
     from .diagnosis import Scene
 
     margin = seconds - less_margin(seconds)
-    at = monotonic() + seconds - margin / 2
+    at = clock.monotonic() + seconds - margin / 2
 
     def look(now: float) -> float:
         if now < at:
@@ -87,7 +87,7 @@ def report_before(seconds: float, manager: TimeoutManager) -> None:
 
 def deadline(seconds: float) -> str:
     """Return the value of the variable for a child that has so many seconds."""
-    return f"{monotonic() + seconds:.3f}:{time.time() + seconds:.3f}:{_boot()}"
+    return f"{clock.monotonic() + seconds:.3f}:{clock.time() + seconds:.3f}:{_boot()}"
 
 
 def variables(seconds: float | None) -> dict[str, str]:

@@ -26,8 +26,9 @@ from .bytecode import entry, handlers, misplaced, returns, stand, swallower
 from .diagnosis import Scene
 from .errors import LET_PASS, PhaseInterrupt
 from .landing import guarded
+from .originals import clock
 from .phase import Budget, Phase, left
-from .seconds import INFINITY, monotonic
+from .seconds import INFINITY
 from .stacks import up
 from .standing import abandon, bind, find_borders, place, standing
 from .verdict import is_debugged, timeout_in
@@ -50,7 +51,7 @@ def look(watch: Watch, frame: FrameType, landed: int) -> BaseException | None:
 
     The thread stands at this frame. It has been sent to this instruction (``landed``), or was interrupted there (-1).
     """
-    now = monotonic()
+    now = clock.monotonic()
     watch.stale = False
     watch.at = now + MOMENT
     stack = dict.fromkeys(up(frame))

@@ -23,7 +23,8 @@ from _thread import RLock
 
 from . import watchdog
 from .errors import LET_PASS
-from .seconds import INFINITY, monotonic, text
+from .originals import clock
+from .seconds import INFINITY, text
 from .stacks import STDERR, tell, up
 from .standing import awaits, is_by_hand, place
 from .verdict import is_debugged, overrun, timeout_in
@@ -71,7 +72,7 @@ def refresh(manager: TimeoutManager) -> None:
     """The limits have changed."""
     for phase in _ends.copy():
         if phase._manager is manager:
-            _set_end(phase, _end_of(phase, monotonic()), _stands_aside(phase))
+            _set_end(phase, _end_of(phase, clock.monotonic()), _stands_aside(phase))
 
 
 def _look(phase: Phase, now: float) -> float:
@@ -209,7 +210,7 @@ class _Timers:
             faulthandler.register(self.signum, STDERR, all_threads=True)
         self.line.value = line.replace("%", "%%").encode(errors="replace")[:499]
         for timer, later in zip(self.timers, LATER):
-            seconds = max(at - monotonic(), 0.0) + later if armed else 0.0
+            seconds = max(at - clock.monotonic(), 0.0) + later if armed else 0.0
             self.libc.timer_settime(timer, 0, self.when(0, 0, int(seconds), int(seconds % 1 * 1e9)), None)
         if self.armed and not armed:
             faulthandler.unregister(self.signum)

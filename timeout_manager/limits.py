@@ -17,8 +17,9 @@ from unittest.util import strclass
 from . import cancellation, watchdog
 from .accounting import TimeoutManager
 from .errors import PhaseInterrupt, PhaseTimeout
+from .originals import clock
 from .phase import Phase
-from .seconds import amount, duration, monotonic, scale, text
+from .seconds import amount, duration, scale, text
 from .verdict import is_debugged, overrun, timeout_in, was_cancelled
 
 TYPE_CHECKING = False
@@ -85,7 +86,7 @@ class Limits:
         self.kill_after = _limit(kill_after, "kill_after").seconds
         enforce = method if method != "auto" else "thread" if _has_private_signal() else True
         self.factor = max(scale(), 0.0)
-        self.began = monotonic()
+        self.began = clock.monotonic()
         self.end = self.began + (self.total.seconds or inf) * (self.factor or inf)
         self.calls: dict[type, Any] = {}  # what is a part of tests of each class
         self._open = False
@@ -111,13 +112,13 @@ class Limits:
 
     def spent(self) -> bool:
         """Tell whether the total is spent."""
-        return monotonic() >= self.end
+        return clock.monotonic() >= self.end
 
     def left(self) -> float | None:
         """Return what is left of the total, not scaled, or the little that is for cleaning up when nothing is."""
         if self.end == inf:
             return None
-        left = (self.end - monotonic()) / self.factor
+        left = (self.end - clock.monotonic()) / self.factor
         return left if left > 0 else min((self.total.seconds or 0.0) * CLOSING, LONGEST_CLOSING)
 
     def manager(self, seconds: float | None) -> TimeoutManager:

@@ -8,7 +8,8 @@ import unittest
 
 from .errors import PhaseTimeout
 from .limits import Group
-from .seconds import INFINITY, monotonic
+from .originals import clock
+from .seconds import INFINITY
 from .hooks import Entry
 
 TYPE_CHECKING = False
@@ -106,7 +107,7 @@ class TestLoader(unittest.TestLoader):
                 self._interrupt = ended
             raise
         finally:
-            entry.elapsed = monotonic() - entry.began
+            entry.elapsed = clock.monotonic() - entry.began
             self._open.pop()
             for outer in self._open[-1:]:
                 outer.manager.reset()

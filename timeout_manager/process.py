@@ -14,7 +14,8 @@ from threading import Lock, current_thread, main_thread
 
 from . import inheritance
 from .errors import PhaseTimeout
-from .seconds import amount, monotonic
+from .originals import clock
+from .seconds import amount
 from .tree import BOUND, Tree
 
 TYPE_CHECKING = False
@@ -151,7 +152,7 @@ class Child(subprocess.Popen):  # type: ignore[type-arg]
         return super()._wait(timeout=timeout)  # type: ignore[misc,no-any-return]
 
     def _remaining_time(self, endtime: float | None) -> float | None:  # until 3.14; it goes to a selector
-        return None if endtime is None else min(endtime - monotonic(), LONGEST)
+        return None if endtime is None else min(endtime - clock.monotonic(), LONGEST)
 
 
 def _start(process: Child, args: Any, environ: Any, options: dict[str, Any]) -> None:

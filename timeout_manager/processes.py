@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-import time
+
+from .originals import clock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def uptime() -> float:
     """Return the time on the clock by which processes start, rounded down as they are; 0.0 where there is none."""
     if not HAS_PROC:
         return 0.0
-    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS) / _TICKS
+    return int(clock.clock_gettime(clock.CLOCK_BOOTTIME) * _TICKS) / _TICKS
 
 
 def name_of_signal(number: int) -> str:

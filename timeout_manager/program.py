@@ -13,7 +13,8 @@ from . import watchdog
 from .diagnosis import line_of
 from .errors import PhaseTimeout
 from .limits import METHODS, Limit, Limits, limit_from_environ
-from .seconds import INFINITY, duration, monotonic
+from .originals import clock
+from .seconds import INFINITY, duration
 from .stacks import tell
 from .testing import TextTestRunner
 from .loader import TestLoader
@@ -172,7 +173,7 @@ def _tell_of_threads(status: int, kill_after: float | None) -> None:
     """Name the threads that keep the process alive after the tests; end it all the same if that was asked for."""
     if not _threads():
         return
-    began = monotonic()
+    began = clock.monotonic()
 
     def look(now: float) -> float:
         if now < began + SOON:

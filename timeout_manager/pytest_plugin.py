@@ -19,8 +19,9 @@ from .accounting import TimeoutManager
 from .errors import PhaseTimeout
 from .inheritance import less_margin
 from .limits import Limit
+from .originals import clock
 from .reportfiles import printable
-from .seconds import INFINITY, amount, monotonic, scale
+from .seconds import INFINITY, amount, scale
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def _manager(item: Any, limit: float | None, **options: Any) -> TimeoutManager:
     seconds = amount(_limit(item) if limit is None else limit, "initial_timeout")
     running = _running(item)
     if _has_pytest_timeout(item.config):
-        left = _limit(item) if running.alarm is None else max(running.alarm - monotonic(), 0.0)
+        left = _limit(item) if running.alarm is None else max(running.alarm - clock.monotonic(), 0.0)
         seconds = min(INFINITY if seconds is None else seconds, less_margin(left) / (scale() or 1.0))
     manager = TimeoutManager(seconds, **{"enforce": _mechanism(item.config), **options})
     running.managers.append(manager)
@@ -192,7 +193,7 @@ def timeout_manager(
 
 @before_pytest_timeout
 def pytest_timeout_set_timer(item: Any, settings: Any) -> None:
-    _running(item).alarm = monotonic() + settings.timeout
+    _running(item).alarm = clock.monotonic() + settings.timeout
 
 
 @before_pytest_timeout

@@ -10,9 +10,9 @@ import os
 import re
 import sys
 from contextlib import suppress
-from time import gmtime, strftime
 from xml.sax.saxutils import escape, quoteattr
 
+from .originals import clock
 from .report import entry as phase_entry
 
 TYPE_CHECKING = False
@@ -79,7 +79,7 @@ class Reports:
     # -- JSON
 
     def _json_head(self, limits: Limits) -> str:
-        now = strftime("%Y-%m-%dT%H:%M:%SZ", gmtime())
+        now = clock.strftime("%Y-%m-%dT%H:%M:%SZ", clock.gmtime())
         head = {"began": now, "timeout": limits.timeout.seconds, "total": limits.total.seconds}
         return json.dumps(head, indent=1)[:-2] + ',\n "tests": ['
 

@@ -9,7 +9,8 @@ from _thread import get_ident
 from .diagnosis import Scene, line_of
 from .errors import PhaseTimeout
 from .limits import group_of
-from .seconds import monotonic, text
+from .originals import clock
+from .seconds import text
 from .stacks import tell
 from .hooks import Entry, LimitedTest
 from .loader import ImportTimeout
@@ -172,7 +173,7 @@ class LimitedResult(unittest.TestResult):
             self.reports.running(entry)
 
     def _end(self, entry: Entry, test: Any) -> None:
-        entry.elapsed = entry.elapsed or monotonic() - entry.began
+        entry.elapsed = entry.elapsed or clock.monotonic() - entry.began
         error = sys.exc_info()[1]
         if entry.late:
             entry.outcome = "timeout"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from time import monotonic as monotonic  # noqa: F401  # bound once: a test that replaces it does not reach us
-
 __unittest = True  # a setting in a test that is no amount is shown without our frames
 
 TYPE_CHECKING = False

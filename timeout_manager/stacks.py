@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from itertools import islice
 from types import FunctionType
+
+from .originals import clock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def processor_time(ident: Any) -> float:
     if not ident or ident.__class__ is not int:  # the C library crashes if there is no such thread
         return 0.0
     try:
-        return time.clock_gettime(time.pthread_getcpuclockid(ident))
+        return clock.clock_gettime(clock.pthread_getcpuclockid(ident))
     except (AttributeError, OSError):
         return 0.0
 

@@ -26,8 +26,9 @@ import sys
 from itertools import count
 
 from .inheritance import variable
+from .originals import clock
 from .processes import HAS_PROC, Process, process_of, processes, uptime, wait_for_one
-from .seconds import monotonic
+
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Tree:
     """What comes of a process that has these `variables` in its environment."""
 
     def __init__(self, since: float | None = None) -> None:
-        self.mark = f"{os.getpid():x}.{next(_counter):x}.{int(monotonic() * 1e6):x}"
+        self.mark = f"{os.getpid():x}.{next(_counter):x}.{int(clock.monotonic() * 1e6):x}"
         self.began = uptime() if since is None else since  # whatever has been there before is not of the tree
         self.found: dict[tuple[int, float], Process] = {}  # by number and start
 
@@ -67,10 +68,10 @@ class Tree:
             return []
         interrupt: KeyboardInterrupt | None = None
         try:
-            self._until_gone(roots, number, monotonic() + grace)
+            self._until_gone(roots, number, clock.monotonic() + grace)
         except KeyboardInterrupt as error:
             interrupt = error
-        self._until_gone(roots, signal.SIGKILL, monotonic() + BOUND)
+        self._until_gone(roots, signal.SIGKILL, clock.monotonic() + BOUND)
         for process in self.found.values():
             process.let_go()
         if interrupt is not None:
@@ -106,7 +107,7 @@ class Tree:
                     told.add(process)
                     process.send(number)
                     process.send(signal.SIGCONT)  # one that is stopped ends when it goes on
-            left = deadline - monotonic()
+            left = deadline - clock.monotonic()
             if left <= 0:
                 return
             wait_for_one(alive, min(left, LOOK))
@@ -116,7 +117,7 @@ class Tree:
         while True:
             alive = self.look(roots)
             running = [process for process in alive if process.state not in STOPPED]
-            if not running or monotonic() > deadline:
+            if not running or clock.monotonic() > deadline:
                 return alive
             for process in running:
                 process.send(signal.SIGSTOP)
@@ -147,7 +148,7 @@ class Tree:
         Until it has become the command it has the environment of this process, or none; that is waited for.
         """
         ours = _environ(os.getpid())
-        deadline = monotonic() + seconds
+        deadline = clock.monotonic() + seconds
         while HAS_PROC:
             unclear = False
             for process in processes().values():
@@ -156,7 +157,7 @@ class Tree:
                     if self.mark.encode() in environ:
                         return process.pid
                     unclear = unclear or environ in (ours, b"")
-            if not unclear or monotonic() > deadline:
+            if not unclear or clock.monotonic() > deadline:
                 break
             wait_for_one((), LOOK)
         return 0

@@ -27,7 +27,8 @@ from . import landing
 from .debugger import present
 from .diagnosis import lines_at
 from .interrupt import look
-from .seconds import INFINITY, monotonic
+from .originals import clock
+from .seconds import INFINITY
 from .stacks import WALKABLE, tell, up
 from .standing import give_up
 from .watch import LAST, MOMENT, SUSPENDED, Watch
@@ -211,9 +212,9 @@ def _run(ended: LockType) -> None:
         _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGALRM,))
     while _running.setdefault("watchdog", ended) is ended:
         while _jobs:
-            now = monotonic()
+            now = clock.monotonic()
             soonest = min([_ask(job, now) for job in list(_jobs.values())], default=INFINITY)
-            _bell.acquire(True, min(max(soonest - monotonic(), 0.0), LONGEST))
+            _bell.acquire(True, min(max(soonest - clock.monotonic(), 0.0), LONGEST))
         _running.clear()
         if not _jobs:  # otherwise one has just come
             break

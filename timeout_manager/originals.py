@@ -1,0 +1,62 @@
+"""What the interpreter offers, as it was when the package was loaded, where no mock and no freezer finds it.
+
+Tests replace ``os.write``, ``time.monotonic``, ``sys._current_frames`` or ``open`` for all threads, at any moment, and
+libraries that freeze time or fake files look for the functions to replace among the globals of all modules. So what can
+run beside code under test takes functions from here: ``clock.monotonic()``, ``system.write()``, never from a module
+that others know, and never by a name of its own. Here are copies of the modules that stand behind ``time``, ``os``,
+``_thread``, ``signal``, ``io`` and ``sys``: these are written in C, and there from the start. The copies are in no list
+of modules.
+
+What changes with time (``sys.stderr``, ``sys.modules``, ``os.environ``) is not here: it is to be looked up where it is.
+"""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["clock", "files", "python", "signals", "system", "thread"]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    import _io as files
+    import _thread as thread
+    import posix as system
+    import signal as signals  # _signal has no stubs: there are numbers and plain functions, and no classes
+    import sys as python
+    import time as clock
+
+
+def _is_function(value: object) -> bool:
+    return type(value) is type(len)
+
+
+def _copy(name: str, functions_only: bool = False) -> Any:
+    """Return a module with what is in this one now."""
+    copy: Any = type(sys)(f"copy of {name}")
+    there = vars(__import__(name))
+    vars(copy).update({name: value for name, value in there.items() if _is_function(value) or not functions_only})
+    return copy
+
+
+def _made_anew(name: str, function: str) -> Any:
+    """Return a copy, too; if this function has been replaced already, then of the same module made once more."""
+    copy = _copy(name)
+    if not _is_function(getattr(copy, function)):
+        try:
+            module = copy.__spec__.loader.create_module(copy.__spec__)
+            copy.__spec__.loader.exec_module(module)
+        except (AttributeError, ImportError):  # PyPy cannot
+            return copy
+        vars(copy).update(vars(module))
+    return copy
+
+
+if not TYPE_CHECKING:
+    clock = _made_anew("time", "monotonic")
+    thread = _made_anew("_thread", "get_ident")  # which gevent replaces
+    system = _copy("posix" if "posix" in sys.builtin_module_names else "nt")
+    signals = _copy("_signal")
+    files = _copy("_io")
+    python = _copy("sys", functions_only=True)
