@@ -245,7 +245,7 @@ def nesting() -> list[float]:
 
 def threads_started() -> list[float]:
     """Return how many threads are started by many phases in a session that the watchdog enforces."""
-    watchdog: Any = importlib.import_module(package.__name__ + ".watchdog")
+    watchdog: Any = importlib.import_module(package.__name__ + ".enforcing.by_thread")
     start, started = watchdog.start_new_thread, []
 
     def count(*args: Any) -> int:

@@ -48,7 +48,7 @@ class Case(unittest.TestCase):
     def check(self):
         self.assertLess(time.monotonic() - self.began, MARGIN)
         self.assertFalse(self.manager._open)
-        self.assertFalse(sys.modules[f"{package.__name__}.aio"].pulses)
+        self.assertFalse(sys.modules[f"{package.__name__}.enforcing.by_asyncio"].pulses)
         if hasattr(signal, "SIGALRM"):
             self.assertIs(signal.getsignal(signal.SIGALRM), self.handler)
             self.assertEqual(signal.getitimer(signal.ITIMER_REAL), (0.0, 0.0))
@@ -430,7 +430,7 @@ class CancelledByOthers(Case):
             task = asyncio.ensure_future(work())
             await asyncio.sleep(0)
             loop = asyncio.get_running_loop()
-            pulse = next(iter(sys.modules[f"{package.__name__}.aio"].pulses.values()))
+            pulse = next(iter(sys.modules[f"{package.__name__}.enforcing.by_asyncio"].pulses.values()))
             pulse.set(0.0, 0.0)  # it is looked at in the next iteration,
             until = time.monotonic() + LIMIT
             while time.monotonic() < until:
@@ -904,7 +904,7 @@ class Concurrent(Case):
         async with self.phase(LONG):
             pass
         await asyncio.sleep(1)  # much longer than it lingers
-        self.assertFalse(sys.modules[f"{package.__name__}.aio"].pulses)
+        self.assertFalse(sys.modules[f"{package.__name__}.enforcing.by_asyncio"].pulses)
         self.assertIs(signal.getsignal(signal.SIGALRM), self.handler)
         with self.assertRaises(PhaseTimeout):
             async with self.phase():
@@ -913,7 +913,7 @@ class Concurrent(Case):
     async def test_an_alarm_takes_nothing_from_a_loop_that_runs(self):
         async with self.phase(LONG):
             pass
-        (pulse,) = sys.modules[f"{package.__name__}.aio"].pulses.values()
+        (pulse,) = sys.modules[f"{package.__name__}.enforcing.by_asyncio"].pulses.values()
         timers = pulse.timer, pulse.resting
         self.assertIsNone(pulse.seize({}, sys._getframe(), -1, time.monotonic()))
         self.assertFalse(any(timer.cancelled() for timer in timers))  # the loop may be about to call one
@@ -927,7 +927,7 @@ class Concurrent(Case):
         loop = asyncio.new_event_loop()
         task = loop.create_task(work())
         loop.run_until_complete(asyncio.sleep(0.01))
-        (pulse,) = sys.modules[f"{package.__name__}.aio"].pulses.values()
+        (pulse,) = sys.modules[f"{package.__name__}.enforcing.by_asyncio"].pulses.values()
         pulse.seize({}, sys._getframe(), -1, time.monotonic())
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -981,7 +981,7 @@ class Concurrent(Case):
         while signal.getsignal(signal.SIGALRM) is not self.handler and time.monotonic() < self.began + MARGIN / 2:
             time.sleep(0.01)
         self.assertIs(signal.getsignal(signal.SIGALRM), self.handler)
-        self.assertFalse(sys.modules[f"{package.__name__}.aio"].pulses)
+        self.assertFalse(sys.modules[f"{package.__name__}.enforcing.by_asyncio"].pulses)
         task._log_destroy_pending = False
         task.get_coro().close()
         self.assertEqual([name for name, _ in self.outcomes()], ["fetch"])

@@ -84,7 +84,7 @@ class ForeignAlarms(unittest.TestCase):
                 spin()
 
     def test_an_interval_timer_whose_alarm_is_on_its_way_keeps_its_interval(self):
-        alarm = importlib.import_module(f"{package.__name__}.alarm")
+        alarm = importlib.import_module(f"{package.__name__}.enforcing.by_signal")
         really, calls = alarm.setitimer, []
 
         def setitimer(*args):
@@ -164,7 +164,7 @@ class ForeignAlarms(unittest.TestCase):
         self.assertEqual(python("-c", code).strip(), "alive")
 
     def test_one_that_comes_while_we_take_over_or_look_reaches_its_handler(self):
-        alarm = importlib.import_module(f"{package.__name__}.alarm")
+        alarm = importlib.import_module(f"{package.__name__}.enforcing.by_signal")
         manager = TimeoutManager(LONG, enforce=True)
         with manager.timed_operation("run"):
             pass  # the main thread is known from now on
@@ -393,8 +393,8 @@ class Elsewhere(unittest.TestCase):
             "def no(*args): raise RuntimeError('no threads here')\n"
             "def forbidden(*args): raise ValueError('signal only works in main thread')\n"
             "from importlib import import_module\n"
-            "watchdog = import_module(package.__name__ + '.watchdog')\n"
-            "alarm = import_module(package.__name__ + '.alarm')\n"
+            "watchdog = import_module(package.__name__ + '.enforcing.by_thread')\n"
+            "alarm = import_module(package.__name__ + '.enforcing.by_signal')\n"
             "alarm.signal = watchdog._signal.signal = forbidden\n"
             "watchdog.start_new_thread = no\n"
             "manager = package.TimeoutManager(0.05, enforce=True)\n"
@@ -417,7 +417,7 @@ class Elsewhere(unittest.TestCase):
     def test_a_server_that_swallows_the_handler_is_found_out(self):
         code = START + (
             "from importlib import import_module\n"
-            "alarm = import_module(package.__name__ + '.alarm')\n"
+            "alarm = import_module(package.__name__ + '.enforcing.by_signal')\n"
             "alarm.signal = lambda number, handler: alarm.getsignal(number)\n"
             "manager = package.TimeoutManager(0.2, enforce=True)\n"
             "print(manager.enforcement)\n"

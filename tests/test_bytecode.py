@@ -7,7 +7,7 @@ from importlib import import_module
 
 from . import package
 
-bytecode = import_module(package.__name__ + ".bytecode")
+bytecode = import_module(package.__name__ + ".interpreter.bytecode")
 
 
 class Probe:

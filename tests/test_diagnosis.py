@@ -163,7 +163,7 @@ class OfEverythingElse(unittest.TestCase):
 
     @unittest.skipUnless(sys.platform == "linux", "needs /proc")
     def test_a_crowd_of_child_processes(self):
-        processes = import_module(f"{package.__name__}.processes")
+        processes = import_module(f"{package.__name__}.processes.table")
         numbers = range(10**7, 10**7 + 1000)
         crowd = {number: processes.Process(number, os.getpid(), 1, 1, "S", 0.0) for number in numbers}
         with mock.patch.object(processes, "processes", lambda: crowd):
@@ -252,9 +252,9 @@ except TimeoutError: pass
         self.assertEqual(python("-c", code, env=environment(PYTHONPATH=ROOT)), "[]\n")
 
     def test_a_unittest_report_has_it(self):
-        limits = import_module(f"{package.__name__}.limits")
-        hooks = import_module(f"{package.__name__}.hooks")
-        files = import_module(f"{package.__name__}.reportfiles")
+        limits = import_module(f"{package.__name__}.testing.limits")
+        hooks = import_module(f"{package.__name__}.testing.case")
+        files = import_module(f"{package.__name__}.testing.reports")
         entry, run = hooks.Entry("test", "a.test"), limits.Limits(0.1)
         group = entry.groups[0] = limits.Group(run, "a.test", run.timeout)
         with self.assertRaises(PhaseTimeout) as caught:
@@ -280,7 +280,7 @@ class StuckOrSlow(unittest.TestCase):
 
     def by_runner(self, method, body):
         """Return what is said of a test that does not end."""
-        limits = import_module(f"{package.__name__}.limits")
+        limits = import_module(f"{package.__name__}.testing.limits")
         run = limits.Limits(1.2, method=method)
         try:
             limits.Group(run, "a.test", run.timeout).call("test", body)
@@ -297,8 +297,8 @@ class StuckOrSlow(unittest.TestCase):
             self.assertRegex(self.motion(spin, enforce), self.SAME + "computing")
 
     def test_moving(self):
-        watch = import_module(f"{package.__name__}.watch").Watch(0, None)
-        scene = import_module(f"{package.__name__}.diagnosis").Scene(sys._getframe())
+        watch = import_module(f"{package.__name__}.interrupting.enforcer").Watch(0, None)
+        scene = import_module(f"{package.__name__}.diagnosis.snapshot").Scene(sys._getframe())
         for at, function in ((10, spin), (15, move)):
             watch.phases.append(None)
             watch.at = 20
@@ -346,7 +346,7 @@ class StuckOrSlow(unittest.TestCase):
             self.assertNotIn("Moving", told)
 
     def test_nothing_of_an_event_loop_whose_tasks_were_not_looked_at(self):
-        scene = import_module(f"{package.__name__}.diagnosis").Scene(sys._getframe())
+        scene = import_module(f"{package.__name__}.diagnosis.snapshot").Scene(sys._getframe())
         scene.seen = [(scene.at - 5, (selectors.SelectSelector.select.__code__, 5), 0.0)]
         self.assertEqual(scene.motion(), "")
 
@@ -386,7 +386,7 @@ class InADebugger(unittest.TestCase):
         before = sys.gettrace()
         sys.settrace(tracer)
         try:
-            with mock.patch(f"{package.__name__}.debugger.tell"):
+            with mock.patch(f"{package.__name__}.interpreter.debugger.tell"):
                 with manager.timed_operation("outer"):
                     time.sleep(0.2)
                     with manager.timed_operation("inner"):
@@ -400,7 +400,7 @@ class InADebugger(unittest.TestCase):
             self.assertEqual(self.go(enforce, self.Debugger().trace_dispatch), ["timeout", "timeout"], enforce)
 
     def test_which_tracer_is_a_debugger(self):
-        debugger = import_module(f"{package.__name__}.debugger")
+        debugger = import_module(f"{package.__name__}.interpreter.debugger")
         named = {"pydevd_tracing": "pydevd_tracing", "debugpy._vendored": "debugpy", "coverage.pytracer": "", "x": ""}
         for module, name in named.items():
             self.assertEqual(debugger._name(type("Tracer", (), {"__module__": module})()), name)

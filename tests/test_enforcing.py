@@ -1065,7 +1065,7 @@ class Contract:
 
 class BetweenABlockAndItsExit(unittest.TestCase):
     def test_a_phase_stays_open_where_the_exit_is_never_lost(self):
-        standing = importlib.import_module(f"{package.__name__}.standing")
+        standing = importlib.import_module(f"{package.__name__}.interrupting.whereabouts")
         manager = TimeoutManager(LONG, enforce=True)
         with manager.timed_operation("first") as first:
             pass
@@ -1079,7 +1079,7 @@ class BetweenABlockAndItsExit(unittest.TestCase):
 
 class NestedPhases(unittest.TestCase):
     def test_the_stack_is_walked_once_for_the_borders_of_all(self):
-        standing = importlib.import_module(f"{package.__name__}.standing")
+        standing = importlib.import_module(f"{package.__name__}.interrupting.whereabouts")
         manager = TimeoutManager(enforce=True)
         walks = []
 
@@ -1103,7 +1103,8 @@ class NestedPhases(unittest.TestCase):
 
 class TheWatchdog(unittest.TestCase):
     def test_comes_again_for_a_watch_that_it_does_not_know_yet(self):
-        modules = [importlib.import_module(f"{package.__name__}.{name}") for name in ("watch", "watchdog")]
+        names = "interrupting.enforcer", "enforcing.by_thread"
+        modules = [importlib.import_module(f"{package.__name__}.{name}") for name in names]
         watch = modules[0].Watch(threading.get_ident(), modules[1])
         watch.at = 5.0
         self.assertEqual(modules[1]._attend(watch, 1.0), 5.0)
@@ -1116,7 +1117,7 @@ import {package.__name__} as package
 manager = package.TimeoutManager(enforce="thread")
 try:
     with manager.timed_operation("run", limit={6 * LIMIT}):
-        watchdog = sys.modules["{package.__name__}.watchdog"]
+        watchdog = sys.modules["{package.__name__}.enforcing.by_thread"]
         key = object()
         watchdog.employ(key, lambda now: 1 / 0)
         end = time.monotonic() + {BRIEF}
@@ -1162,7 +1163,7 @@ class ByWatchdogInAnotherThread(Contract, unittest.TestCase):
         return found[0]
 
     def test_a_thread_that_ends_in_a_phase_takes_what_watches_it_along(self):
-        watchdog = importlib.import_module(f"{package.__name__}.watchdog")
+        watchdog = importlib.import_module(f"{package.__name__}.enforcing.by_thread")
         for _ in range(3):  # they have the same ident, it may be
             self.in_thread(self.manager().timed_operation("left open", LIMIT).__enter__)
             self.assert_times_out(spin)
@@ -1188,7 +1189,7 @@ class ByWatchdogInAnotherThread(Contract, unittest.TestCase):
             self.assertEqual([phase.outcome for phase in manager.phases], ["failed", "done"])
             left = manager.remaining_timeout
             self.assertEqual(manager.remaining_timeout, left)
-        watchdog = importlib.import_module(f"{package.__name__}.watchdog")
+        watchdog = importlib.import_module(f"{package.__name__}.enforcing.by_thread")
         self.assertEqual(watchdog._jobs, {})
 
     def test_a_blocking_call_ends_when_it_returns(self):

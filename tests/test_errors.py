@@ -134,7 +134,7 @@ class Unequal(Exception):
 
 class Handled(unittest.TestCase):
     def test_an_error_that_cannot_be_compared_is_not_ours(self):
-        watch = import_module(package.__name__ + ".watch")
+        watch = import_module(package.__name__ + ".interrupting.enforcer")
         strike = watch.Strike(None, package.PhaseTimeout("late"))
         try:
             raise Unequal

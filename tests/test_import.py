@@ -5,6 +5,7 @@ import re
 import tempfile
 import unittest
 import zipfile
+from glob import glob
 
 from . import package
 from .child import DIRECTORY, ROOT, python
@@ -29,9 +30,8 @@ class Import(unittest.TestCase):
         with tempfile.TemporaryDirectory() as directory:
             archive = os.path.join(directory, "all.zip")
             with zipfile.ZipFile(archive, "w") as file:
-                for name in sorted(os.listdir(DIRECTORY)):
-                    if name.endswith((".py", ".typed")):
-                        file.write(os.path.join(DIRECTORY, name), f"anything/{name}")
+                for path in sorted(glob(f"{DIRECTORY}/**/*.py", recursive=True)):
+                    file.write(path, os.path.join("anything", os.path.relpath(path, DIRECTORY)))
             code = (
                 "import sys; sys.path.insert(0, sys.argv[1]); import anything\n"
                 "@anything.with_timeout_management(timeout=5)\n"
@@ -44,10 +44,9 @@ class Import(unittest.TestCase):
 
     def test_it_never_imports_itself_by_name(self):
         own = package.__name__.rpartition(".")[2]
-        for name in sorted(os.listdir(DIRECTORY)):
-            if name.endswith(".py"):
-                with open(os.path.join(DIRECTORY, name), encoding="utf-8") as file:
-                    self.assertIsNone(re.search(rf"^\s*(from|import) {own}\b", file.read(), re.M), name)
+        for path in sorted(glob(f"{DIRECTORY}/**/*.py", recursive=True)):
+            with open(path, encoding="utf-8") as file:
+                self.assertIsNone(re.search(rf"^\s*(from|import) {own}\b", file.read(), re.M), path)
 
     def test_every_public_name_is_there(self):
         for name in package.__all__:

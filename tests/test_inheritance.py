@@ -13,8 +13,8 @@ from .child import ROOT, environment
 from .clock import FakeClock
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
-inheritance = import_module(f"{package.__name__}.inheritance")
-watchdog = import_module(f"{package.__name__}.watchdog")
+inheritance = import_module(f"{package.__name__}.processes.deadline")
+watchdog = import_module(f"{package.__name__}.enforcing.by_thread")
 VARIABLE = "TIMEOUT_MANAGER_DEADLINE"
 CODE = f"import {package.__name__} as p; print(p.TimeoutManager.from_environ(%s).initial_timeout)"
 SLACK = 15.0

@@ -257,7 +257,7 @@ time.sleep(10)
     @unittest.skipUnless(LINUX_CPYTHON, "the timers of the kernel are Linux's")
     def test_the_first_phases_of_two_threads_share_the_timers(self):
         code = """
-kill = sys.modules[f"{package.__name__}.kill"]
+kill = sys.modules[f"{package.__name__}.enforcing.kill_after"]
 kill._timers = None  # as before the first phase
 make, delays = kill._Timers.make, [0.4, 0.2]
 def slowly():
@@ -277,7 +277,9 @@ print("alive")
     def test_where_no_thread_can_be_started_nothing_is_left_open(self):
         code = """
 import signal
-alarm, kill, watchdog = (sys.modules[f"{package.__name__}.{name}"] for name in ("alarm", "kill", "watchdog"))
+alarm, kill, watchdog = (
+    sys.modules[f"{package.__name__}.enforcing.{name}"] for name in ("by_signal", "kill_after", "by_thread")
+)
 def no(*args):
     raise RuntimeError("no threads here")
 start, watchdog.start_new_thread = watchdog.start_new_thread, no

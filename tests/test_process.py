@@ -15,7 +15,7 @@ from . import package
 from .child import ROOT, environment, hear
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
-process = import_module(f"{package.__name__}.process")
+process = import_module(f"{package.__name__}.processes.command")
 LINUX = sys.platform == "linux"
 PYTHON = sys.executable
 
@@ -87,7 +87,7 @@ class ACommand(unittest.TestCase):
             self.assertNotIn("'PATH'", said)
 
     def test_has_a_name(self):
-        name_of = import_module(f"{package.__name__}.process").name_of
+        name_of = import_module(f"{package.__name__}.processes.command").name_of
         for args, name in ("make -j all", "make"), (["/usr/bin/env", "x"], "env"), ("", "command"), (b"ls -l", "ls"):
             self.assertEqual(name_of(args), name)
 
@@ -137,7 +137,7 @@ class ACommand(unittest.TestCase):
     def test_may_take_longer_than_the_system_waits(self):
         for options in {}, {"capture_output": True}:
             self.assertEqual(TimeoutManager(1e9).run(["true"], **options).returncode, 0)
-        process = import_module(f"{package.__name__}.process")
+        process = import_module(f"{package.__name__}.processes.command")
         with mock.patch.object(process, "LONGEST", 0.5):
             for options in {}, {"capture_output": True}:
                 self.assertEqual(TimeoutManager(60).run(["sleep", "0.8"], **options).returncode, 0)
@@ -356,7 +356,7 @@ class ChildrenOfAPhase(unittest.TestCase):
 class Elsewhere(unittest.TestCase):
     @unittest.skipUnless(hasattr(os, "killpg"), "POSIX")
     def test_children_and_groups_are_found_by_ps(self):
-        tree, processes = (import_module(f"{package.__name__}.{name}") for name in ("tree", "processes"))
+        tree, processes = (import_module(f"{package.__name__}.processes.{name}") for name in ("tree", "table"))
         for module in tree, processes:
             self.addCleanup(setattr, module, "HAS_PROC", module.HAS_PROC)
             module.HAS_PROC = False

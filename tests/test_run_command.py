@@ -103,7 +103,7 @@ class Habits(Directory):
     def test_nor_after_an_error_of_its_own(self):
         self.write(
             broken=f"""
-            from {package.__name__} import command
+            from {package.__name__}.commandline import run_command as command
             command.Command._send = lambda *_: 1 / 0
             command.main("broken", ["0.5", "sleep", "5.{os.getpid()}"])
             """

@@ -17,7 +17,7 @@ manager, other = (package.TimeoutManager(60, enforce=enforce) for _ in range(2))
 with manager.timed_operation("first"):
     pass  # whatever has to be loaded is loaded
 alarm, enforcer, watchdog = (
-    sys.modules[f"{{package.__name__}}.{{name}}"] for name in ("alarm", "enforcer", "watchdog")
+    sys.modules[f"{{package.__name__}}.enforcing.{{name}}"] for name in ("by_signal", "choice", "by_thread")
 )
 
 def state():

@@ -12,7 +12,7 @@ from . import package
 from .clock import FakeClock
 from .command import Directory
 
-suggest = importlib.import_module(package.__name__ + ".suggest")
+suggest = importlib.import_module(package.__name__ + ".commandline.suggest_command")
 
 SUITE = """
     import time

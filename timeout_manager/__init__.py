@@ -9,7 +9,7 @@ True
 
 from .accounting import TimeoutManager
 from .errors import PhaseInterrupt, PhaseTimeout
-from .phase import Phase
+from .counting.ledger import Phase
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -32,17 +32,17 @@ def main(arguments: list[str]) -> NoReturn:
         print(HELP, end="")
         sys.exit(0)
     if arguments[0] == "unittest":
-        from . import program
+        from .commandline import unittest_command
 
-        program.main(f"{PROGRAM} unittest", arguments[1:])
+        unittest_command.main(f"{PROGRAM} unittest", arguments[1:])
     if arguments[0] == "run":
-        from . import command
+        from .commandline import run_command
 
-        command.main(f"{PROGRAM} run", arguments[1:])
+        run_command.main(f"{PROGRAM} run", arguments[1:])
     if arguments[0] == "suggest":
-        from . import suggest
+        from .commandline import suggest_command
 
-        suggest.main(f"{PROGRAM} suggest", arguments[1:])
+        suggest_command.main(f"{PROGRAM} suggest", arguments[1:])
     print(f"{PROGRAM}: there is no command {arguments[0]!r}\n\n{HELP}", end="", file=sys.stderr)
     sys.exit(2)
 

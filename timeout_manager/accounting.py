@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .originals import clock as real
-from .phase import Budget, Phase, caller
+from .counting.ledger import Budget, Phase, caller
 from .seconds import INFINITY, amount, mechanism, scale, scaled, text
 
 TYPE_CHECKING = False
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from subprocess import CompletedProcess
     from typing import Any, TypeVar
 
-    from .watch import Watch
+    from .interrupting.enforcer import Watch
 
     T = TypeVar("T")
 
@@ -62,9 +62,9 @@ class TimeoutManager:
         self._enforce = mechanism(enforce)
         self._enforcer: Any = None  # the module, where limits are enforced
         if self._enforce and clock is real.monotonic:
-            from . import enforcer
+            from .enforcing import choice
 
-            self._enforcer = enforcer
+            self._enforcer = choice
         self._begin(initial_timeout)
 
     def _begin(self, initial_timeout: float | None) -> None:
@@ -149,7 +149,7 @@ class TimeoutManager:
         Its time is not charged, even inside an open phase, and only its own limit (seconds, required) ends it. It is
         in the ledger like every other phase.
         """
-        from .cleanup import Cleanup
+        from .counting.cleanup import Cleanup
 
         if limit is None:
             raise TypeError("limit must be a number of seconds, not None: a cleanup may not hang either")
@@ -158,7 +158,7 @@ class TimeoutManager:
     def check_timeout(self, phase_name: str = "operation") -> None:
         """Raise PhaseTimeout, naming ``phase_name``, if nothing is left of ``remaining_timeout``."""
         if self.remaining_timeout == 0.0:
-            from .verdict import check
+            from .counting.verdict import check
 
             check(self, phase_name)
 
@@ -174,7 +174,7 @@ class TimeoutManager:
 
     def execute_with_timeout(self, operation: Callable[..., T], phase_name: str = "operation", **kwargs: Any) -> T:
         """Return ``operation(**kwargs)``, run as a phase; see ``call_with_timeout``."""
-        from .calls import call
+        from .counting.calls import call
 
         result: T = call(self.timed_operation(phase_name), operation, (), kwargs)
         return result
@@ -184,7 +184,7 @@ class TimeoutManager:
 
         A coroutine function gives a coroutine to await, and the awaiting is the phase.
         """
-        from .calls import call
+        from .counting.calls import call
 
         result: T = call(self.timed_operation(phase_name), func, args, kwargs)
         return result
@@ -200,7 +200,7 @@ class TimeoutManager:
         the deadline in its environment (see ``from_environ``), and a session of its own unless ``preexec_fn`` or
         ``process_group`` is given.
         """
-        from .process import run
+        from .processes.command import run
 
         return run(self, args, phase_name, grace=grace, **options)
 
@@ -211,7 +211,7 @@ class TimeoutManager:
         """
         from os import environ
 
-        from .inheritance import variables
+        from .processes.deadline import variables
 
         return {**environ, **variables(self.remaining_timeout)}
 
@@ -223,7 +223,7 @@ class TimeoutManager:
         parent ends it, a thread tells on stderr what it does. ValueError names TIMEOUT_MANAGER_DEADLINE if that
         makes no sense.
         """
-        from .inheritance import inherited, less_margin, report_before
+        from .processes.deadline import inherited, less_margin, report_before
 
         manager = cls(default, **options)
         seconds = inherited()
@@ -236,19 +236,19 @@ class TimeoutManager:
 
     def report(self) -> str:
         """Return the ledger as a table: a line for each phase, with a bar for its share of the budget."""
-        from .report import table
+        from .counting.report import table
 
         return table(self)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the ledger as plain data, for JSON; all times in seconds, ``started`` since the manager was made."""
-        from .report import data
+        from .counting.report import data
 
         return data(self)
 
     def as_trace_events(self) -> list[dict[str, Any]]:
         """Return the ledger in the Trace Event Format, for chrome://tracing and Perfetto."""
-        from .report import trace_events
+        from .counting.report import trace_events
 
         return trace_events(self)
 

@@ -10,17 +10,16 @@ from __future__ import annotations
 import os
 from inspect import unwrap
 from sys import modules
-from types import ModuleType
 
 import pytest  # type: ignore[import-not-found, unused-ignore]
 
 from . import injection
 from .accounting import TimeoutManager
 from .errors import PhaseTimeout
-from .inheritance import less_margin
-from .limits import Limit
+from .processes.deadline import less_margin
+from .testing.limits import Limit
 from .originals import clock
-from .reportfiles import printable
+from .testing.reports import printable
 from .seconds import INFINITY, amount, scale
 
 TYPE_CHECKING = False
@@ -231,8 +230,8 @@ def pytest_runtest_makereport(item: Any, call: Any) -> Iterator[None]:
         for phase in manager.phases
     ]
     item.user_properties[:] = others + running.properties
-    for module in list(vars(modules[__package__]).values()):
-        if isinstance(module, ModuleType) and module.__name__ != __name__:
+    for name, module in list(modules.items()):
+        if name.startswith(f"{__package__}.") and name != __name__:
             vars(module)["__tracebackhide__"] = True  # what timed out is a line of the test's, not of ours
     if _timeouts(call) and _has_pytest_timeout(item.config):
         item.config.hook.pytest_timeout_cancel_timer(item=item)  # as it does itself, but not before it has a report

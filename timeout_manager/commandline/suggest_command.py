@@ -1,0 +1,162 @@
+"""The command `suggest`: limits for tests and phases, from the ledgers of earlier runs.
+
+A ledger is what ``unittest --report`` or ``run --report`` has written, or ``as_dict()`` of a manager as JSON. A limit
+is the larger of three times the 99th percentile and two and a half times the maximum, rounded up. The percentile is
+that of the nearest rank: a time that really occurred, and with fewer than 100 runs the longest.
+
+It runs nothing and changes nothing, and cannot tell whether a run was green as a whole: a phase is ``done`` also where
+the command in it had an exit status of 7.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import Counter
+from getopt import GetoptError, gnu_getopt
+from reprlib import repr as brief
+
+from ..seconds import HUGE, PLAIN, text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, NoReturn
+
+NOTHING, USAGE = 1, 2  # exit statuses
+ENDED_WELL = "passed", "expected failure", "done"
+OF_PERCENTILE, OF_LONGEST = 3.0, 2.5
+STEPS = 1, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45  # seconds, minutes or hours
+LISTED = 20  # rows at least, even if the smallest limit is enough for all
+
+
+def usage(program: str) -> str:
+    return f"""usage: {program} [--all] REPORT.json...
+
+Read reports of earlier green runs, written by `unittest --report`, by `run --report` or from as_dict() of a manager.
+Print a limit for each test or phase: 3 times the 99th percentile or 2.5 times the maximum, whichever is more, rounded
+up by at most half, to {", ".join(f"{step:g}" for step in STEPS[:6])} and so on, up to minutes and hours.
+
+      --all  list all of them, also where there are more than {LISTED} and the smallest limit is enough
+
+runs  how often it has ended well in all reports together; what has not ended well is counted and left out
+p99   the 99th percentile by nearest rank: with fewer than 100 runs it is the maximum
+max   the longest time; that of a test is setUp, the test, tearDown and the cleanups together
+
+No limit is smaller than {STEPS[0]} s: down there it matters more what else the machine is doing.
+
+Exit status: {NOTHING} if nothing has ended well, {USAGE} if a report cannot be read or the options make no sense.
+"""
+
+
+def main(program: str, arguments: list[str]) -> NoReturn:
+    """Print the limits; exit with 0, 1 if there is nothing to go by, 2 if a report or an option is bad."""
+    try:
+        given, paths = gnu_getopt(arguments, "h", ["all", "help"])
+        options = dict(given)
+        if "--help" in options or "-h" in options:
+            print(usage(program), end="")
+            sys.exit(0)
+        if not paths:
+            raise ValueError("REPORT.json is needed; see --help")
+        paths = list(dict.fromkeys(paths))
+        entries = [entry for path in paths for entry in read(path)]
+    except (GetoptError, ValueError) as error:
+        print(f"{program}: error: {error}", file=sys.stderr)
+        sys.exit(USAGE)
+    times: dict[tuple[bool, str], list[float]] = {}
+    left_out: Counter[str] = Counter()
+    for of_suite, name, outcome, elapsed in entries:
+        if outcome in ENDED_WELL:
+            times.setdefault((of_suite, name), []).append(elapsed)
+        else:
+            left_out[outcome] += 1
+    outcomes = ", ".join(f"{count} {outcome}" for outcome, count in left_out.items())
+    reports = f"{len(paths)} report" + "s" * (len(paths) > 1)
+    if not times:
+        print(f"{program}: nothing has ended well in {reports} ({outcomes or 'they are empty'})", file=sys.stderr)
+        sys.exit(NOTHING)
+    lines = [*table(times, "--all" in options), f"From {reports}."]
+    if outcomes:
+        lines[-1] += f" Left out, as they have not ended well: {outcomes}."
+    limits = [suggestion(each)[0] for (of_suite, _), each in times.items() if of_suite]
+    if limits:
+        lines.append(f"For all tests, fixtures and imports together: --timeout {max(limits):g}")
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    try:
+        print("\n".join(lines).encode(encoding, "backslashreplace").decode(encoding), flush=True)
+    except BrokenPipeError:  # `| head` has seen enough, and what is left must not be tried again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(0)
+
+
+def read(path: str) -> Iterator[tuple[bool, str, str, float]]:
+    """Yield of every entry whether it is one of a unittest run, its name, its outcome and its seconds.
+
+    ValueError names the file, the value, and what is wrong with it.
+    """
+    try:
+        with open(path, "rb") as file:
+            ledger = json.load(file)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None
+    kinds = [kind for kind in ("tests", "phases") if isinstance(ledger, dict) and isinstance(ledger.get(kind), list)]
+    if not kinds:
+        raise ValueError(f'{path} is not a report: it must be an object with a list "tests" or "phases"')
+    for number, entry in enumerate(ledger[kinds[0]]):
+        try:
+            yield kinds[0] == "tests", *_entry(entry)
+        except ValueError as error:
+            raise ValueError(f"{path}: {kinds[0]}[{number}] {error}") from None
+
+
+def _entry(entry: Any) -> tuple[str, str, float]:
+    if not isinstance(entry, dict):
+        raise ValueError(f"must be an object, not {brief(entry)}")
+    names = [entry["id"]] if "id" in entry else entry.get("path")
+    outcome: Any = entry.get("outcome")
+    elapsed: Any = entry.get("elapsed")
+    if not isinstance(names, list) or not names or not all(isinstance(each, str) for each in names):
+        raise ValueError(f'must have a text "id" or a list of texts "path", not {brief(names)}')
+    if not isinstance(outcome, str):
+        raise ValueError(f'must have a text "outcome", not {brief(outcome)}')
+    if type(elapsed) not in PLAIN or not 0 <= elapsed < HUGE:
+        raise ValueError(f'must have seconds "elapsed", not {brief(elapsed)}')
+    name = "import " * (entry.get("kind") == "import") + " > ".join(names)
+    return name if name.isprintable() else repr(name)[1:-1], outcome, elapsed
+
+
+def table(times: dict[tuple[bool, str], list[float]], every: bool) -> list[str]:
+    """Return a head and a line for each, the largest limit first; one for all after `LISTED` if 1 s is enough."""
+    rows = [(*suggestion(each), len(each), name) for (_, name), each in times.items()]
+    rows.sort(key=lambda row: (row[0], row[2]), reverse=True)
+    shown = len(rows) if every else max(LISTED, sum(row[0] > STEPS[0] for row in rows))
+    others = rows[shown:]
+    if others:
+        limits, percentiles, longest, runs, _ = zip(*others)
+        name = f"{len(others)} more (fewest runs, longest times; --all lists them)"
+        rows[shown:] = [(max(limits), max(percentiles), max(longest), min(runs), name)]
+    lines = [f"{'limit':>8}  {'runs':>5}  {'p99':>10}  {'max':>10}  name"]
+    for limit, percentile, most, count, name in rows:
+        lines.append(f"{f'{limit:g} s':>8}  {count:5}  {text(percentile):>10}  {text(most):>10}  {name}")
+    return lines
+
+
+def suggestion(times: list[float]) -> tuple[float, float, float]:
+    """Return a limit, the 99th percentile and the maximum."""
+    ordered = sorted(times)
+    percentile, longest = ordered[-(-99 * len(ordered) // 100) - 1], ordered[-1]
+    return rounded(max(OF_PERCENTILE * percentile, OF_LONGEST * longest)), percentile, longest
+
+
+def rounded(seconds: float) -> float:
+    """Return the next larger amount that a person would write."""
+    unit = 1
+    while True:
+        for step in STEPS:
+            if step * unit >= seconds:
+                return step * unit
+        unit *= 60

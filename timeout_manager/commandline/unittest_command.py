@@ -1,0 +1,201 @@
+"""The command `unittest`: ``python -m unittest`` with limits."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import threading
+import unittest
+
+from ..enforcing import by_thread
+from ..diagnosis.snapshot import line_of
+from ..errors import PhaseTimeout
+from ..testing.limits import METHODS, Limit, Limits, limit_from_environ
+from ..originals import clock
+from ..seconds import INFINITY, duration
+from ..interpreter.frames import tell
+from ..testing.runner import TextTestRunner
+from ..testing.loader import TestLoader
+from ..testing.reports import Reports
+from ..testing.result import LimitedResult
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+__unittest = True
+
+STATUS = 124  # the total was spent, as of coreutils' timeout
+USAGE = 2
+TOTAL_VARIABLE = "TEST_TIMEOUT"  # of Bazel, which kills the process then
+MARGIN, LONGEST_MARGIN = 0.1, 30.0  # of that, for our own report; at most so many seconds
+SOON = 1.0  # seconds that threads have to end after the summary before they are named; the least for garbage
+
+TIMES = {
+    "--timeout": "for each test: setUp and the test together; tearDown and the cleanups have as much again",
+    "--total": "for the whole run; the tests that are left then are named, and the exit status is 124",
+    "--slow-after": "say on stderr what is running that long, again and again",
+    "--kill-after": "end the process, status 124, if a test is still running that long after its limit",
+}
+FILES = {
+    "--report": "every test and its phases, as JSON",
+    "--junit-xml": "the same for what reads JUnit XML",
+    "--trace": "the same for chrome://tracing and Perfetto",
+}
+OPTIONS = {"--method", *TIMES, *FILES}
+
+
+def usage(program: str) -> str:
+    """Return what our options are."""
+    times = "".join(f"  {name + ' SECONDS':22}{what}\n" for name, what in TIMES.items())
+    files = "".join(f"  {name + ' FILE':22}{what}\n" for name, what in FILES.items())
+    return f"""usage: {program} [OPTIONS] [whatever python -m unittest takes]
+
+limits:
+{times}  --method METHOD       signal (SIGALRM), thread (a watchdog, and a signal that nobody uses), or auto (default)
+
+  SECONDS: 90, 1.5, 90s, 2m, 1h; 0 is no limit. Without --timeout: TIMEOUT_MANAGER_TIMEOUT from the environment.
+  A test, a class or a module with `timeout = SECONDS` has a limit of its own.
+
+reports, whole after every test:
+{files}
+Everything else is for unittest:
+"""
+
+
+def main(program: str, arguments: list[str]) -> NoReturn:
+    """Run the tests; exit as ``python -m unittest`` does, with 124 if the total is spent, 2 if an option is bad."""
+    own, rest = _split(program, arguments)
+    if any(each in ("-h", "--help") for each in rest):
+        print(usage(program))
+    try:
+        limits = _limits(own)
+        files = {option[2:].replace("-", "_"): own[option] for option in FILES if option in own}
+        reports = Reports(limits, **files)
+    except (ValueError, OSError) as error:
+        _fail(program, str(error))
+    sys.argv[:] = [program, *rest]
+    results: list[LimitedResult] = []
+
+    class Runner(TextTestRunner):
+        def run(self, test: Any) -> Any:
+            results.append(super().run(test))
+            if results[-1].timeouts:
+                _collect(limits, results[-1])
+            return results[-1]
+
+    Runner.limits, Runner.reports = limits, reports
+    status: Any = 0
+    try:
+        with limits:
+            unittest.main(module=None, argv=[program, *rest], testRunner=Runner, testLoader=TestLoader(limits, reports))
+    except SystemExit as end:
+        status = end.code
+    except KeyboardInterrupt:
+        print("\nCtrl-C, while the tests were being loaded", file=sys.stderr)
+        _die_of_interrupt()
+    reports.close()
+    for result in results:
+        if result.interrupted:
+            _die_of_interrupt()
+        if limits.spent() and (result.not_run or result.timeouts):
+            status = STATUS
+    _tell_of_threads(status if isinstance(status, int) else 1, limits.kill_after)
+    sys.exit(status)
+
+
+def _split(program: str, arguments: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Return our options, and what is for unittest, in the order in which it came."""
+    own: dict[str, str] = {}
+    rest: list[str] = []
+    left = iter(arguments)
+    for argument in left:
+        name, equals, value = argument.partition("=")
+        if argument == "--":
+            rest += [argument, *left]
+        elif name not in OPTIONS:
+            rest.append(argument)
+        elif equals:
+            own[name] = value
+        else:
+            own[name] = next(left, "")
+            if not own[name]:
+                _fail(program, f"{name} needs a value")
+    return own, rest
+
+
+def _limits(own: dict[str, str]) -> Limits:
+    """Return the limits that the options and the environment ask for; ValueError names the source of a bad one."""
+    given = {name: Limit(duration(own[name], name), name) for name in TIMES if name in own}
+    total = os.environ.get(TOTAL_VARIABLE)
+    if "--total" not in given and total is not None:
+        seconds = duration(total, f"{TOTAL_VARIABLE} (from the environment)")
+        given["--total"] = Limit(seconds - min(seconds * MARGIN, LONGEST_MARGIN), f"{TOTAL_VARIABLE}, less a margin")
+    method = own.get("--method", "auto")
+    if method not in METHODS:
+        raise ValueError(f"--method must be one of {', '.join(METHODS)}, not {method!r}")
+    return Limits(
+        given.get("--timeout") or limit_from_environ(),
+        given.get("--total"),
+        given.get("--slow-after"),
+        given.get("--kill-after"),
+        method,
+    )
+
+
+def _fail(program: str, message: str) -> NoReturn:
+    print(f"{program}: error: {message}", file=sys.stderr)
+    sys.exit(USAGE)
+
+
+def _die_of_interrupt() -> NoReturn:
+    """End as a program does that Ctrl-C has ended, so that whoever started us knows."""
+    sys.stdout.flush()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGINT)
+    sys.exit(128 + signal.SIGINT)
+
+
+def _collect(limits: Limits, result: LimitedResult) -> None:
+    """Let what hung be closed while that has a limit: when the interpreter ends, a coroutine may defy it for ever."""
+    result.timeouts[:] = [(str(test), told) for test, told in result.timeouts]
+    manager = limits.manager(max(limits.timeout.seconds or 0.0, SOON))
+    try:
+        with manager.timed_operation("garbage"):
+            gc.collect()
+    except PhaseTimeout:
+        pass
+
+
+def _tell_of_threads(status: int, kill_after: float | None) -> None:
+    """Name the threads that keep the process alive after the tests; end it all the same if that was asked for."""
+    if not _threads():
+        return
+    began = clock.monotonic()
+
+    def look(now: float) -> float:
+        if now < began + SOON:
+            return began + SOON
+        if not told:
+            told.extend(_threads())
+            names = "".join(f"  {thread.name}\n{_place(thread)}" for thread in told)
+            tell(f"\nThreads that the tests have left behind keep the process alive:\n{names}")
+        if kill_after is not None and now >= began + SOON + kill_after:
+            tell(f"The process ends with status {status} all the same.\n")
+            os._exit(status)
+        return began + SOON + (INFINITY if kill_after is None else kill_after)
+
+    told: list[threading.Thread] = []
+    sys.stdout.flush()
+    by_thread.employ("threads", look)
+
+
+def _threads() -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if not each.daemon and each is not threading.main_thread()]
+
+
+def _place(thread: threading.Thread) -> str:
+    frame = sys._current_frames().get(thread.ident or 0)
+    return "" if frame is None else f"    {line_of(frame)}\n"

@@ -1,0 +1,89 @@
+"""The ledger of a manager as text, as plain data, as a trace."""
+
+from __future__ import annotations
+
+from ..seconds import INFINITY, text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..accounting import TimeoutManager
+    from .ledger import Phase
+
+BAR = 20  # characters for the whole budget
+
+
+def table(manager: TimeoutManager) -> str:
+    """Return a line for each phase: name indented by nesting, time used, share of the budget, outcome."""
+    phases = manager.phases
+    budget, left = manager._budget.amount, manager._left()
+    whole = budget if 0 < budget < INFINITY else manager._used() or 1.0
+    rows = [(2 * (len(phase.path()) - 1) * " " + phase.name, phase.elapsed(), phase.outcome) for phase in phases]
+    wide = max([len("phase"), *(len(name) for name, _, _ in rows)])
+    lines = [f"{'phase':{wide}}  {'used':>11}  {'share':>5}  {'':{BAR}}  outcome"]
+    for name, used, outcome in rows:
+        share = used / whole
+        bar = "#" * min(round(share * BAR), BAR)
+        lines.append(f"{name:{wide}}  {text(used):>11}  {share:5.0%}  {bar:{BAR}}  {outcome}")
+    rest = ", no limit" if budget == INFINITY else f" of {text(budget)}, {text(left)} left"
+    return "\n".join([*lines, f"{text(manager._used())} used{rest}"])
+
+
+def lines(phases: list[Phase], running: dict[Phase, float]) -> list[str]:
+    """Return a line for each phase as it was when those ``running`` had taken so long."""
+    rows = [
+        ("  " * len(phase.path()) + phase.name, running.get(phase), phase.limit, phase.outcome, phase.elapsed())
+        for phase in phases
+    ]
+    wide = max(len(name) for name, *_ in rows)
+    return [
+        f"{name:{wide}}  {text(elapsed if now is None else now):>11}"
+        f"  {outcome if now is None else 'RUNNING'}{'' if limit is None else f' (limit {text(limit)})'}"
+        for name, now, limit, outcome, elapsed in rows
+    ]
+
+
+def data(manager: TimeoutManager) -> dict[str, Any]:
+    """Return the ledger as numbers, strings, lists and dicts."""
+    budget = manager._budget.amount
+    return {
+        "timeout": None if budget == INFINITY else budget,
+        "used": manager._used(),
+        "remaining": manager._left(),
+        "expired": manager.expired,
+        "phases": [entry(phase, manager._made) for phase in manager.phases],
+    }
+
+
+def entry(phase: Phase, since: float) -> dict[str, Any]:
+    """Return what there is to tell of one phase; it ``started`` so many seconds after that instant."""
+    return {
+        "name": phase.name,
+        "path": list(phase.path()),
+        "started": phase._started - since,
+        "elapsed": phase.elapsed(),
+        "limit": phase.limit,
+        "outcome": phase.outcome,
+    }
+
+
+def trace_events(manager: TimeoutManager) -> list[dict[str, Any]]:
+    """Return a complete event ("ph": "X", microseconds) for each phase, a row for each thread or task."""
+    from os import getpid
+
+    rows: dict[object, int] = {}
+
+    def event(phase: Phase) -> dict[str, Any]:
+        return {
+            "name": phase.name,
+            "cat": "phase",
+            "ph": "X",
+            "ts": (phase._started - manager._made) * 1e6,
+            "dur": phase.elapsed() * 1e6,
+            "pid": getpid(),
+            "tid": rows.setdefault(phase._key, len(rows) + 1),
+            "args": {"outcome": phase.outcome, "limit": phase.limit},
+        }
+
+    return [event(phase) for phase in manager.phases]

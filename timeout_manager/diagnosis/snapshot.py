@@ -1,0 +1,267 @@
+"""What was running when time ran out: the thread that is interrupted, tasks, other threads, child processes, phases.
+
+Looking comes between the limit and the interrupt, so it has to be quick, and to fail at no cost: what cannot be looked
+at is a line of the text. The text is made when somebody reads it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from _thread import get_ident
+from itertools import islice
+
+from ..originals import clock
+from ..processes.table import family
+from ..counting.report import lines as lines_of
+from ..seconds import text
+from ..interpreter.frames import WALKABLE, awaiting, in_task, own, place, processor_time, shown, stack, up
+from ..interpreter.frames import text as text_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import FrameType
+    from typing import Any, TypeVar
+
+    from ..counting.ledger import Phase
+    from ..interpreter.frames import Line, Sample
+
+    T = TypeVar("T")
+    Groups = dict[tuple[Line, ...], list[str]]
+
+GROUPS = 20  # of threads or tasks with different stacks that are shown
+NAMES = 3  # of a group
+PHASES = 30  # the last ones
+
+
+class Scene:
+    """What is running at present; ``str`` makes the text.
+
+    The calling thread stands at this frame. ``task`` is the asyncio task whose time is over, if it is one, ``phases``
+    those that are over, the outermost first, and ``seen`` where they stood before. What is ``like`` in another scene,
+    of the same moment, is taken from there: many tasks can have one deadline.
+    """
+
+    def __init__(
+        self,
+        frame: FrameType | None,
+        task: Any = None,
+        phases: Iterable[Phase] = (),
+        seen: Iterable[Sample] = (),
+        like: Scene | None = None,
+    ) -> None:
+        self.at = clock.monotonic()
+        self.seen = list(seen)
+        self.busy = processor_time(get_ident()) if self.seen else 0.0
+        self.problems: list[str] = []
+        self.thread = get_ident()
+        self.stack = stack(up(frame))
+        self.task = task and self._try(_label, task, "")
+        self.current = ""  # the task that runs in this thread, if any
+        self.tasks: Groups = {}
+        self.threads: Groups = {}
+        self.loops: list[Any] = []  # of other threads
+        if like is None:
+            self._try(self._look_at_threads, None, None)
+            self._try(self._look_at_tasks, task, None)
+            self.children = self._try(_children, None, "")
+        else:
+            self.tasks, self.threads, self.children = like.tasks, like.threads, like.children
+            self.stack, self.current = like.stack, like.current
+            self.problems += like.problems
+        self.loops.clear()
+        self.ledger = self._try(_ledger, list(phases), None)
+
+    def _try(self, function: Callable[[Any], T], argument: Any, default: T) -> T:
+        try:
+            return function(argument)
+        except Exception as error:  # the timeout is what has to be told
+            self.problems.append(f"{function.__name__.strip('_').replace('_', ' ')}: {error!r}")
+            return default
+
+    def _look_at_threads(self, _: None) -> None:
+        for ident, frame in sys._current_frames().items():
+            if ident != self.thread:
+                frames = list(islice(up(frame), WALKABLE))
+                lines = tuple(stack(frames))
+                if lines:  # the watchdog has none
+                    self.threads.setdefault(lines, []).append(_name_of_thread(ident))
+                if "asyncio" in sys.modules:
+                    self.loops += map(_loop_of, filter(_runs_a_loop, frames))
+
+    def _look_at_tasks(self, task: Any) -> None:
+        asyncio = sys.modules.get("asyncio")
+        if asyncio is None:
+            return
+        loop = getattr(asyncio, "_get_running_loop", lambda: None)()
+        current = asyncio.current_task(loop) if loop is not None else None
+        if current is not None:
+            self.current = _name_of_task(current)
+            self.stack = in_task(self.stack)
+        if current is task:
+            self.task = None  # it is the thread that stands in it
+        tasks = [each for loop in (loop, *self.loops) if loop is not None for each in _tasks_of(loop)]
+        for each, label in _in_order(each for each in tasks if each is not current).items():
+            self.tasks.setdefault(tuple(awaiting(each.get_coro())), []).append(label)
+
+    def _groups(self) -> list[tuple[tuple[Line, ...], list[str]]]:
+        """Return the stacks of tasks, and whose they are: first that of the task whose time is over."""
+        if not self.task:
+            return list(self.tasks.items())
+        groups = sorted(self.tasks.items(), key=lambda group: self.task not in group[1])
+        return [(lines, sorted(names, key=lambda name: name != self.task)) for lines, names in groups]
+
+    def where(self) -> Line | None:
+        """Return the innermost line of the user's own code."""
+        stacks = [self.stack, *(list(lines) for lines, _ in self._groups())]
+        if self.task and self.tasks:
+            stacks = stacks[1:] + stacks[:1]
+        found = next(filter(None, map(own, stacks)), None)
+        return found or next((lines[0] for lines in stacks if lines), None)
+
+    def is_one_line(self) -> bool:
+        """Tell whether `line` and `motion` say it all."""
+        return len(self.stack) < 2 and not (self.tasks or self.threads or self.children or self.problems)
+
+    def line(self) -> str:
+        """Return that line with its place."""
+        where = self.where()
+        return "" if where is None else text_of(where)
+
+    def motion(self) -> str:
+        """Tell whether it is stuck or slow; nothing if it was not looked at before."""
+        where = self.where()
+        if not self.seen or where is None:
+            return ""
+        looks = 0
+        for at, line, busy in reversed(self.seen):
+            if line != where:
+                break
+            looks, since, used = looks + 1, self.at - at, self.busy - busy
+        if not looks:
+            if own([line]) is None and own([where]):
+                return ""  # it was in the event loop, whose tasks were not looked at
+            return f"Moving: last seen at {place(line)}, {text(self.at - at)} before: slow rather than stuck."
+        if used > since / 20 and not self.task:  # on a busy machine it does not get much
+            what = "computing: an endless loop, or more work than time"
+        else:
+            what = "waiting: look for a deadlock, or for what does not come"
+        return f"At the same line for the last {text(since)} (seen {looks} time{'s' * (looks > 1)}), {what}."
+
+    def stacks(self) -> str:
+        """Return all but the ledger."""
+        tasks = self._groups()
+        here = f"thread {_name_of_thread(self.thread)}" + (f", in task {self.current}" if self.current else "")
+        parts = []
+        if self.task and tasks:
+            parts += _grouped("task", tasks[:1])
+            tasks = tasks[1:]
+        if self.stack and (own(self.stack) or not self.tasks):  # otherwise it is the loop that waits for its tasks
+            parts.append(_titled(here, self.stack))
+        parts += _grouped("task", tasks) + _grouped("thread", list(self.threads.items()))
+        if parts and self.motion():
+            parts[0] += f"\n{self.motion()}"
+        parts += [self.children] if self.children else []
+        parts += [f"What could not be looked at: {problem}" for problem in self.problems]
+        return "\n\n".join(parts)
+
+    def __str__(self) -> str:
+        return "\n\n".join(filter(None, (self.stacks(), self.ledger and self.ledger())))
+
+
+def lines_at(frames: Iterable[FrameType]) -> list[Line]:
+    """Return where a thread stands; where it waits in an event loop, where the first of its tasks awaits."""
+    frames = list(frames)
+    lines = stack(frames)
+    loops = () if own(lines) else [_loop_of(frame) for frame in frames if _runs_a_loop(frame)]
+    try:
+        found = [awaiting(task.get_coro()) for loop in loops for task in _in_order(_tasks_of(loop))]
+    except Exception:  # they come and go while another thread looks
+        found = []
+    return next((each for each in found if own(each)), lines)
+
+
+def line_of(frame: FrameType | None) -> str:
+    """Return the innermost line of the user's own code in a thread, with its place."""
+    lines = stack(up(frame))
+    line = own(lines) or next(iter(lines), None)
+    return "" if line is None else text_of(line)
+
+
+def _titled(who: str, lines: Iterable[Line]) -> str:
+    return "\n".join([f"Stack of {who} (most recent call last):", *shown(list(lines))])
+
+
+def _grouped(kind: str, groups: list[tuple[tuple[Line, ...], list[str]]]) -> list[str]:
+    """Return a stack for all threads or tasks that stand at the same lines."""
+    parts = []
+    for lines, names in groups[:GROUPS]:
+        some = ", ".join(names[:NAMES]) + (", ..." if names[NAMES:] else "")
+        parts.append(_titled(f"{kind} {some}" if len(names) == 1 else f"{len(names)} {kind}s ({some})", lines))
+    rest = sum(len(names) for _, names in groups[GROUPS:])
+    return parts + ([f"and {rest} more {kind}s"] if rest else [])
+
+
+def _runs_a_loop(frame: FrameType) -> bool:
+    return frame.f_code.co_name == "run_forever" and frame.f_globals.get("__name__") == "asyncio.base_events"
+
+
+def _loop_of(frame: FrameType) -> Any:
+    return frame.f_locals.get("self")
+
+
+def _name_of_task(task: Any) -> str:
+    return str(task.get_name())
+
+
+def _tasks_of(loop: Any) -> Iterable[Any]:
+    return [task for task in sys.modules["asyncio"].all_tasks(loop) if not task.done()]
+
+
+def _in_order(tasks: Iterable[Any]) -> dict[Any, str]:
+    """Return the tasks with their labels, Task-2 before Task-10."""
+    labels = {task: _label(task) for task in tasks}
+    return dict(sorted(labels.items(), key=lambda item: (len(item[1]), item[1])))
+
+
+def _label(task: Any) -> str:
+    """Return its name, and which tasks await it, where asyncio knows (from 3.14)."""
+    found = [each.get_name() for each in getattr(task, "_asyncio_awaited_by", None) or () if hasattr(each, "get_name")]
+    return _name_of_task(task) + (f", awaited by {', '.join(sorted(found)[:NAMES])}" if found else "")
+
+
+def _name_of_thread(ident: int) -> str:
+    threading = sys.modules.get("threading")
+    if threading is None:
+        return "MainThread"
+    known = threading._active.get(ident)
+    return str(ident) if known is None else str(known.name)
+
+
+def _children(_: None) -> str:
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return ""
+    except AttributeError:  # it cannot be asked so quickly
+        pass
+    return family()
+
+
+def _ledger(phases: list[Phase]) -> Callable[[], str] | None:
+    """Return what makes a text of the ledger as it is now; none of a single phase, which the error tells all of."""
+    if not phases:
+        return None
+    manager = phases[0]._manager
+    count = len(manager._phases)
+    if count < 2:
+        return None
+    first = max(count - PHASES, 0)
+    running = {each: each.elapsed() for each in manager._phases[first:count] if each.outcome == "running"}
+
+    def text() -> str:
+        earlier = [f"  and {first} earlier ones"] if first else []
+        return "\n".join(["Phases so far:", *earlier, *lines_of(manager._phases[first:count], running)])
+
+    return text

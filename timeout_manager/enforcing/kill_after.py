@@ -1,0 +1,229 @@
+"""End the whole process when a block outlives its deadline by ``kill_after``.
+
+What is wanted: a block that nothing can interrupt (a loop in C, a lock that is never given back, code that swallows
+everything) ends all the same, and says where it stood. Exit status 124, as of coreutils' ``timeout``.
+
+What does not work: Python code alone. While C code holds the GIL none runs, in any thread. ``faulthandler`` has a
+timer for that, but it exits with 1, and it is one for the whole process: to take it breaks whoever set it.
+
+What works: the watchdog looks at the instant, and if the block is still running it prints the error, the ledger and
+all stacks, and exits. Behind it stand three timers of the kernel, set a little later and handled by C code alone: a
+line on stderr by libc's ``warnx``, the stacks by the handler that ``faulthandler.register`` installs for a signal, and
+libc's ``_exit``.
+
+What it costs others: one real-time signal, while such a block is open, and a sleeping thread of libc's (no Python
+thread) from the first such block on. What remains: the timers are Linux's; elsewhere the GIL has to be free.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from _thread import RLock
+
+from . import by_thread
+from ..errors import LET_PASS
+from ..originals import clock
+from ..seconds import INFINITY, text
+from ..interpreter.frames import STDERR, tell, up
+from ..interrupting.whereabouts import awaits, is_by_hand, place
+from ..counting.verdict import is_debugged, overrun, timeout_in
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    from ..accounting import TimeoutManager
+    from ..counting.ledger import Phase
+
+STATUS = 124
+AGAIN = 0.1  # seconds until the next look at a block that is over but not running
+LATER = 0.5, 0.55, 0.8  # seconds by which the timers are later: line, stacks, end
+
+_ends: dict[Phase, float] = {}  # when the process is to be ended
+_resting: set[Phase] = set()  # which of them do not run, or stand aside; code that holds the GIL is not theirs
+_lock = RLock()  # held while these and the timers are changed
+_timers: Any = None  # the kernel's, False where there are none
+
+
+def guard(phase: Phase, at: float) -> None:
+    """End the process at this instant if the phase is still running."""
+    with _lock:
+        _ends[phase] = at
+    try:
+        by_thread.employ(phase, lambda now: _look(phase, now))
+    except BaseException:  # no thread can be started
+        del _ends[phase]
+        raise
+    _set_timers()
+
+
+def release(phase: Phase) -> None:
+    """The phase has been left."""
+    with _lock:
+        known = _ends.pop(phase, None) is not None
+        _resting.discard(phase)
+    if known:
+        by_thread.dismiss(phase)
+        _set_timers()
+
+
+def refresh(manager: TimeoutManager) -> None:
+    """The limits have changed."""
+    for phase in _ends.copy():
+        if phase._manager is manager:
+            _set_end(phase, _end_of(phase, clock.monotonic()), _stands_aside(phase))
+
+
+def _look(phase: Phase, now: float) -> float:
+    """Return when to look again; called by the watchdog."""
+    if now < _ends.get(phase, INFINITY):
+        return _ends.get(phase, INFINITY)
+    manager = phase._manager
+    at = _end_of(phase, now)
+    if at > now:
+        return _set_end(phase, at, _stands_aside(phase))
+    if not _is_running(phase) or _stands_aside(phase):
+        return _set_end(phase, now + AGAIN, resting=True)
+    if not is_debugged(phase):
+        error = timeout_in(phase, overrun(phase, manager._clock()) or phase, manager._clock())
+        kill(f"{error}\nThe block is still running {text(manager._kill_after)} after that.", manager.report())
+    phase._struck = LET_PASS
+    return _set_end(phase, INFINITY)
+
+
+def _is_running(phase: Phase) -> bool:
+    """Tell whether its thread stands in the block, or its task awaits there; a suspended generator does not run."""
+    watch = phase._watch
+    if watch is None:
+        return False
+    stack = list(up(sys._current_frames().get(watch.thread.key)))
+    at = place(phase, stack)
+    if at is not None and at[0] in stack:
+        return True
+    if watch.pulse is not None:
+        return awaits(phase)
+    return at is not None and is_by_hand(at)  # entered by a function that has returned
+
+
+def _end_of(phase: Phase, now: float) -> float:
+    """Return when the process is to be ended, as the limits are now."""
+    kill_after = phase._manager._kill_after
+    assert kill_after is not None
+    return now + phase._left(phase._manager._clock()) + kill_after
+
+
+def _stands_aside(phase: Phase) -> bool:
+    """Tell whether a cleanup inside of it is open."""
+    return phase._key in phase._manager._aside and not phase._in_cleanup()
+
+
+def _set_end(phase: Phase, at: float, resting: bool = False) -> float:
+    with _lock:
+        if phase in _ends:  # otherwise it has been left meanwhile
+            _ends[phase] = at
+            (_resting.add if resting else _resting.discard)(phase)
+            _set_timers()
+    return at
+
+
+def kill(why: str, report: str) -> NoReturn:
+    """Say why, print the report and all stacks on the real stderr, and end the process."""
+    try:
+        import faulthandler
+
+        tell(f"\n{why}\nThe process ends with status {STATUS}.\n\n{report}\n\n")
+        faulthandler.dump_traceback(STDERR, all_threads=True)
+    finally:
+        os._exit(STATUS)
+
+
+# -- the kernel's timers -----------------------------------------------------------------------------------------------
+
+
+def _set_timers() -> None:
+    global _timers
+    with _lock:
+        if _timers is None and _ends:
+            _timers = _Timers.make() or False
+        if _timers:
+            phase = min(_ends.keys() - _resting, key=lambda each: _ends[each], default=None)
+            at = INFINITY if phase is None else _ends[phase]
+            where = "" if phase is None else " > ".join(phase.path())
+            _timers.set(at, f"phase {where} outlives its limit, and the GIL is not free")
+
+
+class _Timers:
+    """Three timers of the kernel, by ctypes: ``timer_create`` and what it needs of C."""
+
+    def __init__(self, libc: Any, signum: int) -> None:
+        import ctypes
+
+        class Event(ctypes.Structure):
+            _fields_ = [
+                *(("value", ctypes.c_void_p), ("signo", ctypes.c_int), ("notify", ctypes.c_int)),
+                *(("function", ctypes.c_void_p), ("attributes", ctypes.c_void_p), ("rest", ctypes.c_char * 32)),
+            ]
+
+        self.libc = libc
+        self.signum = signum
+        self.armed = False
+        self.line = ctypes.create_string_buffer(500)
+        by_signal, by_thread, clock_monotonic = 0, 2, 1
+        address = ctypes.cast(self.line, ctypes.c_void_p).value
+        events = [
+            Event(address, 0, by_thread, ctypes.cast(libc.warnx, ctypes.c_void_p).value),
+            Event(None, signum, by_signal),
+            Event(STATUS, 0, by_thread, ctypes.cast(libc._exit, ctypes.c_void_p).value),
+        ]
+        self.timers = []
+        for event in events:
+            timer = ctypes.c_void_p()
+            if libc.timer_create(clock_monotonic, ctypes.byref(event), ctypes.byref(timer)):
+                raise OSError("no timer")
+            self.timers.append(timer)
+        self.when = ctypes.c_long * 4
+
+    @classmethod
+    def make(cls) -> _Timers | None:
+        """Return them; None where there are none of this kind."""
+        import signal
+
+        try:
+            import ctypes
+
+            if sys.platform != "linux" or sys.maxsize < 2**32:
+                return None
+            libc = ctypes.CDLL(None)
+            if not hasattr(libc, "timer_create"):  # glibc before 2.34
+                libc = ctypes.CDLL("librt.so.1")
+            free = [number for number in range(signal.SIGRTMIN, signal.SIGRTMAX) if signal.getsignal(number) == 0]
+            return cls(libc, free[-1])
+        except (ImportError, OSError, AttributeError, IndexError):
+            return None
+
+    def set(self, at: float, line: str) -> None:
+        import faulthandler
+
+        armed = at < INFINITY
+        if armed and not self.armed:
+            faulthandler.register(self.signum, STDERR, all_threads=True)
+        self.line.value = line.replace("%", "%%").encode(errors="replace")[:499]
+        for timer, later in zip(self.timers, LATER):
+            seconds = max(at - clock.monotonic(), 0.0) + later if armed else 0.0
+            self.libc.timer_settime(timer, 0, self.when(0, 0, int(seconds), int(seconds % 1 * 1e9)), None)
+        if self.armed and not armed:
+            faulthandler.unregister(self.signum)
+        self.armed = armed
+
+
+def _forked() -> None:
+    global _lock, _timers
+    _lock = RLock()
+    _ends.clear()
+    _resting.clear()
+    _timers = None  # a child process inherits none
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

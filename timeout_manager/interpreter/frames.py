@@ -1,0 +1,163 @@
+"""Stacks of threads and tasks: the lines where they stand, and how these are shown.
+
+Taking one has to be quick: code objects and line numbers. The text is made when somebody reads it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from itertools import islice
+from types import FunctionType
+
+from ..originals import clock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from types import CodeType, FrameType
+    from typing import Any
+
+    Line = tuple[CodeType, int]
+    Sample = tuple[float, Line, float]  # when, where, and how much processor time the thread had used
+
+STDERR = 2
+DEPTH = 200  # frames of a stack that are looked at
+SHOWN = 40  # of them that are shown
+WALKABLE = None if getattr(sys, "_is_gil_enabled", lambda: True)() else 1  # frames of a thread that may run on
+
+_LIBRARY = os.path.dirname(os.__file__)
+_PACKAGE = __package__.rpartition(".")[0]
+_HIDDEN = f"{_PACKAGE}.", "unittest."
+_RUNNER = f"{_PACKAGE}.testing.limits"  # what calls the code under test; what has called that is not of interest
+
+
+def up(frame: FrameType | None) -> Iterator[FrameType]:
+    """Yield the frame and its callers."""
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def runs(frame: FrameType, names: tuple[str, ...]) -> bool:
+    """Tell whether a frame runs one of these methods; it may have been defined by another name, or be wrapped."""
+    return frame.f_code.co_name in names or frame.f_code in codes(first_argument(frame), names)
+
+
+def codes(owner: object, names: tuple[str, ...]) -> list[CodeType]:
+    """Return the code of these methods of an object; where one is not a function, none of its own runs."""
+    found = (vars(kind).get(name) for kind in type(owner).__mro__ for name in names)
+    return [method.__code__ for method in found if type(method) is FunctionType]
+
+
+def first_argument(frame: FrameType) -> object:
+    """Return the first argument that a frame was called with, None if there is none."""
+    code = frame.f_code
+    if code.co_argcount:
+        return frame.f_locals.get(code.co_varnames[0])
+    if not code.co_flags & 0x04:  # it takes any number of them
+        return None
+    given = frame.f_locals.get(code.co_varnames[code.co_kwonlyargcount])
+    return given[0] if type(given) is tuple and given else None  # it may be something else by now
+
+
+def stack(frames: Iterable[FrameType]) -> list[Line]:
+    """Return the lines of these frames, the innermost first, without those of this package and of unittest."""
+    found: list[Line] = []
+    for frame in islice(frames, DEPTH):
+        name = frame.f_globals.get("__name__")
+        if name.__class__ is not str or not name.startswith(_HIDDEN):
+            found.append((frame.f_code, frame.f_lineno))
+        elif name == _RUNNER:
+            break
+    return found
+
+
+def awaiting(coroutine: Any) -> list[Line]:
+    """Return the lines where a suspended coroutine awaits, the innermost first."""
+    return [(frame.f_code, frame.f_lineno) for frame in suspended_in(coroutine)]
+
+
+def suspended_in(coroutine: Any) -> list[FrameType]:
+    """Return the frames of a suspended coroutine and what it awaits, the innermost first."""
+    frames: list[FrameType] = []
+    while coroutine is not None and len(frames) < DEPTH:
+        for kind in ("cr", "gi", "ag"):
+            frame = getattr(coroutine, kind + "_frame", None)
+            if frame is not None:
+                frames.append(frame)
+                coroutine = getattr(coroutine, "gi_yieldfrom" if kind == "gi" else kind + "_await", None)
+                break
+        else:
+            break
+    return frames[::-1]
+
+
+def in_task(lines: list[Line]) -> list[Line]:
+    """Return those of the lines of a thread that are of the task which runs there, without the event loop."""
+    loop = os.path.join("asyncio", "events.py")
+    ends = (at for at, (code, _) in enumerate(lines) if code.co_name == "_run" and code.co_filename.endswith(loop))
+    return lines[: next(ends, None)]
+
+
+def processor_time(ident: Any) -> float:
+    """Return the seconds of processor time that a living thread has used; 0.0 where that is not known."""
+    if not ident or ident.__class__ is not int:  # the C library crashes if there is no such thread
+        return 0.0
+    try:
+        return clock.clock_gettime(clock.pthread_getcpuclockid(ident))
+    except (AttributeError, OSError):
+        return 0.0
+
+
+def own(lines: Iterable[Line]) -> Line | None:
+    """Return the first line of the user's own code, not of the standard library nor installed."""
+    return next((line for line in lines if _is_own(line[0])), None)
+
+
+def _is_own(code: CodeType) -> bool:
+    path = code.co_filename
+    if path.startswith(_LIBRARY):
+        return path.startswith(os.path.join(_LIBRARY, "test"))  # the library's own tests
+    return not path.startswith("<frozen ") and "-packages" + os.sep not in path
+
+
+def shown(lines: list[Line]) -> list[str]:
+    """Return a stack as text, the innermost line last, without what called the first line of the user's own."""
+    if own(lines) is not None:
+        while not _is_own(lines[-1][0]):
+            lines = lines[:-1]
+    left_out = [f"  ... {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+    return left_out + [f"  {text(line)}" for line in reversed(lines[:SHOWN])]
+
+
+def text(line: Line) -> str:
+    """Return the place and the source of a line."""
+    return f"{place(line)}\n{_source(line)}".rstrip()
+
+
+def place(line: Line) -> str:
+    code, number = line
+    path = code.co_filename
+    try:
+        near = os.path.relpath(path)
+    except (OSError, ValueError):  # the current directory is gone; another drive
+        near = os.pardir
+    return f'File "{path if near.startswith(os.pardir) else near}", line {number}, in {code.co_name}'
+
+
+def _source(line: Line) -> str:
+    import linecache
+
+    try:
+        return "    " + linecache.getline(line[0].co_filename, line[1]).strip()
+    except Exception:  # a test may have put something else in the place of what it needs
+        return ""
+
+
+def tell(text: str) -> None:
+    """Write to the real stderr, whatever stands in its place, from any thread."""
+    try:
+        os.write(STDERR, text.encode(errors="replace"))
+    except OSError:  # nobody reads it
+        pass

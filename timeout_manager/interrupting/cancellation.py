@@ -1,0 +1,169 @@
+"""The cancellation of a task when its time is over, and whether it was that, and that alone, that came out of a block.
+
+It carries a message of ours. While somebody refers to that, the block is on its way out. Others may cancel the task at
+the same moment, which must not get lost, so all cancellations are counted: from 3.11 by the task (``Task.cancelling``),
+before by a stand-in for its ``cancel``.
+"""
+
+from __future__ import annotations
+
+import sys
+from weakref import ref
+
+from ..errors import chain
+from ..counting.ledger import COUNTS_CANCELLATIONS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+    from typing import Any
+
+    from ..errors import PhaseTimeout
+    from ..counting.ledger import Phase
+    from .enforcer import Strike
+
+_MAIN = {  # where asyncio has the task that a loop runs; the first is missing where the loop is uvloop's
+    ("asyncio.base_events", "run_until_complete"): "future",
+    ("asyncio.runners", "run"): "task",
+}
+
+
+class _Message(str):
+    """What a task is cancelled with; there is a reference to it as long as the cancellation is in flight."""
+
+    timeout: Callable[[], PhaseTimeout | None]
+
+
+class _Cancels:
+    """Stand in for ``cancel`` of a task, and count."""
+
+    def __init__(self, task: Any) -> None:
+        self.cancel = task.cancel
+        self.count = 0
+
+    def __call__(self, msg: Any = None) -> Any:
+        self.count += 1
+        return self.cancel(msg)
+
+
+def cancel(task: Any, strike: Strike) -> None:
+    """Cancel the task, with a message that tells whose cancellation it is, and whether it is in flight still."""
+    if isinstance(getattr(task, "cancel", None), _Cancels) and _is_cancelled(task):
+        task.cancel.count += 1  # by a method that was bound before it was counted
+    message = _Message(strike.error)
+    message.timeout = ref(strike.error)
+    strike.message = ref(message)
+    task.cancel(msg=message)
+
+
+def count(task: Any) -> None:
+    """Count from now on by how many the task is cancelled, where it does not do that itself."""
+    try:
+        if not COUNTS_CANCELLATIONS and not isinstance(task.cancel, _Cancels):
+            task.cancel = _Cancels(task)
+    except AttributeError:  # it takes no attributes
+        pass
+
+
+def uncount(task: Any) -> None:
+    """Count no more."""
+    if isinstance(getattr(task, "cancel", None), _Cancels):
+        del task.cancel
+
+
+def cancelling(task: Any) -> int:
+    """Return by how many the task has been cancelled."""
+    if COUNTS_CANCELLATIONS:
+        return task.cancelling()  # type: ignore[no-any-return]
+    return getattr(getattr(task, "cancel", None), "count", 0)
+
+
+def _is_cancelled(task: Any) -> bool:
+    """Tell whether somebody has cancelled the task up to 3.10, and it does not know yet."""
+    waits_for = task._fut_waiter
+    pending = task._must_cancel or waits_for is not None and waits_for.cancelled()
+    return pending and type(task._cancel_message) is not _Message
+
+
+def uncancel(task: Any) -> int:
+    """Take one of these cancellations back; return how many are left."""
+    if COUNTS_CANCELLATIONS:
+        return task.uncancel()  # type: ignore[no-any-return]
+    counter = getattr(task, "cancel", None)
+    if isinstance(counter, _Cancels):
+        counter.count -= 1
+    return cancelling(task)
+
+
+def settle(phase: Phase, error: BaseException | None, struck: PhaseTimeout) -> bool:
+    """Take back the cancellation by this phase, which is left; tell whether that, and that alone, has arrived.
+
+    What came of it on the way out has the timeout as its context, as ``asyncio.timeout`` does it from 3.13.
+    """
+    watch = phase._watch
+    alone = True
+    if watch is not None and phase in watch.cancelled:
+        watch.cancelled.remove(phase)
+        alone = uncancel(watch.key) <= phase._cancelling and _is_alone(error)
+    elif watch is None or watch.pulse is not None:
+        return False
+    if not alone:
+        return False
+    if isinstance(error, sys.modules["asyncio"].CancelledError):
+        return watch.pulse is not None or _message(error) is not None
+    members = getattr(error, "exceptions", ())  # of a group; errors of other kinds may have anything by that name
+    for each in (error, *(members if isinstance(members, tuple) else ())):
+        if isinstance(each, BaseException):
+            _explain(each, struck)
+    return False
+
+
+def _is_alone(error: BaseException | None) -> bool:
+    """Tell whether, up to 3.10, no other cancellation was in flight when ours came."""
+    kind = sys.modules["asyncio"].CancelledError
+    found = [type(each.args and each.args[0]) is _Message for each in chain(error) if isinstance(each, kind)]
+    return COUNTS_CANCELLATIONS or True not in found or all(found[found.index(True) :])
+
+
+def _explain(error: BaseException | None, struck: PhaseTimeout) -> None:
+    """Put the timeout in the place of our cancellation among the contexts of the error."""
+    for each in chain(error):
+        context = each.__context__
+        if isinstance(context, sys.modules["asyncio"].CancelledError) and _message(context) is not None:
+            struck.__cause__ = struck.__cause__ or context
+            each.__context__ = struck
+            return
+
+
+def timeout_of(error: BaseException | None) -> PhaseTimeout | None:
+    """Return the timeout of the phase by which a task was cancelled, if this is such a cancellation."""
+    kind = getattr(sys.modules.get("asyncio"), "CancelledError", ())
+    message = _message(error) if isinstance(error, kind) else None
+    return None if message is None else message.timeout()
+
+
+def _message(error: BaseException | None) -> _Message | None:
+    """Return ours, if a cancellation began with it; up to 3.10 every task on the way makes its own error."""
+    begun = (each.args[0] for each in chain(error) if each.args)
+    return next((message for message in begun if type(message) is _Message), None)
+
+
+def cancel_main(strike: Strike, outermost: Phase, stack: dict[FrameType, None]) -> bool:
+    """Cancel what a loop in this phase runs that waits for events, and wake it; False if there is none."""
+    asyncio = sys.modules["asyncio"]
+    loop = getattr(asyncio, "_get_running_loop", lambda: None)()
+    if loop is None or asyncio.current_task(loop) is not None:
+        return False
+    for frame in stack:
+        if frame is outermost._frame:
+            break
+        name = _MAIN.get((str(frame.f_globals.get("__name__")), frame.f_code.co_name))
+        if name is not None:
+            main = frame.f_locals.get(name)
+            caller = frame.f_back.f_locals.get("self") if frame.f_back is not None else None
+            main = getattr(caller, "_asyncioCallsTask", main)  # of IsolatedAsyncioTestCase up to 3.10
+            if isinstance(main, asyncio.Task) and not main.done():
+                loop.call_soon_threadsafe(cancel, main, strike)
+                return True
+    return False

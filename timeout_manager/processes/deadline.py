@@ -1,0 +1,105 @@
+"""The deadline that a process hands on to those it starts: TIMEOUT_MANAGER_DEADLINE in their environment.
+
+``MONOTONIC:WALL:BOOT``: the same instant on the monotonic clock, which is one for all processes since the machine was
+booted, and on the clock of the world, for a process on another machine; BOOT tells which of them counts. An instant is
+right for a child that starts late, and for a parent that is stopped and goes on. There is no character in it that a
+shell, ``mpirun -x`` or ``srun --export`` takes for its own.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import lru_cache
+
+from ..originals import clock
+from ..seconds import INFINITY, text
+from ..interpreter.frames import tell
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..accounting import TimeoutManager
+
+VARIABLE = "TIMEOUT_MANAGER_DEADLINE"
+MARGIN, LONGEST_MARGIN = 0.05, 5.0  # of what is left, at most seconds: the child reports before its parent kills
+
+
+#: the environment of this process as it is kept, which ``os.environ`` decodes and encodes word by word
+own: Any = getattr(os.environb, "_data", os.environb) if os.supports_bytes_environ else os.environ
+
+
+def variable(name: str) -> str | None:
+    """Return a variable of the environment; ``os.environ`` itself takes its time to say that there is none."""
+    key = os.fsencode(name) if os.supports_bytes_environ else name
+    return os.environ.get(name) if key in own else None
+
+
+def inherited() -> float:
+    """Return the seconds that the parent has left, never below 0.0; infinity if it has no limit.
+
+    ValueError names the variable if it makes no sense.
+    """
+    value = variable(VARIABLE)
+    if value is None:
+        return INFINITY
+    parts = value.split(":")
+    try:
+        by_monotonic, by_wall = float(parts[0]), float(parts[1])
+        left = by_monotonic - clock.monotonic() if parts[2] == _boot() != "" else by_wall - clock.time()
+    except (IndexError, ValueError):
+        left = INFINITY
+    if not left < INFINITY:
+        raise ValueError(f"{VARIABLE} must be MONOTONIC:WALL:BOOT, not {value!r} (from the environment)")
+    return max(left, 0.0)
+
+
+def less_margin(seconds: float) -> float:
+    """Return the share of what a parent has left that is a child's to use."""
+    return seconds - min(seconds * MARGIN, LONGEST_MARGIN)
+
+
+def report_before(seconds: float, manager: TimeoutManager) -> None:
+    """Tell on stderr what this process does if it still runs shortly before the parent, which has ``seconds``, ends it.
+
+    That is half of the margin later than what is interrupted here.
+    """
+    from ..enforcing import by_thread
+    from ..diagnosis.snapshot import Scene
+
+    margin = seconds - less_margin(seconds)
+    at = clock.monotonic() + seconds - margin / 2
+
+    def look(now: float) -> float:
+        if now < at:
+            return at
+        who = f"Process {os.getpid()} ({' '.join(sys.argv)})"
+        what = f"{who} still runs; its parent, which had {text(seconds)} left for it, ends it soon."
+        tell(f"\n{what}\n\n{Scene(None, phases=manager._open.copy().values())}\n\n")
+        return INFINITY
+
+    try:
+        by_thread.employ("parent", look)
+    except RuntimeError:  # no thread can be started
+        pass
+
+
+def deadline(seconds: float) -> str:
+    """Return the value of the variable for a child that has so many seconds."""
+    return f"{clock.monotonic() + seconds:.3f}:{clock.time() + seconds:.3f}:{_boot()}"
+
+
+def variables(seconds: float | None) -> dict[str, str]:
+    """Return what tells a child that it has so many seconds; nothing for None: it inherits what this process has."""
+    return {} if seconds is None else {VARIABLE: deadline(min(seconds, inherited()))}
+
+
+@lru_cache(maxsize=None)
+def _boot() -> str:
+    """Return what tells this run of this machine from others; "" where the system does not say."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,243 @@
+"""How long each part of a unittest run may take, and what becomes of a part that is not over by then.
+
+A *part* is what unittest calls of the code under test: ``setUp``, ``test``, ``tearDown``, ``cleanup``, ``setUpClass``
+and so on, and the ``import`` of a module. Each is a phase. Parts that share a limit share a manager (`Group`): setUp
+and the test; tearDown and the cleanups, so that a test that timed out still cleans up. Every fixture and cleanup of a
+class or module has a limit by itself. All of them end when the total of the run is spent.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from _thread import get_ident
+from math import inf
+from unittest.util import strclass
+
+from ..enforcing import by_thread
+from ..interrupting import cancellation
+from ..accounting import TimeoutManager
+from ..errors import PhaseInterrupt, PhaseTimeout
+from ..originals import clock
+from ..counting.ledger import Phase
+from ..seconds import amount, duration, scale, text
+from ..counting.verdict import is_debugged, overrun, timeout_in, was_cancelled
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Optional
+    from unittest import TestCase
+
+    Seconds = Optional[float]
+
+__unittest = True  # unittest leaves our frames out of its tracebacks
+
+METHODS = "auto", "signal", "thread"
+SECOND_CHANCE = 0.1  # of the limit, for each cleanup that comes after the one that has used it up
+CLOSING = 0.02  # of the total, for each end that comes when it is spent,
+LONGEST_CLOSING = 5.0  # but no more seconds than this
+ATTRIBUTE = "timeout"
+VARIABLE = "TIMEOUT_MANAGER_TIMEOUT"
+
+
+class Limit:
+    """Seconds, or None for no limit, and where they come from."""
+
+    __slots__ = ("seconds", "source")
+
+    def __init__(self, seconds: Any, source: str) -> None:
+        """ValueError or TypeError, naming the source, if that is not an amount; 0 is no limit."""
+        if isinstance(seconds, (int, float)) and seconds < 0:
+            raise ValueError(f"{source} must not be negative, but is {seconds!r}")
+        self.seconds = amount(seconds, source) or None
+        self.source = source
+
+    def __str__(self) -> str:
+        return f"{text(self.seconds)} ({self.source})"
+
+
+def limit_from_environ() -> Limit:
+    """Return the limit for each test that TIMEOUT_MANAGER_TIMEOUT gives; ValueError names it if it makes no sense."""
+    value = os.environ.get(VARIABLE)
+    return Limit(None if value is None else duration(value, f"{VARIABLE} (from the environment)"), VARIABLE)
+
+
+class Limits:
+    """The limits of a run: of each test, and of all together.
+
+    ``timeout``, ``total``, ``slow_after`` and ``kill_after`` are seconds; None and 0 mean no limit. The total counts
+    from here. ``method`` is "signal" (SIGALRM), "thread" (a watchdog, and for the main thread a private signal) or
+    "auto": the one that code under test is less likely to get into the way of.
+    """
+
+    def __init__(
+        self,
+        timeout: Limit | Seconds = None,
+        total: Limit | Seconds = None,
+        slow_after: Limit | Seconds = None,
+        kill_after: Limit | Seconds = None,
+        method: str = "auto",
+    ) -> None:
+        if method not in METHODS:
+            raise ValueError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
+        self.timeout = _limit(timeout, "timeout")
+        self.total = _limit(total, "total")
+        self.slow_after = _limit(slow_after, "slow_after").seconds
+        self.kill_after = _limit(kill_after, "kill_after").seconds
+        enforce = method if method != "auto" else "thread" if _has_private_signal() else True
+        self.factor = max(scale(), 0.0)
+        self.began = clock.monotonic()
+        self.end = self.began + (self.total.seconds or inf) * (self.factor or inf)
+        self.calls: dict[type, Any] = {}  # what is a part of tests of each class
+        self._open = False
+        self._session = TimeoutManager(1e8, enforce=enforce, kill_after=self.kill_after)
+
+    def __enter__(self) -> Limits:
+        """Stay armed between the tests, and be what `running` returns."""
+        _running.setdefault(get_ident(), []).append(self)
+        self._open = self._session.enforcement == "thread"  # an alarm that stays armed would meet other handlers
+        if self._open:
+            self._session.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._open:
+            self._session.__exit__(*error)
+        _running[get_ident()].remove(self)
+
+    def renew(self) -> None:
+        """Repair what code under test may have done to the way in which it is interrupted."""
+        if self._open:
+            by_thread.renew()
+
+    def spent(self) -> bool:
+        """Tell whether the total is spent."""
+        return clock.monotonic() >= self.end
+
+    def left(self) -> float | None:
+        """Return what is left of the total, not scaled, or the little that is for cleaning up when nothing is."""
+        if self.end == inf:
+            return None
+        left = (self.end - clock.monotonic()) / self.factor
+        return left if left > 0 else min((self.total.seconds or 0.0) * CLOSING, LONGEST_CLOSING)
+
+    def manager(self, seconds: float | None) -> TimeoutManager:
+        return self._session._another(seconds)
+
+    def of(self, *places: object) -> Limit:
+        """Return the nearest limit: the attribute ``timeout`` of the first place that has one, else that of the run.
+
+        An attribute that is neither a number nor None nor text is something else, and passed over.
+        """
+        for place in places:
+            value = getattr(place, ATTRIBUTE, self)
+            if value is None or isinstance(value, (int, float, str)) and not isinstance(value, bool):
+                name = getattr(place, "__qualname__", None) or getattr(place, "__name__", place)
+                return Limit(value, f"{ATTRIBUTE} of {name}")
+        return self.timeout
+
+    def of_test(self, test: TestCase) -> Limit:
+        kind = type(test)
+        method = getattr(test, getattr(test, "_testMethodName", ""), None)
+        return self.of(method, kind, sys.modules.get(kind.__module__))
+
+
+_running: dict[int, list[Limits]] = {}  # by thread
+
+
+def running() -> Limits | None:
+    """Return the limits that are seen to in this thread at present."""
+    limits = _running.get(get_ident())
+    return limits[-1] if limits else None
+
+
+def _limit(value: Limit | Seconds, name: str) -> Limit:
+    return value if isinstance(value, Limit) else Limit(value, name)
+
+
+def _has_private_signal() -> bool:
+    import signal
+
+    return hasattr(signal, "SIGRTMIN") and hasattr(signal, "pthread_kill")
+
+
+class Part(Phase):
+    """A phase whose block does not decide what became of it: if time is over, it ends in PhaseTimeout.
+
+    An error, a skip or a success that comes too late is the cause at best. Only KeyboardInterrupt passes.
+    """
+
+    __slots__ = ("whole", "subject", "error")
+
+    def __init__(self, manager: TimeoutManager, name: str, whole: str, subject: object) -> None:
+        super().__init__(manager, name, None)
+        self.whole = whole  # the test, class or module that it is a part of
+        self.subject = subject  # what it calls: a cleanup, a subtest
+        self.error: PhaseTimeout | None = None
+
+    def path(self) -> tuple[str, ...]:
+        return self.whole, *super().path()
+
+    def _judge(self, error: BaseException | None, now: float, struck: PhaseTimeout | None) -> None:
+        owner = overrun(self, now) if struck is None else struck._owner
+        if owner is None or struck is None and is_debugged(self):
+            return super()._judge(error, now, struck)
+        self.outcome = "timeout"
+        self.error = timeout = struck or timeout_in(self, owner, now)
+        if error is timeout or isinstance(error, KeyboardInterrupt):
+            return
+        ours = isinstance(error, PhaseInterrupt) or isinstance(error, PhaseTimeout) and error._owner is owner
+        cancelled = struck is not None and "asyncio" in sys.modules and was_cancelled(self, error, struck)
+        raise timeout from None if ours or cancelled else error
+
+
+class Group:
+    """Parts of a test, class or module that share one limit."""
+
+    def __init__(self, limits: Limits, name: str, limit: Limit) -> None:
+        self.name = name
+        self.limits = limits
+        self.limit = limit
+        self.parts: list[Part] = []
+        left = limits.left()
+        self.by_total = left is not None and (limit.seconds is None or left < limit.seconds)
+        if self.by_total:
+            self.limit = Limit(left, f"what is left of {limits.total.source} {text(limits.total.seconds)}")
+        self.manager = limits.manager(self.limit.seconds)
+        limits.renew()
+
+    def call(self, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Return what the function returns; raise PhaseTimeout if it is not over in time, whatever it does."""
+        manager = self.manager
+        if manager.expired:  # by a part before this one; if that has no error, a debugger was there
+            manager.reset((self.limit.seconds or inf) * SECOND_CHANCE if self.parts[-1].error else inf)
+        part = Part(manager, name, self.name, _cleanup(function, args) if name == "cleanup" else None)
+        self.parts.append(part)
+        with part:
+            return function(*args, **kwargs)
+
+    def forget(self) -> None:
+        """Let go of what has been told: errors with their frames, and cycles that only the collector would find."""
+        for part in self.parts:
+            part.error = part.subject = None
+        self.manager._phases.clear()
+
+    def owns(self, error: BaseException | None) -> bool:
+        """Tell whether an error is an interrupt of one of these parts."""
+        error = cancellation.timeout_of(error) or error
+        if isinstance(error, PhaseTimeout):
+            return error.phase_path[:1] == (self.name,)
+        return isinstance(error, PhaseInterrupt)
+
+
+def _cleanup(function: Callable[..., Any], args: tuple[Any, ...]) -> object:
+    """Return the function that was given to ``addCleanup``; that of a test comes with the method that calls it."""
+    return args[0] if getattr(function, "__name__", "") == "_callCleanup" else function
+
+
+def group_of(owner: Any, limits: Limits) -> Group:
+    """Return the group for a fixture of a class or module."""
+    if isinstance(owner, type):
+        return Group(limits, strclass(owner), limits.of(owner, sys.modules.get(owner.__module__)))
+    return Group(limits, owner.__name__, limits.of(owner))

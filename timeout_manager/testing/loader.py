@@ -1,0 +1,116 @@
+"""Load the tests of a unittest run under limits: a module that hangs while it is imported is a timeout of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+import unittest
+
+from ..errors import PhaseTimeout
+from .limits import Group
+from ..originals import clock
+from ..seconds import INFINITY
+from .case import Entry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from .limits import Limits
+    from .reports import Reports
+
+__unittest = True
+
+
+class ImportTimeout(unittest.TestCase):
+    """Stands for the tests of a module that was not loaded in time."""
+
+    def __init__(self, entry: Entry, error: BaseException) -> None:
+        super().__init__()
+        self.entry = entry
+        self.error = error
+
+    def runTest(self) -> None:
+        raise self.error
+
+    def id(self) -> str:
+        return f"import {self.entry.name}"
+
+    __str__ = id
+
+
+class TestLoader(unittest.TestLoader):
+    """A loader that gives every module the limit of a test to be imported, and goes on with the next one."""
+
+    def __init__(self, limits: Limits, reports: Reports | None = None) -> None:
+        super().__init__()
+        self._limits = limits
+        self._reports = reports
+        self._open: list[Group] = []  # a load_tests function loads others
+        self._late: list[ImportTimeout] = []
+        self._interrupt: BaseException | None = None
+
+    def loadTestsFromName(self, name: str, module: Any = None) -> unittest.TestSuite:
+        return self._suite("import", name, super().loadTestsFromName, name, module)
+
+    def loadTestsFromModule(self, module: Any, *args: Any, **kwargs: Any) -> unittest.TestSuite:
+        load = super().loadTestsFromModule
+        if not hasattr(module, "load_tests"):
+            return load(module, *args, **kwargs)
+        return self._suite("load_tests", module.__name__, load, module, *args, **kwargs)
+
+    def discover(self, start_dir: str, *args: Any, **kwargs: Any) -> unittest.TestSuite:
+        discover = super().discover
+        if os.path.isdir(start_dir):
+            return discover(start_dir, *args, **kwargs)
+        return self._suite("import", start_dir, discover, start_dir, *args, **kwargs)  # it imports that by itself
+
+    def _get_module_from_name(self, name: str) -> Any:
+        return self._limited("import", name, super()._get_module_from_name, name)  # type: ignore[misc]
+
+    def _find_test_path(self, *args: Any, **kwargs: Any) -> Any:
+        found = super()._find_test_path(*args, **kwargs)  # type: ignore[misc]
+        if self._interrupt is not None:
+            raise self._interrupt
+        if self._late:  # unittest has made an import error of it
+            self.errors.pop()
+            return self.suiteClass([self._late.pop()]), False
+        return found
+
+    def _suite(self, part: str, name: str, load: Callable[..., Any], *args: Any, **kwargs: Any) -> unittest.TestSuite:
+        try:
+            return self._limited(part, name, load, *args, **kwargs)  # type: ignore[no-any-return]
+        except PhaseTimeout:
+            if not self._late:
+                raise
+            return self.suiteClass([self._late.pop()])
+
+    def _limited(self, part: str, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        entry = Entry("import", name)
+        if self._limits.spent():
+            error = PhaseTimeout("the total is spent")
+            self._late.append(ImportTimeout(entry, error))  # it will not be run
+            raise error
+        group = entry.groups[0] = Group(self._limits, name, self._limits.timeout)
+        for outer in self._open[-1:]:
+            outer.manager.reset(INFINITY)
+        self._open.append(group)
+        if self._reports is not None:
+            self._reports.running(entry)
+        try:
+            return group.call(part, function, *args, **kwargs)
+        except BaseException as ended:
+            if entry.late:
+                self._late.append(ImportTimeout(entry, ended))
+            elif isinstance(ended, KeyboardInterrupt):
+                self._interrupt = ended
+            raise
+        finally:
+            entry.elapsed = clock.monotonic() - entry.began
+            self._open.pop()
+            for outer in self._open[-1:]:
+                outer.manager.reset()
+            if self._reports is not None and not entry.late:
+                entry.outcome = "passed" if sys.exc_info()[1] is None else "error"
+                self._reports.ended(entry)

@@ -1,0 +1,205 @@
+"""Report files of a unittest run, whole after every test: JSON, JUnit XML, Trace Event Format.
+
+Whatever kills the process, the files tell everything up to then, and which test was running.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from contextlib import suppress
+from xml.sax.saxutils import escape, quoteattr
+
+from ..originals import clock
+from ..counting.report import entry as phase_entry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from .case import Entry
+    from .limits import Limits
+
+OUTCOMES = "passed", "failed", "error", "timeout", "skipped", "expected failure", "unexpected success", "interrupted"
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_COUNTS = 120  # characters for the counts at the beginning of a JUnit file
+
+
+class Reports:
+    """The report files that were asked for, by their paths. OSError if one cannot be written."""
+
+    def __init__(self, limits: Limits, *, report: str = "", junit_xml: str = "", trace: str = "") -> None:
+        self.began = limits.began
+        self.counts = dict.fromkeys(OUTCOMES, 0)
+        self.seconds = 0.0
+        self._json: _File | None = None
+        self._junit: _File | None = None
+        self._trace: _File | None = None
+        self._first = True
+        if report:
+            self._json = _File(report, self._json_head(limits), self._json_foot())
+        if junit_xml:
+            self._junit = _File(junit_xml, self._junit_head(), _JUNIT_FOOT)
+        if trace:
+            self._trace = _File(trace, "[", "\n]\n")
+
+    def running(self, entry: Entry) -> None:
+        """Tell that this has begun."""
+        if self._json:
+            self._json.add("", self._json_entry(entry) + self._json_foot())
+        if self._junit and entry.kind == "test":
+            self._junit.add("", _junit_case(entry) + _JUNIT_FOOT)
+
+    def ended(self, entry: Entry) -> None:
+        """Tell how it has ended."""
+        if entry.kind == "test" or entry.outcome not in ("passed", "skipped"):
+            self.counts[entry.outcome] += 1
+            self.seconds += entry.elapsed
+            if self._junit:
+                self._junit.add(_junit_case(entry), _JUNIT_FOOT)
+                self._junit.begin(self._junit_head())
+        if self._json:
+            self._json.add(self._json_entry(entry), self._json_foot())
+        if self._trace:
+            events = ",\n".join(json.dumps(event) for event in self._events(entry))
+            self._trace.add(("\n" if self._first else ",\n") + events, "\n]\n")
+        self._first = False
+
+    def close(self, not_run: Iterable[str] = ()) -> None:
+        """Tell which tests did not run."""
+        if self._json:
+            self._json.add("", self._json_foot(list(not_run)))
+        for file in filter(None, (self._json, self._junit, self._trace)):
+            file.close()
+        self._json = self._junit = self._trace = None
+
+    # -- JSON
+
+    def _json_head(self, limits: Limits) -> str:
+        now = clock.strftime("%Y-%m-%dT%H:%M:%SZ", clock.gmtime())
+        head = {"began": now, "timeout": limits.timeout.seconds, "total": limits.total.seconds}
+        return json.dumps(head, indent=1)[:-2] + ',\n "tests": ['
+
+    def _json_foot(self, not_run: list[str] | None = None) -> str:
+        counts = json.dumps({name: count for name, count in self.counts.items() if count})
+        left = "null" if not_run is None else json.dumps(not_run)
+        return f'\n ],\n "counts": {counts},\n "not run": {left}\n}}\n'
+
+    def _json_entry(self, entry: Entry) -> str:
+        return ("" if self._first else ",") + "\n  " + json.dumps(self._data(entry))
+
+    def _data(self, entry: Entry) -> dict[str, Any]:
+        return {
+            "id": entry.name,
+            "kind": entry.kind,
+            "outcome": entry.outcome,
+            "started": entry.began - self.began,
+            "elapsed": entry.elapsed,
+            "phases": [
+                {**phase_entry(part, self.began), "limit": group.manager.initial_timeout}
+                for group in entry.groups.values()
+                for part in group.parts
+            ],
+            "text": "\n".join(entry.texts),
+            "diagnosis": "\n\n".join(part.error.diagnosis for _, part in entry.late if part.error is not None),
+        }
+
+    # -- JUnit XML
+
+    def _junit_head(self) -> str:
+        count = self.counts
+        errors = count["error"] + count["timeout"] + count["interrupted"]
+        failures = count["failed"] + count["unexpected success"]
+        counts = f'tests="{sum(count.values())}" failures="{failures}" errors="{errors}" skipped="{count["skipped"]}"'
+        return _JUNIT_HEAD + f'{counts} time="{self.seconds:.3f}"'.ljust(_COUNTS) + ">"
+
+    # -- Trace Event Format
+
+    def _events(self, entry: Entry) -> list[dict[str, Any]]:
+        def event(name: str, began: float, elapsed: float, outcome: str) -> dict[str, Any]:
+            times = {"ph": "X", "ts": (began - self.began) * 1e6, "dur": elapsed * 1e6}
+            place = {"pid": os.getpid(), "tid": 1}
+            return {"name": name, "cat": entry.kind, **times, **place, "args": {"outcome": outcome}}
+
+        parts = [event(part.name, part._started, part.elapsed(), part.outcome) for part in entry.parts]
+        return [event(entry.name, entry.began, entry.elapsed, entry.outcome), *parts]
+
+
+_JUNIT_HEAD = '<?xml version="1.0" encoding="utf-8"?>\n<testsuites>\n<testsuite name="unittest" '
+_JUNIT_FOOT = "\n</testsuite>\n</testsuites>\n"
+_JUNIT_TAGS = {
+    "failed": ("failure", "failure"),
+    "unexpected success": ("failure", "unexpected success"),
+    "error": ("error", "error"),
+    "timeout": ("error", "timeout"),
+    "interrupted": ("error", "interrupted"),
+    "running": ("error", "killed"),
+    "skipped": ("skipped", "skip"),
+}
+
+
+def _junit_case(entry: Entry) -> str:
+    kind, _, name = entry.name.rpartition(".") if entry.kind == "test" else (entry.kind, "", entry.name)
+    case = f'\n<testcase classname={_quoted(kind)} name={_quoted(name)} time="{entry.elapsed:.3f}"'
+    tag, problem = _JUNIT_TAGS.get(entry.outcome, ("", ""))
+    if not tag:
+        return case + "/>"
+    text = "\n".join(entry.texts) or ("was running when the process ended" if problem == "killed" else problem)
+    lines = text.strip().splitlines() or [problem]
+    message = lines[-1 if problem in ("error", "failure") else 0]  # a traceback ends with what was wrong
+    inner = f"<{tag} type={_quoted(problem)} message={_quoted(message)}>{escape(printable(text))}</{tag}>"
+    return f"{case}>\n{inner}\n</testcase>"
+
+
+def _quoted(text: str) -> str:
+    return quoteattr(printable(text))
+
+
+def printable(text: str) -> str:
+    """Return the text without what XML cannot have: control characters and lone surrogates."""
+    return _NOT_IN_XML.sub("?", text)
+
+
+class _File:
+    """A text file that is whole after every write: what is added takes the place of the foot, which follows it anew."""
+
+    def __init__(self, path: str, head: str, foot: str) -> None:
+        folder = os.path.dirname(path)
+        if folder:
+            os.makedirs(folder, exist_ok=True)
+        self._file = open(path, "wb", buffering=0)
+        self._process = os.getpid()
+        self._end = self._size = 0
+        self.add(head, foot)
+
+    def add(self, text: str, foot: str) -> None:
+        data = _bytes(text + foot)
+        before, self._size = self._size, self._end + len(data)
+        self._write(self._end, data + b" " * (before - self._size))  # it is whole also before it is cut
+        self._end += len(_bytes(text))
+
+    def begin(self, head: str) -> None:
+        """Write the beginning anew; its length is what it was."""
+        self._write(0, _bytes(head))
+
+    def _write(self, at: int, data: bytes) -> None:
+        if os.getpid() != self._process or self._file.closed:  # a child process that a test has forked
+            return
+        try:
+            self._file.seek(at)
+            self._file.write(data)
+            self._file.truncate(self._size)
+        except OSError as error:  # the results of the run are worth more than the file
+            print(f"{self._file.name} cannot be written any more: {error}", file=sys.__stderr__)
+            self.close()
+
+    def close(self) -> None:
+        with suppress(OSError):  # a test may have closed it
+            self._file.close()
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "replace")

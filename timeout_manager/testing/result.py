@@ -1,0 +1,280 @@
+"""The result of a unittest run under limits: counts timeouts for themselves, and says what hung, and where."""
+
+from __future__ import annotations
+
+import sys
+import unittest
+from _thread import get_ident
+
+from ..diagnosis.snapshot import Scene, line_of
+from ..errors import PhaseTimeout
+from .limits import group_of
+from ..originals import clock
+from ..seconds import text
+from ..interpreter.frames import tell
+from .case import Entry, LimitedTest
+from .loader import ImportTimeout
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from .limits import Limits
+    from .reports import Reports
+
+__unittest = True
+
+SHOWN = 100  # names of tests that did not run
+HINT = "A test that needs longer: write `timeout = SECONDS` on it, its class or its module; 0 is no limit."
+RANK = "running", "passed", "expected failure", "skipped", "unexpected success", "failed", "error"
+
+
+class LimitedResult(unittest.TestResult):
+    """Mixed into the class of a result: puts limits on what is tested, and counts timeouts for themselves."""
+
+    limits: Limits
+    reports: Reports | None
+    timeouts: list[tuple[Any, str]]  #: tests, and what is to be said of them
+    interruptions: list[tuple[Any, str]]  #: the same of what Ctrl-C has ended
+    not_run: list[str]  #: names of tests
+    ran: set[str]  #: names of tests, too
+    interrupted: bool  #: by Ctrl-C
+    hinted: bool  # a limit of its own would have helped
+    stream: Any  # of a TextTestResult
+    separator1: str
+    current: Entry | None  # what is running
+    before: Entry | None  # the fixture that was called last
+    before_summary: Callable[[], None]
+
+    def adopt(self, limits: Limits, reports: Reports | None, before_summary: Callable[[], None]) -> None:
+        """Begin; it is a result of another class up to then."""
+        self.limits, self.reports, self.before_summary = limits, reports, before_summary
+        self.timeouts, self.interruptions, self.not_run, self.ran = [], [], [], set()
+        self._told = 0
+        self.thread = get_ident()
+        self.interrupted = self.hinted = False
+        self.current = self.before = None
+
+    # -- of a test
+
+    def startTest(self, test: Any) -> None:
+        super().startTest(test)
+        if isinstance(test, ImportTimeout):
+            self._begin(test.entry)
+        elif hasattr(test, "_callTestMethod"):
+            limited = LimitedTest(test, self.limits)
+            limited.attach()
+            self._begin(limited)
+        else:
+            self._begin(Entry("test", test.id()))
+
+    def stopTest(self, test: Any) -> None:
+        entry = self.current
+        if entry is not None:  # 3.12.1 stops skipped tests that it has not started
+            if isinstance(entry, LimitedTest):
+                try:
+                    entry.detach()
+                except PhaseTimeout:
+                    pass  # it is one of those that are late
+            self._end(entry, test)
+        super().stopTest(test)
+        if self.limits.spent():
+            self.stop()
+
+    def addError(self, test: Any, err: Any) -> None:
+        if not self._is_ours(err[1]):
+            super().addError(test, err)
+            self._note(test, "error", err)
+
+    def addFailure(self, test: Any, err: Any) -> None:
+        if not self._is_ours(err[1]):
+            super().addFailure(test, err)
+            self._note(test, "failed", err)
+
+    def addSubTest(self, test: Any, subtest: Any, err: Any) -> None:
+        if err is None or not self._is_ours(err[1]):
+            super().addSubTest(test, subtest, err)
+            if err is not None:
+                self._note(test, "failed" if issubclass(err[0], test.failureException) else "error", err)
+        elif self.current is not None:
+            self.current.parts[-1].subject = f"subTest {subtest._subDescription()}"
+
+    def addSkip(self, test: Any, reason: str) -> None:
+        super().addSkip(test, reason)
+        self._note(test, "skipped", str(reason))
+
+    def addExpectedFailure(self, test: Any, err: Any) -> None:
+        super().addExpectedFailure(test, err)
+        self._note(test, "expected failure", err)
+
+    def addUnexpectedSuccess(self, test: Any) -> None:
+        super().addUnexpectedSuccess(test)
+        self._note(test, "unexpected success", "")
+
+    def addTimeout(self, test: Any, message: str) -> None:
+        """Called when a test, a fixture or an import was not over in time."""
+        if self.failfast:
+            self.stop()
+        if self.buffer:
+            for name, stream in (("Stdout", sys.stdout), ("Stderr", sys.stderr)):
+                written = getattr(stream, "getvalue", str)()
+                message += f"\n{name}:\n{written}" if written else ""
+        self._mirrorOutput = True
+        self.timeouts.append((test, message))
+        if getattr(self, "showAll", False):
+            if hasattr(self, "_write_status"):
+                self._write_status(test, "TIMEOUT")
+            else:
+                self.stream.writeln("TIMEOUT" if self.current is not None else f"{test} ... TIMEOUT")
+        elif getattr(self, "dots", False):
+            self.stream.write("T")
+            self.stream.flush()
+
+    def wasSuccessful(self) -> bool:
+        return super().wasSuccessful() and not (self.timeouts or self.not_run or self.interrupted)
+
+    def printErrors(self) -> None:
+        super().printErrors()
+        if hasattr(self, "printErrorList"):
+            self.printErrorList("INTERRUPTED", self.interruptions)
+            self.printErrorList("TIMEOUT", self.timeouts)
+            if self.hinted:
+                self.stream.writeln(HINT)
+            if self.not_run:
+                self.stream.writeln(self.separator1)
+                self.stream.writeln("\n".join(self._left_out()))
+        self.before_summary()
+
+    # -- of a class or module
+
+    def call_fixture(self, owner: Any, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a fixture or a cleanup within the limit."""
+        group = group_of(owner, self.limits)
+        entry = self.before = Entry("fixture", f"{name} ({group.name})")
+        entry.groups[0] = group
+        self._begin(entry)
+        try:
+            return group.call(name, function, *args, **kwargs)
+        except BaseException as error:
+            if not (entry.late or isinstance(error, KeyboardInterrupt)):
+                entry.outcome = "skipped" if isinstance(error, unittest.SkipTest) else "error"
+                entry.texts.append(self._text(error))
+            raise
+        finally:
+            self._end(entry, _Named(entry.name))
+
+    # -- of either
+
+    def _begin(self, entry: Entry) -> None:
+        self.current = entry
+        self._told = 0
+        if self.reports is not None:
+            self.reports.running(entry)
+
+    def _end(self, entry: Entry, test: Any) -> None:
+        entry.elapsed = entry.elapsed or clock.monotonic() - entry.began
+        error = sys.exc_info()[1]
+        if entry.late:
+            entry.outcome = "timeout"
+            told = self._tell(entry)
+            self.hinted |= entry.kind != "import" and not all(group.by_total for group, _ in entry.late)
+            entry.texts.insert(0, told)
+            self.addTimeout(test, told)
+        elif isinstance(error, KeyboardInterrupt):
+            entry.outcome = "interrupted"
+            entry.texts.append(self._text(error))
+            self.interruptions.append((test, entry.texts[-1]))
+        elif entry.outcome == "running":
+            entry.outcome = "passed"
+        self.current = None
+        self.ran.add(test.id())
+        if self.reports is not None:
+            self.reports.ended(entry)
+        for group in entry.groups.values():
+            group.forget()
+
+    def tell_slow(self, slow: float, now: float) -> float:
+        """Say what has been running for so long, again and again; return when to call this again."""
+        entry, told = self.current, self._told
+        if entry is None or not entry.parts:
+            return now + slow / 10
+        due = entry.began + slow * (told + 1)
+        if now >= due:
+            self._told = told + 1
+            frame = sys._current_frames().get(self.thread)
+            place = "" if frame is None else f"\n  {line_of(frame)}"
+            line = f"\nSLOW: {entry.name} is still running after {text(now - entry.began)}, in {entry.parts[-1].name}"
+            tell(f"{line}{place}\n")
+            due += slow
+        return due
+
+    def _is_ours(self, error: BaseException | None) -> bool:
+        return any(entry is not None and entry.owns(error) for entry in (self.current, self.before))
+
+    def _note(self, test: Any, outcome: str, what: Any) -> None:
+        """Write into the entry what unittest says of a test; the worst counts."""
+        entry = self.current
+        lone = entry is None and isinstance(test, unittest.TestCase)
+        if lone:
+            entry = Entry("test", test.id())
+        if entry is None:
+            return  # a fixture, which has been told already
+        if RANK.index(outcome) > RANK.index(entry.outcome):
+            entry.outcome = outcome
+        entry.texts.append(what if isinstance(what, str) else self._text(what[1]))
+        if lone and self.reports is not None:
+            self.reports.ended(entry)
+
+    def _text(self, error: BaseException) -> str:
+        err = type(error), error, error.__traceback__
+        return self._exc_info_to_string(err, _Named(""))  # type: ignore[attr-defined,no-any-return]
+
+    def _tell(self, entry: Entry) -> str:
+        """Say of a timeout what hung, for how long, and where."""
+        told = []
+        for group, part in entry.late:
+            error = part.error
+            assert error is not None
+            about = part.subject and getattr(part.subject, "__qualname__", part.subject)
+            place = f"{part.name} ({about})" if about else part.name
+            if error.interrupted:
+                told.append(f"Time ran out in {place} after {text(error.elapsed)}; the limit is {group.limit}.")
+            else:
+                took = text(part.elapsed())
+                told.append(f"{place} took {took}, and nothing interrupted it; the limit is {group.limit}.")
+            earlier = [each for each in group.parts[: group.parts.index(part)] if each.elapsed() > part.elapsed() / 10]
+            told += [f"{each.name} had taken {text(each.elapsed())} of it." for each in earlier]
+            scene = error._scene
+            if isinstance(scene, Scene):
+                told.append(f"  {scene.line()}")
+                told += [scene.motion()] if scene.is_one_line() else ["", scene.stacks()]
+                told.append("")
+            cause = error.__cause__
+            if cause is not None:
+                told += ["It ended in this:", self._text(cause), ""]
+        return "\n".join(told).rstrip() + "\n"
+
+    def _left_out(self) -> list[str]:
+        count = len(self.not_run)
+        why = f"the total of {self.limits.total} is spent" if self.limits.spent() else "of Ctrl-C"
+        lines = [f"{count} test{'s' * (count != 1)} did not run, because {why}:"]
+        lines += [f"  {name}" for name in self.not_run[:SHOWN]]
+        return lines + [f"  and {count - SHOWN} more"] * (count > SHOWN)
+
+
+class _Named:
+    """What unittest puts in the place of a test where there is none."""
+
+    failureException = None
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def id(self) -> str:
+        return self.name
+
+    __str__ = id
+
+    def shortDescription(self) -> None:
+        return None
