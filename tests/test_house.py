@@ -1,0 +1,96 @@
+"""Which room of the package may use which: only those on lower floors, and inside a room there is no circle.
+
+All imports count: at the top of a module, inside a function, and those for annotations alone.
+"""
+
+import ast
+import os
+import unittest
+from glob import glob
+
+from .child import DIRECTORY
+
+FLOORS = [  # from the top down; what stands together on one floor does not know each other
+    {"__main__"},
+    {"commandline", "pytest_plugin"},
+    {"testing"},
+    {"__init__"},
+    {"injection"},
+    {"accounting"},
+    {"enforcing"},
+    {"interrupting"},
+    {"diagnosis"},
+    {"counting"},
+    {"processes"},
+    {"interpreter"},
+    {"errors", "originals", "seconds"},
+]
+FLOOR = {room: len(FLOORS) - number for number, rooms in enumerate(FLOORS) for room in rooms}
+DEBTS = {  # imports upwards that are still there
+    "counting": {"accounting", "interrupting"},
+    "enforcing": {"accounting"},
+    "interrupting": {"accounting", "enforcing"},
+    "processes": {"accounting", "diagnosis", "enforcing"},
+}
+
+
+def modules():
+    """Return the modules by name, as sources: "counting.ledger", "seconds", "testing.__init__"."""
+    found = {}
+    for path in glob(os.path.join(DIRECTORY, "**", "*.py"), recursive=True):
+        with open(path, encoding="utf-8") as file:
+            found[os.path.relpath(path, DIRECTORY)[:-3].replace(os.sep, ".")] = ast.parse(file.read())
+    return found
+
+
+def imports(modules):
+    """Yield each import of one module of the package by another: both names."""
+    for name, tree in modules.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                around = name.split(".")[: -node.level]
+                place = ".".join([*around, *filter(None, [node.module])])
+                for alias in node.names:
+                    inner = f"{place}.{alias.name}".lstrip(".")
+                    yield name, next(
+                        each for each in (inner, place, f"{place}.__init__".lstrip(".")) if each in modules
+                    )
+
+
+def room(name):
+    return name.partition(".")[0]
+
+
+class House(unittest.TestCase):
+    def setUp(self):
+        self.modules = modules()
+        self.imports = sorted(set(imports(self.modules)))
+
+    def test_every_module_is_on_a_floor(self):
+        self.assertEqual({room(name) for name in self.modules}, set(FLOOR))
+
+    def test_a_room_uses_only_what_stands_below_it(self):
+        wrong = [
+            f"{name} imports {other}"
+            for name, other in self.imports
+            if room(name) != room(other)
+            and FLOOR[room(name)] <= FLOOR[room(other)]
+            and room(other) not in DEBTS.get(room(name), ())
+        ]
+        self.assertEqual(wrong, [])
+
+    def test_no_circle_in_a_room(self):
+        below = {name: set() for name in self.modules}
+        for name, other in self.imports:
+            if room(name) == room(other):
+                below[name].add(other)
+        while below:
+            last = {name for name, others in below.items() if not others}
+            if not last:
+                break
+            below = {name: others - last for name, others in below.items() if name not in last}
+        self.assertEqual({name for name in below if room(name) != "counting"}, set())  # a debt, too
+
+
+if __name__ == "__main__":
+    unittest.main()
