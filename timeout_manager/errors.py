@@ -32,7 +32,8 @@ class PhaseTimeout(TimeoutError):
     stderr: Any = None
     killed: tuple[Any, ...] = ()  #: what ``run`` had to end: ``pid``, ``command``, ``age``, and the last ``signal``
 
-    _owner: Any = None  # whose limit it was, for matching by identity; stays at home when the error travels
+    _owner: Any = None  # whose limit it was, for matching by identity; stays at home when the error travels,
+    _outermost: Any = None  # as does the outermost phase that is interrupted by it
     _scene: Any = ""  # what was running
 
     @property
@@ -63,12 +64,20 @@ class PhaseTimeout(TimeoutError):
         return error
 
     def __reduce__(self) -> tuple[Any, ...]:
-        state = {name: value for name, value in vars(self).items() if name != "_owner"}
+        state = {name: value for name, value in vars(self).items() if name not in ("_owner", "_outermost")}
         return type(self), self.args, {**state, "_scene": self._told()}
 
 
 class PhaseInterrupt(BaseException):
     """The second and every later interrupt of a phase that swallowed the first; it leaves the block as PhaseTimeout."""
+
+    _timeout: PhaseTimeout | None = None  # the first
+
+    @classmethod
+    def of(cls, error: PhaseTimeout) -> PhaseInterrupt:
+        interrupt = cls(str(error))
+        interrupt._timeout = error
+        return interrupt
 
 
 # Classes of their own on some versions only: socket.timeout before 3.10, the other two before 3.11.
@@ -78,6 +87,7 @@ _TIMEOUTS = (
     ("asyncio", "TimeoutError"),
     ("concurrent.futures", "TimeoutError"),
 )
+_CANCELLATIONS = (("asyncio", "CancelledError"), ("trio", "Cancelled"), ("greenlet", "GreenletExit"))
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -89,15 +99,37 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__context__
 
 
+def members(error: BaseException) -> list[BaseException]:
+    """Return what a group holds; errors of other kinds may have anything by that name."""
+    found = getattr(error, "exceptions", ())
+    return [each for each in found if isinstance(each, BaseException)] if isinstance(found, (list, tuple)) else []
+
+
+def beneath(error: BaseException | None) -> list[BaseException]:
+    """Return an error with its causes, contexts and members, and theirs, each once."""
+    found: dict[int, BaseException] = {}
+    rest = [error]
+    while rest:
+        each = rest.pop()
+        if each is not None and id(each) not in found:
+            found[id(each)] = each
+            rest += [*members(each), each.__context__, each.__cause__]
+    return list(found.values())
+
+
 def is_timeout(error: BaseException) -> bool:
     """Tell whether an error says by its type that some time limit has passed."""
-    if isinstance(error, TimeoutError):
-        return True
-    for module, name in _TIMEOUTS:
-        kind = getattr(modules.get(module), name, None)
-        if isinstance(kind, type) and isinstance(error, kind):
-            return True
-    return False
+    return isinstance(error, TimeoutError) or _is_one_of(error, _TIMEOUTS)
+
+
+def is_for_others(error: BaseException) -> bool:
+    """Tell whether an error comes from outside of the block, and is meant for what is around it."""
+    return isinstance(error, (KeyboardInterrupt, GeneratorExit)) or _is_one_of(error, _CANCELLATIONS)
+
+
+def _is_one_of(error: BaseException, names: tuple[tuple[str, str], ...]) -> bool:
+    kinds = [getattr(modules.get(module), name, None) for module, name in names]
+    return any(isinstance(kind, type) and isinstance(error, kind) for kind in kinds)
 
 
 LET_PASS = PhaseTimeout("a debugger was there")  # stands in a phase whose limit was let pass

@@ -5,12 +5,14 @@ from __future__ import annotations
 from sys import modules
 
 from ..interpreter.debugger import present, say
-from ..errors import LET_PASS, PhaseInterrupt, PhaseTimeout, is_timeout
+from ..errors import LET_PASS, PhaseInterrupt, PhaseTimeout, beneath, is_for_others, is_timeout, members
 from .ledger import Budget, left
 from ..seconds import text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..accounting import TimeoutManager
     from .ledger import Phase
 
@@ -20,32 +22,82 @@ _no_interrupt = frozenset({"judge"})  # see interrupt
 def judge(phase: Phase, error: BaseException | None, now: float, struck: PhaseTimeout | None) -> None:
     """Raise PhaseTimeout, or let the block's own error pass.
 
-    ``struck`` is the error that an enforcer has raised in the block; what became of it there does not matter.
+    ``struck`` is the error that an enforcer has raised in the block. Then what leaves it comes of that; otherwise it
+    has come late, and only what says by its type that time was over is replaced.
     """
     owner = overrun(phase, now) if struck is None else struck._owner
     if owner is None:  # what seemed to bind it has closed meanwhile, or it was let pass
         phase.outcome = "timeout" if struck is LET_PASS else "done" if error is None else "failed"
         return
     phase.outcome = "timeout"
-    if struck is not None and "asyncio" in modules and was_cancelled(phase, error, struck):
-        raise _explain(struck) from error
-    if struck is None and is_debugged(phase):
+    if struck is not None:
+        return end_in(phase, struck, error, is_for_others)
+    if is_debugged(phase) or _is_on_its_way(error):
         return
-    if isinstance(error, PhaseTimeout) and (error is struck or error._owner is owner):
+    if isinstance(error, PhaseTimeout) and error._owner is owner:
         _explain(error)
-        return
-    if error is None:
-        raise _explain(struck or timeout_in(phase, owner, now))
-    if isinstance(error, PhaseInterrupt) and struck is not None:
-        raise _explain(struck) from None
-    if is_timeout(error):
-        raise _explain(struck or timeout_in(phase, owner, now, error)) from error
-    if isinstance(error, Exception) and hasattr(error, "add_note"):
+    elif error is None or is_timeout(error):
+        end_in(phase, timeout_in(phase, owner, now, error), error, is_for_others)
+    elif isinstance(error, Exception) and hasattr(error, "add_note"):
         try:
             if not any(note.startswith("Timeout exceeded after ") for note in getattr(error, "__notes__", ())):
-                error.add_note(str(struck or timeout_in(phase, owner, now)))
+                error.add_note(str(timeout_in(phase, owner, now)))
         except Exception:  # its notes are not what they should be
             pass
+
+
+def end_in(
+    phase: Phase, timeout: PhaseTimeout, error: BaseException | None, passes: Callable[[BaseException], bool]
+) -> None:
+    """Raise the timeout of a phase, from what has left its block instead; let what is not of the block pass."""
+    if "asyncio" in modules and _was_cancelled(phase, error):
+        raise _explain(timeout) from error
+    passing = _is_on_its_way(error)
+    if error is None or isinstance(error, PhaseInterrupt) and (error._timeout is timeout or not passing):
+        raise _explain(timeout) from None
+    if isinstance(error, PhaseTimeout) and error._owner is timeout._owner:
+        _explain(error)
+    elif not passing and not _passes(error, timeout, passes):
+        raise _explain(_above(timeout, error)) from error
+
+
+def _was_cancelled(phase: Phase, error: BaseException | None) -> bool:
+    """Tell whether the error is a cancellation by the phase, which now takes it back."""
+    from ..interrupting.cancellation import settle
+
+    return settle(phase, error)
+
+
+def _passes(error: BaseException, timeout: PhaseTimeout, passes: Callable[[BaseException], bool]) -> bool:
+    """Tell whether an error is not of the block, or one in a group is not."""
+    inside = (each for each in members(error) if _interrupt(each) is not timeout)
+    return passes(error) or any(_passes(each, timeout, passes) for each in inside)
+
+
+def _interrupt(error: BaseException | None) -> PhaseTimeout | None:
+    """Return the timeout that this is, or that it has come for: as a second interrupt, or a cancellation."""
+    if isinstance(error, PhaseInterrupt):
+        return error._timeout
+    if isinstance(error, PhaseTimeout) or "asyncio" not in modules:
+        return error if isinstance(error, PhaseTimeout) else None
+    from ..interrupting.cancellation import timeout_of
+
+    return timeout_of(error)
+
+
+def _is_on_its_way(error: BaseException | None) -> bool:
+    """Tell whether this is the interrupt of a phase further out."""
+    timeout = _interrupt(error)
+    return timeout is not None and timeout._outermost is not None and timeout._outermost.outcome == "running"
+
+
+def _above(timeout: PhaseTimeout, error: BaseException) -> PhaseTimeout:
+    """Return the timeout, or another one like it where it is beneath its cause: nobody is to follow a ring."""
+    if not any(each is timeout for each in beneath(error)):
+        return timeout
+    again = timeout._again()
+    vars(again).pop("__notes__", None)  # they are seen already
+    return again
 
 
 def check(manager: TimeoutManager, name: str) -> None:
@@ -91,13 +143,6 @@ def timeout(
         if hasattr(cause, attribute):
             setattr(error, attribute, getattr(cause, attribute))
     return error
-
-
-def was_cancelled(phase: Phase, error: BaseException | None, struck: PhaseTimeout) -> bool:
-    """Tell whether the error is a cancellation by the phase, which now takes it back."""
-    from ..interrupting.cancellation import settle
-
-    return settle(phase, error, struck)
 
 
 def is_debugged(phase: Phase, seen: str = "") -> bool:

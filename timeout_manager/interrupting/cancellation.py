@@ -96,11 +96,8 @@ def uncancel(task: Any) -> int:
     return cancelling(task)
 
 
-def settle(phase: Phase, error: BaseException | None, struck: PhaseTimeout) -> bool:
-    """Take back the cancellation by this phase, which is left; tell whether that, and that alone, has arrived.
-
-    What came of it on the way out has the timeout as its context, as ``asyncio.timeout`` does it from 3.13.
-    """
+def settle(phase: Phase, error: BaseException | None) -> bool:
+    """Take back the cancellation by this phase, which is left; tell whether that, and that alone, has arrived."""
     watch = phase._watch
     alone = True
     if watch is not None and phase in watch.cancelled:
@@ -108,15 +105,9 @@ def settle(phase: Phase, error: BaseException | None, struck: PhaseTimeout) -> b
         alone = uncancel(watch.key) <= phase._cancelling and _is_alone(error)
     elif watch is None or watch.pulse is not None:
         return False
-    if not alone:
+    if not alone or not isinstance(error, sys.modules["asyncio"].CancelledError):
         return False
-    if isinstance(error, sys.modules["asyncio"].CancelledError):
-        return watch.pulse is not None or _message(error) is not None
-    members = getattr(error, "exceptions", ())  # of a group; errors of other kinds may have anything by that name
-    for each in (error, *(members if isinstance(members, tuple) else ())):
-        if isinstance(each, BaseException):
-            _explain(each, struck)
-    return False
+    return watch.pulse is not None or _message(error) is not None
 
 
 def _is_alone(error: BaseException | None) -> bool:
@@ -124,16 +115,6 @@ def _is_alone(error: BaseException | None) -> bool:
     kind = sys.modules["asyncio"].CancelledError
     found = [type(each.args and each.args[0]) is _Message for each in chain(error) if isinstance(each, kind)]
     return COUNTS_CANCELLATIONS or True not in found or all(found[found.index(True) :])
-
-
-def _explain(error: BaseException | None, struck: PhaseTimeout) -> None:
-    """Put the timeout in the place of our cancellation among the contexts of the error."""
-    for each in chain(error):
-        context = each.__context__
-        if isinstance(context, sys.modules["asyncio"].CancelledError) and _message(context) is not None:
-            struck.__cause__ = struck.__cause__ or context
-            each.__context__ = struck
-            return
 
 
 def timeout_of(error: BaseException | None) -> PhaseTimeout | None:

@@ -104,6 +104,7 @@ def find(
             return None
         error = timeout_in(struck[-1], over, struck[-1]._manager._clock())
         error.interrupted = True
+        error._outermost = struck[0]
         seen = [each for each in watch.seen if each[0] >= struck[-1]._started]
         error._scene = Scene(frame, watch.key if watch.pulse else None, struck, seen, like)
         watch.strike = strike = Strike(over, error)
@@ -182,7 +183,7 @@ def _raise(
         if safepoints.arrange(thread.key, thread.state, stack, thread.enforcer.arrived):
             return None
     if around:  # it will be swallowed, but ends what the handler guards, and so brings the thread to a better place
-        strike.raised = PhaseInterrupt(str(strike.error))
+        strike.raised = PhaseInterrupt.of(strike.error)
         strike.depth = around
         strike.tries = 1
     else:

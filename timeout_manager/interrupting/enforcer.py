@@ -50,7 +50,7 @@ class Strike:
 
     def next(self, now: float) -> None:
         """Count one more interrupt."""
-        self.raised = PhaseInterrupt(str(self.error)) if self.hits else self.error
+        self.raised = PhaseInterrupt.of(self.error) if self.hits else self.error
         self.hit = now
         self.again = now + min(LAST, FIRST * 2 ** min(self.hits, 9))
         self.hits += 1

@@ -21,7 +21,7 @@ from ..errors import PhaseInterrupt, PhaseTimeout
 from ..originals import clock
 from ..counting.ledger import Phase
 from ..seconds import amount, duration, scale, text
-from ..counting.verdict import is_debugged, overrun, timeout_in, was_cancelled
+from ..counting.verdict import end_in, is_debugged, overrun, timeout_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -184,12 +184,8 @@ class Part(Phase):
         if owner is None or struck is None and is_debugged(self):
             return super()._judge(error, now, struck)
         self.outcome = "timeout"
-        self.error = timeout = struck or timeout_in(self, owner, now)
-        if error is timeout or isinstance(error, KeyboardInterrupt):
-            return
-        ours = isinstance(error, PhaseInterrupt) or isinstance(error, PhaseTimeout) and error._owner is owner
-        cancelled = struck is not None and "asyncio" in sys.modules and was_cancelled(self, error, struck)
-        raise timeout from None if ours or cancelled else error
+        self.error = struck or timeout_in(self, owner, now)
+        end_in(self, self.error, error, lambda each: isinstance(each, KeyboardInterrupt))
 
 
 class Group:
