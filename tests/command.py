@@ -7,6 +7,7 @@ import sys
 import tempfile
 import unittest
 from textwrap import dedent
+from xml.etree import ElementTree
 
 from . import package
 from .child import ROOT, environment
@@ -66,6 +67,14 @@ class Directory(unittest.TestCase):
         with open(self.path(name)) as file:
             text = file.read()
         return json.loads(text) if text else None  # it has just been created
+
+    def junit(self, name="junit.xml"):
+        """Return the suite in a JUnit file, whose head has the counts of its entries."""
+        suite = ElementTree.parse(self.path(name)).getroot().find("testsuite")
+        counts = [len(suite.findall(path)) for path in ("testcase", "*/failure", "*/error", "*/skipped")]
+        head = [int(suite.get(name)) for name in ("tests", "failures", "errors", "skipped")]
+        self.assertEqual(head, counts)
+        return suite
 
     def unittest(self, *arguments, **variables):
         """Run the command `unittest`, with a report."""

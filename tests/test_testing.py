@@ -266,6 +266,33 @@ class TheDecorator(unittest.TestCase):
         result, _ = run(Case, runner=testing().TextTestRunner)
         self.assertEqual([test._testMethodName for test, _ in result.timeouts], ["test_expected", "test_hung"])
 
+    def test_ends_a_test_amid_its_sub_tests(self):
+        import asyncio
+
+        log = []
+
+        class Case(unittest.TestCase):
+            @testing().time_limit(0.1)
+            def test_hung(self):
+                for i in range(3):
+                    with self.subTest(i=i):
+                        log.append(i)
+                        time.sleep(60)
+
+            def tearDown(self):
+                log.append("subTest" in vars(self))
+
+        class Async(unittest.IsolatedAsyncioTestCase):
+            @testing().time_limit(0.1)
+            async def test_hung(self):
+                for i in range(3):
+                    with self.subTest(i=i):
+                        log.append(i)
+                        await asyncio.sleep(60)
+
+        result, _ = run(Case, Async)
+        self.assertEqual((log, result.wasSuccessful()), ([0, False, 0], False))
+
     def test_interrupts_an_asynchronous_test(self):
         import asyncio
 

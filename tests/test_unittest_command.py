@@ -128,7 +128,7 @@ class AHungTest(Directory):
         passed += ["test_hung"]
         passed += ["setUpClass (test_hung.TearDownClass)", "cleanup (test_hung.SetUpClass)"]
         self.assertEqual(others, {"test_fails": "failed", "test_text": "error", **dict.fromkeys(passed, "passed")})
-        self.assertEqual(ran.last, "FAILED (timeouts=20, failures=1, errors=1)")
+        self.assertEqual(ran.last, "FAILED (timeouts=20, not run=1, failures=1, errors=1)")
         self.assertEqual(ran.status, 1)
         message = "TypeError: timeout of Own.test_text must be a number of seconds or None, not '30'"
         self.assertIn(f"-\n{message}\n", ran.stderr)  # without our frames
@@ -203,7 +203,44 @@ class AHungTest(Directory):
         late = [each["id"] for each in ran.report["tests"] if each["outcome"] == "timeout"]
         ends = ["tearDownModule (test_b)", "cleanup (test_b)", "cleanup (test_c)"]
         self.assertEqual(late, ["setUpModule (test_a)", *ends])
-        self.assertEqual(ran.last, "FAILED (timeouts=4, errors=1)")
+        self.assertEqual(ran.last, "FAILED (timeouts=4, not run=2, errors=1)")
+        self.assertEqual(ran.report["not run"], ["test_a.A.test_never", "test_c.C.test_never"])
+
+    def test_in_a_fixture_keeps_tests_from_running_that_are_named(self):
+        self.write(
+            test_kept="""
+            import time, unittest
+            class Late(unittest.TestCase):
+                timeout = 0.1
+                @classmethod
+                def setUpClass(cls): time.sleep(60)
+                def test_a(self): pass
+                def test_b(self): pass
+            class Broken(unittest.TestCase):
+                setUpClass = classmethod(lambda cls: 1 / 0)
+                def test_c(self): pass
+                @unittest.skip("never")
+                def test_d(self): pass
+            class Skipped(unittest.TestCase):
+                @classmethod
+                def setUpClass(cls): raise unittest.SkipTest("all of them")
+                def test_e(self): pass
+            class Good(unittest.TestCase):
+                def test_f(self): pass
+            """
+        )
+        ran = self.unittest("--junit-xml", "junit.xml")
+        names = [f"test_kept.{name}" for name in ("Broken.test_c", "Broken.test_d", "Late.test_a", "Late.test_b")]
+        self.assertEqual(ran.report["not run"], names)
+        self.assertEqual(ran.last, "FAILED (timeouts=1, not run=4, errors=1, skipped=1)")
+        for fixture, these in ("Broken) failed", names[:2]), ("Late) timed out", names[2:]):
+            why = f"2 tests did not run, because setUpClass (test_kept.{fixture}:\n"
+            self.assertIn(why + "".join(f"  {name}\n" for name in these), ran.stderr)
+        suite = self.junit()
+        skips = {case.get("name"): case.find("skipped") for case in suite.findall("testcase")}
+        self.assertEqual(skips["test_a"].get("type"), "not run")
+        self.assertEqual(skips["test_a"].get("message"), "did not run, because setUpClass (test_kept.Late) timed out")
+        self.assertIsNone(skips["test_f"])
 
     def test_in_an_import_is_named_and_discovery_goes_on(self):
         os.mkdir(self.path("test_package"))
@@ -323,6 +360,7 @@ class TheWholeRun(Directory):
         for arguments, variables, source in (
             (("--total", "1"), {}, "--total"),
             (("--timeout=40",), {"TEST_TIMEOUT": "2"}, "TEST_TIMEOUT, less a margin"),
+            ((), {"TEST_TIMEOUT": "2", "TIMEOUT_MANAGER_SCALE": "30"}, "TEST_TIMEOUT, less a margin"),
         ):
             ran = self.unittest(*arguments, **variables)
             self.assertEqual(ran.status, 124, ran.stderr)
@@ -365,18 +403,29 @@ class TheWholeRun(Directory):
         self.assertRegex(ran.stderr, r"SLOW: test_slow\.S\.test_s is still running after [\d.]+ s, in test\n  File ")
         self.assertEqual(ran.status, 0)
 
-    def test_a_killed_run_tells_everything_up_to_then(self):
-        self.write(test_slow=self.SLOW)
-        process = self.start("unittest", "--report", "report.json", "--junit-xml", "junit.xml", "--trace", "trace.json")
-        while "test_slow.Slow.test_b" not in str(self.read("report.json")):
-            time.sleep(0.05)
-        process.kill()
-        ran = self.end(process)
-        self.assertEqual((ran.outcomes["test_a"], ran.outcomes["test_b"]), ("passed", "running"))
-        cases = ElementTree.parse(self.path("junit.xml")).getroot().findall(".//testcase")
-        self.assertEqual([case.get("name") for case in cases], ["test_a", "test_b"])
-        self.assertEqual(cases[1].find("error").get("type"), "killed")
-        self.assertIn("test_slow.Slow.test_a", [event["name"] for event in self.read("trace.json")])
+    def test_a_run_that_ends_amid_a_test_or_fixture_tells_everything_up_to_then(self):
+        self.write(
+            test_ends="""
+            import os, unittest
+            class Ends(unittest.TestCase):
+                def test_a(self): pass
+                def test_b(self): os._exit(3)
+            class Fixture(unittest.TestCase):
+                @classmethod
+                def setUpClass(cls): os.kill(os.getpid(), 9)
+                def test_c(self): pass
+            """
+        )
+        for tests, status, counts, last in (
+            (["test_ends.Ends"], 3, {"passed": 1, "running": 1}, "test_ends.Ends.test_b"),
+            (["test_ends.Fixture"], -9, {"running": 1}, "setUpClass (test_ends.Fixture)"),
+        ):
+            ran = self.unittest("--junit-xml", "junit.xml", "--trace", "trace.json", *tests)
+            self.assertEqual((ran.status, ran.report["counts"]), (status, counts))
+            self.assertEqual([(each["id"], each["outcome"]) for each in ran.report["tests"]][-1], (last, "running"))
+            cases = self.junit().findall("testcase")
+            self.assertEqual((len(cases), cases[-1].find("error").get("type")), (sum(counts.values()), "killed"))
+            self.assertEqual([(each["name"], each["ph"]) for each in self.read("trace.json")][-1], (last, "B"))
 
     @unittest.skipUnless(CPYTHON and sys.platform == "linux", "timers of the kernel, by ctypes")
     def test_is_killed_where_nothing_else_helps(self):
@@ -480,6 +529,9 @@ class Options(Directory):
         self.assertIn("(TIMEOUT_MANAGER_TIMEOUT)", ran.stderr)
         self.assertEqual(self.unittest("--timeout", "0", TIMEOUT_MANAGER_TIMEOUT="0.2").outcomes["test_s"], "passed")
         self.assertEqual(self.unittest("--timeout", "0.2", TIMEOUT_MANAGER_SCALE="300").outcomes["test_s"], "passed")
+        self.assertEqual(self.unittest(TIMEOUT_MANAGER_TIMEOUT="", TEST_TIMEOUT="").outcomes["test_s"], "passed")
+        ran = self.unittest("--timeout", "0.002", TIMEOUT_MANAGER_SCALE="100")
+        self.assertIn("the limit is 0.200 s (--timeout)", ran.stderr)
 
     def test_help_says_what_to_do(self):
         for arguments in (), ("--help",):
@@ -500,9 +552,7 @@ class Options(Directory):
         self.assertIn("\nStdout:\nwhat it said\n", ran.stderr)
         self.assertNotIn("test_b", ran.outcomes)
         self.assertEqual(ran.report["counts"], {"timeout": 1})
-        suite = ElementTree.parse(self.path("deep/er/junit.xml")).getroot().find("testsuite")
-        self.assertEqual([suite.get(name) for name in ("tests", "failures", "errors", "skipped")], ["1", "0", "1", "0"])
-        error = suite.find("testcase/error")
+        error = self.junit("deep/er/junit.xml").find("testcase/error")
         self.assertEqual(error.get("type"), "timeout")
         self.assertRegex(error.get("message"), r"^Time ran out in test after \d\.\d+ s; the limit is 0\.500 s \(--time")
         self.assertIn("in test_a", error.text)

@@ -12,7 +12,7 @@ import unittest
 from ..enforcing import by_thread
 from ..diagnosis.snapshot import line_of
 from ..errors import PhaseTimeout
-from ..testing.limits import METHODS, Limit, Limits, limit_from_environ
+from ..testing.limits import METHODS, Limit, Limits, limit_from_environ, seconds_from_environ
 from ..originals import clock
 from ..seconds import INFINITY, duration
 from ..interpreter.frames import tell
@@ -129,10 +129,10 @@ def _split(program: str, arguments: list[str]) -> tuple[dict[str, str], list[str
 def _limits(own: dict[str, str]) -> Limits:
     """Return the limits that the options and the environment ask for; ValueError names the source of a bad one."""
     given = {name: Limit(duration(own[name], name), name) for name in TIMES if name in own}
-    total = os.environ.get(TOTAL_VARIABLE)
-    if "--total" not in given and total is not None:
-        seconds = duration(total, f"{TOTAL_VARIABLE} (from the environment)")
-        given["--total"] = Limit(seconds - min(seconds * MARGIN, LONGEST_MARGIN), f"{TOTAL_VARIABLE}, less a margin")
+    seconds = None if "--total" in given else seconds_from_environ(TOTAL_VARIABLE)
+    if seconds is not None:
+        less = seconds - min(seconds * MARGIN, LONGEST_MARGIN)
+        given["--total"] = Limit(less, f"{TOTAL_VARIABLE}, less a margin", scaled=False)
     method = own.get("--method", "auto")
     if method not in METHODS:
         raise ValueError(f"--method must be one of {', '.join(METHODS)}, not {method!r}")

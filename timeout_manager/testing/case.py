@@ -21,8 +21,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any
+    from unittest import TestCase
 
     from .limits import Part
+    from ..counting.ledger import Phase
 
 __unittest = True
 
@@ -91,7 +93,7 @@ class LimitedTest(Entry):
         self.calls = calls
         for attribute, name, which in calls:
             own[attribute] = partial(self.call, which, name, getattr(test, attribute))
-        own["subTest"] = self.sub_test
+        own["subTest"] = partial(_sub_test, test, lambda: self.parts)
         self.has_loop = not _CLOSE_LOOP.isdisjoint(own)
 
     def detach(self, close: bool = True) -> None:
@@ -119,15 +121,29 @@ class LimitedTest(Entry):
                 _cancel(self.test, before)
             raise
 
-    @contextmanager
-    def sub_test(self, *args: Any, **kwargs: Any) -> Iterator[None]:
-        """Be ``subTest``, which swallows what is raised in it; the test itself is not to go on when time is over."""
-        with type(self.test).subTest(self.test, *args, **kwargs):
-            yield
-        for part in self.parts:
-            struck = getattr(part, "_struck", None)
-            if part.outcome == "running" and struck is not None and struck is not LET_PASS:
-                raise struck
+
+@contextmanager
+def ending_sub_tests(test: object, phases: Callable[[], Iterable[Phase]]) -> Iterator[None]:
+    """Have these phases end a test amid its sub-tests, if it is one that has them."""
+    if not isinstance(test, unittest.TestCase):
+        yield
+        return
+    vars(test)["subTest"] = partial(_sub_test, test, phases)
+    try:
+        yield
+    finally:
+        vars(test).pop("subTest", None)
+
+
+@contextmanager
+def _sub_test(test: TestCase, phases: Callable[[], Iterable[Phase]], *args: Any, **kwargs: Any) -> Iterator[None]:
+    """Be ``subTest``, which swallows what is raised in it; the test itself is not to go on when time is over."""
+    with type(test).subTest(test, *args, **kwargs):
+        yield
+    for phase in phases():
+        struck = getattr(phase, "_struck", None)
+        if phase.outcome == "running" and struck is not None and struck is not LET_PASS:
+            raise struck
 
 
 def not_as_expected(test: object = None) -> None:

@@ -42,25 +42,28 @@ VARIABLE = "TIMEOUT_MANAGER_TIMEOUT"
 
 
 class Limit:
-    """Seconds, or None for no limit, and where they come from."""
+    """Seconds, or None for no limit, where they come from, and whether they are scaled: a deadline of others is not."""
 
-    __slots__ = ("seconds", "source")
+    __slots__ = ("seconds", "source", "scaled")
 
-    def __init__(self, seconds: Any, source: str) -> None:
+    def __init__(self, seconds: Any, source: str, scaled: bool = True) -> None:
         """ValueError or TypeError, naming the source, if that is not an amount; 0 is no limit."""
         if isinstance(seconds, (int, float)) and seconds < 0:
             raise ValueError(f"{source} must not be negative, but is {seconds!r}")
         self.seconds = amount(seconds, source) or None
         self.source = source
-
-    def __str__(self) -> str:
-        return f"{text(self.seconds)} ({self.source})"
+        self.scaled = scaled
 
 
 def limit_from_environ() -> Limit:
     """Return the limit for each test that TIMEOUT_MANAGER_TIMEOUT gives; ValueError names it if it makes no sense."""
-    value = os.environ.get(VARIABLE)
-    return Limit(None if value is None else duration(value, f"{VARIABLE} (from the environment)"), VARIABLE)
+    return Limit(seconds_from_environ(VARIABLE), VARIABLE)
+
+
+def seconds_from_environ(variable: str) -> float | None:
+    """Return the seconds in a variable; None where it is empty, as where it is not set."""
+    value = os.environ.get(variable)
+    return duration(value, f"{variable} (from the environment)") if value else None
 
 
 class Limits:
@@ -88,7 +91,7 @@ class Limits:
         enforce = method if method != "auto" else "thread" if _has_private_signal() else True
         self.factor = max(scale(), 0.0)
         self.began = clock.monotonic()
-        self.end = self.began + (self.total.seconds or inf) * (self.factor or inf)
+        self.end = self.began + (self.total.seconds or inf) * ((self.factor or inf) if self.total.scaled else 1.0)
         self.calls: dict[type, Any] = {}  # what is a part of tests of each class
         self._open = False
         self._session = TimeoutManager(1e8, enforce=enforce, kill_after=self.kill_after)
@@ -116,11 +119,11 @@ class Limits:
         return clock.monotonic() >= self.end
 
     def left(self) -> float | None:
-        """Return what is left of the total, not scaled, or the little that is for cleaning up when nothing is."""
-        if self.end == inf:
+        """Return what is left of the total, before scaling, or the little that is for cleaning up when nothing is."""
+        if self.end == inf or not self.factor:
             return None
-        left = (self.end - clock.monotonic()) / self.factor
-        return left if left > 0 else min((self.total.seconds or 0.0) * CLOSING, LONGEST_CLOSING)
+        left = self.end - clock.monotonic()
+        return (left if left > 0 else min((self.end - self.began) * CLOSING, LONGEST_CLOSING)) / self.factor
 
     def manager(self, seconds: float | None) -> TimeoutManager:
         return self._session._another(seconds)
@@ -199,7 +202,7 @@ class Group:
         left = limits.left()
         self.by_total = left is not None and (limit.seconds is None or left < limit.seconds)
         if self.by_total:
-            self.limit = Limit(left, f"what is left of {limits.total.source} {text(limits.total.seconds)}")
+            self.limit = Limit(left, f"what is left of {limits.total.source} {text(limits.end - limits.began)}")
         self.manager = limits.manager(self.limit.seconds)
         limits.renew()
 
@@ -212,6 +215,9 @@ class Group:
         self.parts.append(part)
         with part:
             return function(*args, **kwargs)
+
+    def __str__(self) -> str:
+        return f"{text(self.manager.initial_timeout)} ({self.limit.source})"
 
     def forget(self) -> None:
         """Let go of what has been told: errors with their frames, and cycles that only the collector would find."""

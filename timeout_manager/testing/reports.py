@@ -17,13 +17,16 @@ from ..counting.report import entry as phase_entry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
     from typing import Any
 
     from .case import Entry
     from .limits import Limits
 
-OUTCOMES = "passed", "failed", "error", "timeout", "skipped", "expected failure", "unexpected success", "interrupted"
+OUTCOMES = (
+    *("passed", "failed", "error", "timeout", "skipped", "expected failure", "unexpected success", "interrupted"),
+    "running",
+)
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _COUNTS = 120  # characters for the counts at the beginning of a JUnit file
 
@@ -39,6 +42,7 @@ class Reports:
         self._junit: _File | None = None
         self._trace: _File | None = None
         self._first = True
+        self.left_out = 0  # tests that did not run, where they are told of
         if report:
             self._json = _File(report, self._json_head(limits), self._json_foot())
         if junit_xml:
@@ -47,31 +51,40 @@ class Reports:
             self._trace = _File(trace, "[", "\n]\n")
 
     def running(self, entry: Entry) -> None:
-        """Tell that this has begun."""
+        """Tell that this has begun, and count it: it may be the end."""
+        self.counts[entry.outcome] = 1
         if self._json:
             self._json.add("", self._json_entry(entry) + self._json_foot())
-        if self._junit and entry.kind == "test":
+        if self._junit:
+            self._junit.begin(self._junit_head())
             self._junit.add("", _junit_case(entry) + _JUNIT_FOOT)
+        if self._trace:
+            self._trace.add("", self._trace_events(entry) + "\n]\n")
 
     def ended(self, entry: Entry) -> None:
         """Tell how it has ended."""
-        if entry.kind == "test" or entry.outcome not in ("passed", "skipped"):
+        counts = entry.kind == "test" or entry.outcome not in ("passed", "skipped")
+        self.counts["running"] = 0
+        if counts:
             self.counts[entry.outcome] += 1
             self.seconds += entry.elapsed
-            if self._junit:
-                self._junit.add(_junit_case(entry), _JUNIT_FOOT)
-                self._junit.begin(self._junit_head())
+        if self._junit:
+            self._junit.add(_junit_case(entry) if counts else "", _JUNIT_FOOT)
+            self._junit.begin(self._junit_head())
         if self._json:
             self._json.add(self._json_entry(entry), self._json_foot())
         if self._trace:
-            events = ",\n".join(json.dumps(event) for event in self._events(entry))
-            self._trace.add(("\n" if self._first else ",\n") + events, "\n]\n")
+            self._trace.add(self._trace_events(entry), "\n]\n")
         self._first = False
 
-    def close(self, not_run: Iterable[str] = ()) -> None:
-        """Tell which tests did not run."""
+    def close(self, not_run: Mapping[str, str] = {}) -> None:
+        """Tell which tests did not run, and why."""
         if self._json:
             self._json.add("", self._json_foot(list(not_run)))
+        if self._junit:
+            self.left_out = len(not_run)
+            self._junit.add("".join(_junit_left_out(*each) for each in not_run.items()), _JUNIT_FOOT)
+            self._junit.begin(self._junit_head())
         for file in filter(None, (self._json, self._junit, self._trace)):
             file.close()
         self._json = self._junit = self._trace = None
@@ -89,7 +102,10 @@ class Reports:
         return f'\n ],\n "counts": {counts},\n "not run": {left}\n}}\n'
 
     def _json_entry(self, entry: Entry) -> str:
-        return ("" if self._first else ",") + "\n  " + json.dumps(self._data(entry))
+        return self._separator() + "  " + json.dumps(self._data(entry))
+
+    def _separator(self) -> str:
+        return "\n" if self._first else ",\n"
 
     def _data(self, entry: Entry) -> dict[str, Any]:
         return {
@@ -111,21 +127,25 @@ class Reports:
 
     def _junit_head(self) -> str:
         count = self.counts
-        errors = count["error"] + count["timeout"] + count["interrupted"]
+        errors = count["error"] + count["timeout"] + count["interrupted"] + count["running"]
         failures = count["failed"] + count["unexpected success"]
-        counts = f'tests="{sum(count.values())}" failures="{failures}" errors="{errors}" skipped="{count["skipped"]}"'
+        skipped = count["skipped"] + self.left_out
+        tests = sum(count.values()) + self.left_out
+        counts = f'tests="{tests}" failures="{failures}" errors="{errors}" skipped="{skipped}"'
         return _JUNIT_HEAD + f'{counts} time="{self.seconds:.3f}"'.ljust(_COUNTS) + ">"
 
     # -- Trace Event Format
 
-    def _events(self, entry: Entry) -> list[dict[str, Any]]:
-        def event(name: str, began: float, elapsed: float, outcome: str) -> dict[str, Any]:
-            times = {"ph": "X", "ts": (began - self.began) * 1e6, "dur": elapsed * 1e6}
-            place = {"pid": os.getpid(), "tid": 1}
-            return {"name": name, "cat": entry.kind, **times, **place, "args": {"outcome": outcome}}
+    def _trace_events(self, entry: Entry) -> str:
+        events = [self._event(entry, entry.name, entry.began, entry.elapsed, entry.outcome)]
+        events += [self._event(entry, part.name, part._started, part.elapsed(), part.outcome) for part in entry.parts]
+        return self._separator() + ",\n".join(json.dumps(event) for event in events)
 
-        parts = [event(part.name, part._started, part.elapsed(), part.outcome) for part in entry.parts]
-        return [event(entry.name, entry.began, entry.elapsed, entry.outcome), *parts]
+    def _event(self, entry: Entry, name: str, began: float, elapsed: float, outcome: str) -> dict[str, Any]:
+        """Return an event that is complete, or the beginning of one that is running."""
+        ends = {"ph": "B"} if outcome == "running" else {"ph": "X", "dur": elapsed * 1e6}
+        place = {"ts": (began - self.began) * 1e6, "pid": os.getpid(), "tid": 1}
+        return {"name": name, "cat": entry.kind, **ends, **place, "args": {"outcome": outcome}}
 
 
 _JUNIT_HEAD = '<?xml version="1.0" encoding="utf-8"?>\n<testsuites>\n<testsuite name="unittest" '
@@ -152,6 +172,12 @@ def _junit_case(entry: Entry) -> str:
     message = lines[-1 if problem in ("error", "failure") else 0]  # a traceback ends with what was wrong
     inner = f"<{tag} type={_quoted(problem)} message={_quoted(message)}>{escape(printable(text))}</{tag}>"
     return f"{case}>\n{inner}\n</testcase>"
+
+
+def _junit_left_out(name: str, why: str) -> str:
+    kind, _, name = name.rpartition(".")
+    case = f'\n<testcase classname={_quoted(kind)} name={_quoted(name)} time="0.000">'
+    return f'{case}\n<skipped type="not run" message={_quoted(f"did not run, because {why}")}/>\n</testcase>'
 
 
 def _quoted(text: str) -> str:

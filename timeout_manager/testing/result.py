@@ -17,7 +17,7 @@ from .loader import ImportTimeout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from .limits import Limits
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 __unittest = True
 
-SHOWN = 100  # names of tests that did not run
+SHOWN = 100  # names of tests that did not run, for each reason
+SETS_UP = "setUpClass", "setUpModule"
 HINT = "A test that needs longer: write `timeout = SECONDS` on it, its class or its module; 0 is no limit."
 RANK = "running", "passed", "expected failure", "skipped", "unexpected success", "failed", "error"
 
@@ -37,8 +38,9 @@ class LimitedResult(unittest.TestResult):
     reports: Reports | None
     timeouts: list[tuple[Any, str]]  #: tests, and what is to be said of them
     interruptions: list[tuple[Any, str]]  #: the same of what Ctrl-C has ended
-    not_run: list[str]  #: names of tests
+    not_run: dict[str, str]  #: names of tests, in their order, and why
     ran: set[str]  #: names of tests, too
+    failed: dict[Any, str]  # classes and modules that could not be set up, and why not
     interrupted: bool  #: by Ctrl-C
     hinted: bool  # a limit of its own would have helped
     stream: Any  # of a TextTestResult
@@ -50,7 +52,7 @@ class LimitedResult(unittest.TestResult):
     def adopt(self, limits: Limits, reports: Reports | None, before_summary: Callable[[], None]) -> None:
         """Begin; it is a result of another class up to then."""
         self.limits, self.reports, self.before_summary = limits, reports, before_summary
-        self.timeouts, self.interruptions, self.not_run, self.ran = [], [], [], set()
+        self.timeouts, self.interruptions, self.not_run, self.ran, self.failed = [], [], {}, set(), {}
         self._told = 0
         self.thread = get_ident()
         self.interrupted = self.hinted = False
@@ -157,9 +159,12 @@ class LimitedResult(unittest.TestResult):
         try:
             return group.call(name, function, *args, **kwargs)
         except BaseException as error:
+            skipped = isinstance(error, unittest.SkipTest)
             if not (entry.late or isinstance(error, KeyboardInterrupt)):
-                entry.outcome = "skipped" if isinstance(error, unittest.SkipTest) else "error"
+                entry.outcome = "skipped" if skipped else "error"
                 entry.texts.append(self._text(error))
+            if name in SETS_UP and (entry.late or not skipped):
+                self.failed[owner] = f"{entry.name} {'timed out' if entry.late else 'failed'}"
             raise
         finally:
             self._end(entry, _Named(entry.name))
@@ -239,10 +244,10 @@ class LimitedResult(unittest.TestResult):
             about = part.subject and getattr(part.subject, "__qualname__", part.subject)
             place = f"{part.name} ({about})" if about else part.name
             if error.interrupted:
-                told.append(f"Time ran out in {place} after {text(error.elapsed)}; the limit is {group.limit}.")
+                told.append(f"Time ran out in {place} after {text(error.elapsed)}; the limit is {group}.")
             else:
                 took = text(part.elapsed())
-                told.append(f"{place} took {took}, and nothing interrupted it; the limit is {group.limit}.")
+                told.append(f"{place} took {took}, and nothing interrupted it; the limit is {group}.")
             earlier = [each for each in group.parts[: group.parts.index(part)] if each.elapsed() > part.elapsed() / 10]
             told += [f"{each.name} had taken {text(each.elapsed())} of it." for each in earlier]
             scene = error._scene
@@ -255,12 +260,27 @@ class LimitedResult(unittest.TestResult):
                 told += ["It ended in this:", self._text(cause), ""]
         return "\n".join(told).rstrip() + "\n"
 
+    def leave_out(self, tests: Iterable[tuple[str, Any, Any]]) -> None:
+        """Note which of these tests did not run that were to run: their names, and their classes and modules."""
+        limits, rest = self.limits, ""
+        if limits.spent():
+            rest = f"the total of {text(limits.end - limits.began)} ({limits.total.source}) is spent"
+        elif self.interrupted:
+            rest = "of Ctrl-C"
+        for name, kind, module in tests:
+            why = self.failed.get(module) or self.failed.get(kind) or rest
+            if why and name not in self.ran:
+                self.not_run[name] = why
+
     def _left_out(self) -> list[str]:
-        count = len(self.not_run)
-        why = f"the total of {self.limits.total} is spent" if self.limits.spent() else "of Ctrl-C"
-        lines = [f"{count} test{'s' * (count != 1)} did not run, because {why}:"]
-        lines += [f"  {name}" for name in self.not_run[:SHOWN]]
-        return lines + [f"  and {count - SHOWN} more"] * (count > SHOWN)
+        lines = []
+        for why in dict.fromkeys(self.not_run.values()):
+            names = [name for name, each in self.not_run.items() if each == why]
+            count = len(names)
+            lines.append(f"{count} test{'s' * (count != 1)} did not run, because {why}:")
+            lines += [f"  {name}" for name in names[:SHOWN]]
+            lines += [f"  and {count - SHOWN} more"] * (count > SHOWN)
+        return lines
 
 
 class _Named:

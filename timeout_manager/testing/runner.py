@@ -18,7 +18,7 @@ from ..accounting import TimeoutManager
 from ..errors import PhaseTimeout
 from .suite import has, limited_cleanups, limited_fixtures
 from .limits import ATTRIBUTE, Group, Limit, Limits, group_of, limit_from_environ, running
-from .case import LimitedTest, not_as_expected
+from .case import LimitedTest, ending_sub_tests, not_as_expected
 from .result import LimitedResult
 
 TYPE_CHECKING = False
@@ -53,7 +53,8 @@ def time_limit(seconds: float) -> Callable[[F], F]:
             with Limits() as limits:
                 group = Group(limits, func.__qualname__, limit)
                 try:
-                    return group.call("test", func, *args, **kwargs)
+                    with ending_sub_tests(next(iter(args), None), lambda: group.parts):
+                        return group.call("test", func, *args, **kwargs)
                 finally:
                     _judge(group.parts, args)
 
@@ -62,8 +63,9 @@ def time_limit(seconds: float) -> Callable[[F], F]:
             manager = TimeoutManager(None if running() else limit.seconds, enforce=True)
             phase = manager.timed_operation(func.__qualname__)
             try:
-                async with phase:
-                    return await func(*args, **kwargs)
+                with ending_sub_tests(next(iter(args), None), lambda: [phase]):
+                    async with phase:
+                        return await func(*args, **kwargs)
             finally:
                 _judge([phase], args)
 
@@ -150,7 +152,7 @@ class TextTestRunner(unittest.TextTestRunner):
         summary = _Summary(stream.stream)
         self._hold = lambda: setattr(stream, "stream", summary)
         results: list[LimitedResult] = []
-        names = [each.id() for each in _tests(test) if hasattr(each, "id")]
+        tests = [_named(each) for each in _tests(test) if hasattr(each, "id")]
 
         def run_all(result: LimitedResult) -> None:
             results.append(result)
@@ -168,8 +170,7 @@ class TextTestRunner(unittest.TextTestRunner):
             finally:
                 if limits.slow_after:
                     by_thread.dismiss(result)
-            if result.interrupted or limits.spent():
-                result.not_run = [name for name in names if name not in result.ran]
+            result.leave_out(tests)
             if self.reports is not None:
                 self.reports.close(result.not_run)
 
@@ -199,6 +200,11 @@ def _tests(suite: Any) -> Iterator[Any]:
     else:
         for each in inner:
             yield from _tests(each)
+
+
+def _named(test: Any) -> tuple[str, Any, Any]:
+    """Return the name of a test, its class and its module, which are there after it, too."""
+    return test.id(), test.__class__, sys.modules.get(test.__class__.__module__)
 
 
 class _Summary:
