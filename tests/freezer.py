@@ -4,7 +4,8 @@ import sys
 import time
 
 _IGNORED = "threading", "queue", "selectors"  # without them nothing can wait
-_real = {name: getattr(time, name) for name in ("time", "monotonic", "perf_counter", "time_ns", "monotonic_ns", "gmtime")}
+_NAMES = "time", "monotonic", "perf_counter", "time_ns", "monotonic_ns", "gmtime"
+_real = {name: getattr(time, name) for name in _NAMES}
 _now = {name: function() for name, function in _real.items()}
 _fakes = {id(function): (lambda *_, value=_now[name]: value) for name, function in _real.items()}
 _replaced = []

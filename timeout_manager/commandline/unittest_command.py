@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 import sys
 import threading
 import unittest
@@ -13,7 +12,7 @@ from ..enforcing import by_thread
 from ..diagnosis.snapshot import line_of
 from ..errors import PhaseTimeout
 from ..testing.limits import METHODS, Limit, Limits, limit_from_environ, seconds_from_environ
-from ..originals import clock
+from ..originals import clock, python, signals, system
 from ..seconds import INFINITY, duration
 from ..interpreter.frames import tell
 from ..testing.runner import TextTestRunner
@@ -153,9 +152,9 @@ def _fail(program: str, message: str) -> NoReturn:
 def _die_of_interrupt() -> NoReturn:
     """End as a program does that Ctrl-C has ended, so that whoever started us knows."""
     sys.stdout.flush()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    os.kill(os.getpid(), signal.SIGINT)
-    sys.exit(128 + signal.SIGINT)
+    signals.signal(signals.SIGINT, signals.SIG_DFL)
+    system.kill(system.getpid(), signals.SIGINT)
+    sys.exit(128 + signals.SIGINT)
 
 
 def _collect(limits: Limits, result: LimitedResult) -> None:
@@ -184,7 +183,7 @@ def _tell_of_threads(status: int, kill_after: float | None) -> None:
             tell(f"\nThreads that the tests have left behind keep the process alive:\n{names}")
         if kill_after is not None and now >= began + SOON + kill_after:
             tell(f"The process ends with status {status} all the same.\n")
-            os._exit(status)
+            system._exit(status)
         return began + SOON + (INFINITY if kill_after is None else kill_after)
 
     told: list[threading.Thread] = []
@@ -197,5 +196,5 @@ def _threads() -> list[threading.Thread]:
 
 
 def _place(thread: threading.Thread) -> str:
-    frame = sys._current_frames().get(thread.ident or 0)
+    frame = python._current_frames().get(thread.ident or 0)
     return "" if frame is None else f"    {line_of(frame)}\n"

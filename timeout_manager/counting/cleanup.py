@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from sys import _getframe
-
+from ..originals import python
 from .ledger import Phase, caller
 
 TYPE_CHECKING = False
@@ -27,7 +26,7 @@ class Cleanup(Phase):
         if self.outcome == "new":
             _step_aside(self._manager, here)
         try:
-            return super().__enter__(frame or _getframe(1))
+            return super().__enter__(frame or python._getframe(1))
         except BaseException:
             _step_back(self._manager, here)
             raise

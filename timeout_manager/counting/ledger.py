@@ -12,9 +12,9 @@ it removes itself. Two threads that meet in between disagree by the moment betwe
 
 from __future__ import annotations
 
-from _thread import get_ident
 from sys import _getframe, modules, version_info
 
+from ..originals import thread
 from ..seconds import INFINITY, text
 
 _no_interrupt = frozenset({"__enter__", "__exit__", "__aenter__", "__aexit__"})  # see interrupt
@@ -22,6 +22,8 @@ _no_interrupt = frozenset({"__enter__", "__exit__", "__aenter__", "__aexit__"}) 
 _FOR_OTHERS = frozenset({"__enter__", "__aenter__", "enter_context", "enter_async_context"})  # what enters for others
 _GENERATES = 0x20 | 0x200  # flags of code: generators, asynchronous generators
 COUNTS_CANCELLATIONS = version_info >= (3, 11)  #: a task knows by how many it was cancelled
+
+get_ident = thread.get_ident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..originals import system
 from ..seconds import INFINITY, text
 
 TYPE_CHECKING = False
@@ -70,8 +71,6 @@ def entry(phase: Phase, since: float) -> dict[str, Any]:
 
 def trace_events(manager: TimeoutManager) -> list[dict[str, Any]]:
     """Return a complete event ("ph": "X", microseconds) for each phase, a row for each thread or task."""
-    from os import getpid
-
     rows: dict[object, int] = {}
 
     def event(phase: Phase) -> dict[str, Any]:
@@ -81,7 +80,7 @@ def trace_events(manager: TimeoutManager) -> list[dict[str, Any]]:
             "ph": "X",
             "ts": (phase._started - manager._made) * 1e6,
             "dur": phase.elapsed() * 1e6,
-            "pid": getpid(),
+            "pid": system.getpid(),
             "tid": rows.setdefault(phase._key, len(rows) + 1),
             "args": {"outcome": phase.outcome, "limit": phase.limit},
         }

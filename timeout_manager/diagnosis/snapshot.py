@@ -6,17 +6,17 @@ at is a line of the text. The text is made when somebody reads it.
 
 from __future__ import annotations
 
-import os
 import sys
-from _thread import get_ident
 from itertools import islice
 
-from ..originals import clock
+from ..originals import clock, python, system, thread
 from ..processes.table import family
 from ..counting.report import lines as lines_of
 from ..seconds import text
 from ..interpreter.frames import WALKABLE, awaiting, in_task, own, place, processor_time, shown, stack, up
 from ..interpreter.frames import text as text_of
+
+get_ident = thread.get_ident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Scene:
             return default
 
     def _look_at_threads(self, _: None) -> None:
-        for ident, frame in sys._current_frames().items():
+        for ident, frame in python._current_frames().items():
             if ident != self.thread:
                 frames = list(islice(up(frame), WALKABLE))
                 lines = tuple(stack(frames))
@@ -241,7 +241,7 @@ def _name_of_thread(ident: int) -> str:
 
 def _children(_: None) -> str:
     try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        system.waitid(system.P_ALL, 0, system.WEXITED | system.WNOHANG | system.WNOWAIT)
     except ChildProcessError:
         return ""
     except AttributeError:  # it cannot be asked so quickly

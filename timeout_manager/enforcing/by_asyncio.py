@@ -18,17 +18,17 @@ a coroutine that blocks it is not interrupted.
 
 from __future__ import annotations
 
-import os
 import sys
-from _thread import get_ident
 
 from ..interrupting.cancellation import cancel, count, uncancel, uncount
 from ..interrupting.delivery import find, mark, seize
-from ..originals import clock
+from ..originals import clock, system, thread
 from ..seconds import INFINITY
 from ..interpreter.frames import awaiting, suspended_in
 from ..interrupting.whereabouts import bind, find_borders, give_up, outlives_task, standing_in_task
 from ..interrupting.enforcer import SUSPENDED, Watch
+
+get_ident = thread.get_ident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -281,5 +281,5 @@ def _forked() -> None:
     pulses.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+if hasattr(system, "register_at_fork"):
+    system.register_at_fork(after_in_child=_forked)

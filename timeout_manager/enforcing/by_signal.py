@@ -33,9 +33,7 @@ them late is still a timeout. A block that calls ``exec`` hands its alarm on to 
 from __future__ import annotations
 
 import atexit
-import os
 import sys
-from _thread import RLock, get_ident
 
 try:  # what `signal` wraps: numbers in, numbers out, and not what a test may have put in its place
     from _signal import ITIMER_REAL, SIG_BLOCK, SIG_DFL, SIG_IGN, SIG_UNBLOCK, SIGALRM  # type: ignore[import-not-found]
@@ -46,10 +44,12 @@ except ImportError:  # Windows; WASI and Pyodide have the signal, but not the ti
 from ..diagnosis.snapshot import lines_at
 from ..interrupting.delivery import look
 from ..interpreter.safepoints import guarded
-from ..originals import clock
+from ..originals import clock, system, thread
 from ..seconds import INFINITY
 from ..interpreter.frames import up
 from ..interrupting.enforcer import MOMENT, Watch
+
+RLock, get_ident = thread.RLock, thread.get_ident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -344,5 +344,5 @@ def _begin_anew() -> None:
 
 
 atexit.register(_exit)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+if hasattr(system, "register_at_fork"):
+    system.register_at_fork(after_in_child=_forked)

@@ -16,22 +16,23 @@ watchdog does not run either. There is one for all threads, started with the fir
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]
 import atexit
-import os
 import sys
-from _thread import RLock, _local, allocate_lock, get_ident, start_new_thread
 from itertools import islice
 
 from ..interpreter import safepoints
 from ..interpreter.debugger import present
 from ..diagnosis.snapshot import lines_at
 from ..interrupting.delivery import look
-from ..originals import clock
+from ..originals import clock, python, system, thread
+from ..originals import signals as _signal
 from ..seconds import INFINITY
 from ..interpreter.frames import WALKABLE, tell, up
 from ..interrupting.whereabouts import give_up
 from ..interrupting.enforcer import LAST, MOMENT, SUSPENDED, Watch
+
+RLock, _local, allocate_lock = thread.RLock, thread._local, thread.allocate_lock
+get_ident, start_new_thread = thread.get_ident, thread.start_new_thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -224,10 +225,13 @@ def _run(ended: LockType) -> None:
 def _ask(job: Callable[[float], float], now: float) -> float:
     try:
         return job(now)
-    except Exception:  # the other jobs go on
-        import traceback
+    except BaseException as error:  # the other jobs go on, whatever a test has put in the place of what they use
+        try:
+            from traceback import format_exc
 
-        tell(traceback.format_exc())
+            tell(format_exc())
+        except BaseException:
+            tell(f"The watchdog met {type(error).__name__}, and could not tell where\n")
         return now + LAST
 
 
@@ -239,7 +243,7 @@ def _attend(watch: Watch, now: float) -> float:
         if watches.get(watch.key) is not watch:  # not any more
             return watch.at
         if watch.is_sample(now):
-            watch.see(lines_at(islice(up(sys._current_frames().get(watch.key)), WALKABLE)), now)
+            watch.see(lines_at(islice(up(python._current_frames().get(watch.key)), WALKABLE)), now)
         elif watch.stale or watch.at <= now:
             watch.at = now + watch.wait
             watch.wait = min(2 * watch.wait, SUSPENDED)
@@ -248,7 +252,7 @@ def _attend(watch: Watch, now: float) -> float:
             if watch.signum and _signal.getsignal(watch.signum) is _fired:
                 _signal.pthread_kill(watch.key, watch.signum)
             if not watch.signum or watch.wait >= SUSPENDED:  # the block may have blocked the signal, or replaced ours
-                frames = up(sys._current_frames().get(watch.key))
+                frames = up(python._current_frames().get(watch.key))
                 safepoints.arrange(watch.key, watch.state, islice(frames, WALKABLE), arrived)
     finally:
         _closing.release()
@@ -311,5 +315,5 @@ def _exit() -> None:
 
 
 atexit.register(_exit)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+if hasattr(system, "register_at_fork"):
+    system.register_at_fork(after_in_child=_forked)

@@ -8,12 +8,11 @@ of a thread, ``arrived``, called where it was sent to. When it fires, the watche
 
 from __future__ import annotations
 
-import sys
 from warnings import warn
 
 from . import by_asyncio, by_signal, by_thread, kill_after
 from ..errors import LET_PASS, PhaseTimeout
-from ..originals import clock
+from ..originals import clock, python
 from ..counting.ledger import Phase, caller
 from ..seconds import INFINITY
 from ..interpreter.frames import up
@@ -85,7 +84,7 @@ def _refuse(phase: Phase, at: float) -> float:
     """Leave the phase again, since nothing is left of its time; return when it is over if that was for a lost one."""
     over = overrun(phase, phase._started)
     if isinstance(over, Phase) and over is not phase and over._watch is not None:
-        standing(over._watch, [*up(sys._getframe())])
+        standing(over._watch, [*up(python._getframe())])
         phase.parent = around = phase._around()
         own = INFINITY if phase.limit is None else phase._started + phase.limit
         phase._until = own if around is None else min(own, around._until)
@@ -166,7 +165,7 @@ def _catch_up(top: Phase, task: Any = None) -> None:
         if phase.outcome == "running" and phase._watch is None:
             found.append(phase)
         phase = phase.parent
-    if not found or top.remaining() is None or any(frame.f_code in _STEPS for frame in up(sys._getframe())):
+    if not found or top.remaining() is None or any(frame.f_code in _STEPS for frame in up(python._getframe())):
         return
     now = clock.monotonic()
     watch = begin(top._manager, now) if task is None else by_asyncio.watch_over(task, now)

@@ -17,17 +17,17 @@ thread) from the first such block on. What remains: the timers are Linux's; else
 
 from __future__ import annotations
 
-import os
 import sys
-from _thread import RLock
 
 from . import by_thread
 from ..errors import LET_PASS
-from ..originals import clock
+from ..originals import clock, python, signals, system, thread
 from ..seconds import INFINITY, text
 from ..interpreter.frames import STDERR, tell, up
 from ..interrupting.whereabouts import awaits, is_by_hand, place
 from ..counting.verdict import is_debugged, overrun, timeout_in
+
+RLock = thread.RLock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _is_running(phase: Phase) -> bool:
     watch = phase._watch
     if watch is None:
         return False
-    stack = list(up(sys._current_frames().get(watch.thread.key)))
+    stack = list(up(python._current_frames().get(watch.thread.key)))
     at = place(phase, stack)
     if at is not None and at[0] in stack:
         return True
@@ -135,7 +135,7 @@ def kill(why: str, report: str) -> NoReturn:
         tell(f"\n{why}\nThe process ends with status {STATUS}.\n\n{report}\n\n")
         faulthandler.dump_traceback(STDERR, all_threads=True)
     finally:
-        os._exit(STATUS)
+        system._exit(STATUS)
 
 
 # -- the kernel's timers -----------------------------------------------------------------------------------------------
@@ -187,8 +187,6 @@ class _Timers:
     @classmethod
     def make(cls) -> _Timers | None:
         """Return them; None where there are none of this kind."""
-        import signal
-
         try:
             import ctypes
 
@@ -197,7 +195,7 @@ class _Timers:
             libc = ctypes.CDLL(None)
             if not hasattr(libc, "timer_create"):  # glibc before 2.34
                 libc = ctypes.CDLL("librt.so.1")
-            free = [number for number in range(signal.SIGRTMIN, signal.SIGRTMAX) if signal.getsignal(number) == 0]
+            free = [number for number in range(signals.SIGRTMIN, signals.SIGRTMAX) if signals.getsignal(number) == 0]
             return cls(libc, free[-1])
         except (ImportError, OSError, AttributeError, IndexError):
             return None
@@ -225,5 +223,5 @@ def _forked() -> None:
     _timers = None  # a child process inherits none
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+if hasattr(system, "register_at_fork"):
+    system.register_at_fork(after_in_child=_forked)

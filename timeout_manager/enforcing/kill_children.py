@@ -8,10 +8,10 @@ left (`tree`).
 
 from __future__ import annotations
 
-import os
 import signal
 from sys import modules
 
+from ..originals import system
 from ..processes.tree import Tree
 
 TYPE_CHECKING = False
@@ -52,5 +52,5 @@ def end(phase: Phase, grace: float, struck: PhaseTimeout | None) -> None:
             struck.killed = (*struck.killed, *killed)
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_awaited.clear)
+if hasattr(system, "register_at_fork"):
+    system.register_at_fork(after_in_child=_awaited.clear)

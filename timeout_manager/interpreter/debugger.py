@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from _thread import get_ident
 from itertools import chain, islice
-from sys import _current_frames  # what a test may have put in its place does not matter
 
+from ..originals import python, thread
 from .frames import WALKABLE, tell, up
+
+get_ident = thread.get_ident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,11 +27,13 @@ def present() -> str:
     debugger is on the stack.
     """
     if "bdb" in sys.modules:
-        own = sys._getframe(1)
-        others = [islice(up(frame), WALKABLE) for ident, frame in _current_frames().items() if ident != get_ident()]
+        own = python._getframe(1)
+        frames = python._current_frames()
+        frames.pop(get_ident(), None)
+        others = [islice(up(frame), WALKABLE) for frame in frames.values()]
         if any(frame.f_globals.get("__name__") in ("pdb", "bdb") for frame in chain(up(own), *others)):
             return "pdb"
-    return _name(sys.gettrace()) or _monitor()
+    return _name(python.gettrace()) or _monitor()
 
 
 def say(what: str, name: str) -> None:

@@ -5,12 +5,15 @@ Taking one has to be quick: code objects and line numbers. The text is made when
 
 from __future__ import annotations
 
-import os
 import sys
+from functools import lru_cache
 from itertools import islice
+from os import __file__ as library
+from os import sep
+from os.path import dirname
 from types import FunctionType
 
-from ..originals import clock
+from ..originals import clock, files, system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +29,10 @@ DEPTH = 200  # frames of a stack that are looked at
 SHOWN = 40  # of them that are shown
 WALKABLE = None if getattr(sys, "_is_gil_enabled", lambda: True)() else 1  # frames of a thread that may run on
 
-_LIBRARY = os.path.dirname(os.__file__)
+_LIBRARY = dirname(library)
+_TESTS = f"{_LIBRARY}{sep}test"  # its own
+_INSTALLED = f"-packages{sep}"
+_LOOP = f"asyncio{sep}events.py"
 _PACKAGE = __package__.rpartition(".")[0]
 _HIDDEN = f"{_PACKAGE}.", "unittest."
 _RUNNER = f"{_PACKAGE}.testing.limits"  # what calls the code under test; what has called that is not of interest
@@ -95,8 +101,7 @@ def suspended_in(coroutine: Any) -> list[FrameType]:
 
 def in_task(lines: list[Line]) -> list[Line]:
     """Return those of the lines of a thread that are of the task which runs there, without the event loop."""
-    loop = os.path.join("asyncio", "events.py")
-    ends = (at for at, (code, _) in enumerate(lines) if code.co_name == "_run" and code.co_filename.endswith(loop))
+    ends = (at for at, (code, _) in enumerate(lines) if code.co_name == "_run" and code.co_filename.endswith(_LOOP))
     return lines[: next(ends, None)]
 
 
@@ -118,8 +123,8 @@ def own(lines: Iterable[Line]) -> Line | None:
 def _is_own(code: CodeType) -> bool:
     path = code.co_filename
     if path.startswith(_LIBRARY):
-        return path.startswith(os.path.join(_LIBRARY, "test"))  # the library's own tests
-    return not path.startswith("<frozen ") and "-packages" + os.sep not in path
+        return path.startswith(_TESTS)
+    return not path.startswith("<frozen ") and _INSTALLED not in path
 
 
 def shown(lines: list[Line]) -> list[str]:
@@ -140,24 +145,33 @@ def place(line: Line) -> str:
     code, number = line
     path = code.co_filename
     try:
-        near = os.path.relpath(path)
-    except (OSError, ValueError):  # the current directory is gone; another drive
-        near = os.pardir
-    return f'File "{path if near.startswith(os.pardir) else near}", line {number}, in {code.co_name}'
+        here = system.getcwd() + sep
+    except OSError:  # it is gone
+        here = path
+    return f'File "{path[len(here):] if path.startswith(here) else path}", line {number}, in {code.co_name}'
 
 
 def _source(line: Line) -> str:
-    import linecache
-
+    code, number = line
     try:
-        return "    " + linecache.getline(line[0].co_filename, line[1]).strip()
-    except Exception:  # a test may have put something else in the place of what it needs
+        return f"    {_lines(code.co_filename)[number - 1].strip()}"
+    except Exception:  # it is not there, or is not what it was
         return ""
+
+
+@lru_cache(maxsize=32)
+def _lines(path: str) -> list[str]:
+    """Return the lines of a source; `linecache` opens it with what a test may have put in the place of ``open``."""
+    known = getattr(sys.modules.get("linecache"), "cache", {}).get(path, ())
+    if len(known) > 2:  # that of a prompt or a doctest is nowhere else
+        return list(known[2])
+    with files.open(path, encoding="utf-8", errors="replace") as file:
+        return file.readlines()
 
 
 def tell(text: str) -> None:
     """Write to the real stderr, whatever stands in its place, from any thread."""
     try:
-        os.write(STDERR, text.encode(errors="replace"))
+        system.write(STDERR, text.encode(errors="replace"))
     except OSError:  # nobody reads it
         pass

@@ -18,12 +18,13 @@ another thread is known by what hangs on its frames only.
 
 from __future__ import annotations
 
-import os
 import sys
-from _thread import RLock, get_ident
 
+from ..originals import python, system, thread
 from .bytecode import landings
 from .frames import up
+
+RLock, get_ident = thread.RLock, thread.get_ident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -109,8 +110,8 @@ def _forked() -> None:
         withdraw(ident)
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+if hasattr(system, "register_at_fork"):
+    system.register_at_fork(after_in_child=_forked)
 
 
 # -- from 3.12 ---------------------------------------------------------------------------------------------------------
@@ -151,7 +152,7 @@ def _unmonitor(codes: set[CodeType]) -> None:
 def _event(code: CodeType, at: int) -> None:
     visit = _visits.get(get_ident())
     if visit is not None:
-        frame = sys._getframe(1)
+        frame = python._getframe(1)
         if code not in visit.met:  # only the thread itself knows from where it was called
             visit.met.add(code)
             with _lock:
@@ -174,7 +175,7 @@ class _Gate:
         self.visit = visit
 
     def __bool__(self) -> bool:
-        frame = sys._getframe(1)
+        frame = python._getframe(1)
         if frame in self.visit.frames:
             self.visit.at(frame, frame.f_lasti)
         else:
@@ -200,7 +201,7 @@ def _trace(ident: int, state: int, frames: Iterable[FrameType], arrive: Arrive) 
 
     visit = _visits[ident] = _Visit(arrive)
     stack = list(frames)
-    tracer = sys.gettrace() if own else next((frame.f_trace for frame in stack if frame.f_trace), None)
+    tracer = python.gettrace() if own else next((frame.f_trace for frame in stack if frame.f_trace), None)
     visit.undo = lambda: _untrace(ident, visit, tracer)
     gate = _Gate(visit)
     if own:
@@ -216,4 +217,4 @@ def _untrace(ident: int, visit: _Visit, tracer: Any) -> None:
     for frame, (opcodes, lines) in visit.frames.items():
         frame.f_trace_opcodes, frame.f_trace_lines = opcodes, lines
     if ident == get_ident():
-        sys.settrace(tracer)
+        python.settrace(tracer)

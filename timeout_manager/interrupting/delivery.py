@@ -26,7 +26,7 @@ from ..interpreter.bytecode import entry, handlers, misplaced, returns, stand, s
 from ..diagnosis.snapshot import Scene
 from ..errors import LET_PASS, PhaseInterrupt
 from ..interpreter.safepoints import guarded
-from ..originals import clock
+from ..originals import clock, python
 from ..counting.ledger import Budget, Phase, left
 from ..seconds import INFINITY
 from ..interpreter.frames import up
@@ -227,7 +227,8 @@ def _is_between(frame: FrameType, stack: dict[FrameType, None], landed: int) -> 
     if landed >= 0:
         return False
     near = list(islice(stack, NEAR))
-    tracers = [sys.gettrace(), sys.getprofile(), *(each.f_trace for each in near)]  # an error in one ends the tracing
+    # an error in one ends the tracing
+    tracers = [python.gettrace(), python.getprofile(), *(each.f_trace for each in near)]
     codes = [getattr(getattr(each, "__func__", each), "__code__", None) for each in tracers if each is not None]
     return any(misplaced(each) or each.f_code in codes for each in near)
 

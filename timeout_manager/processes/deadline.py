@@ -12,7 +12,7 @@ import os
 import sys
 from functools import lru_cache
 
-from ..originals import clock
+from ..originals import clock, files, system
 from ..seconds import INFINITY, text
 from ..interpreter.frames import tell
 
@@ -74,7 +74,7 @@ def report_before(seconds: float, manager: TimeoutManager) -> None:
     def look(now: float) -> float:
         if now < at:
             return at
-        who = f"Process {os.getpid()} ({' '.join(sys.argv)})"
+        who = f"Process {system.getpid()} ({' '.join(sys.argv)})"
         what = f"{who} still runs; its parent, which had {text(seconds)} left for it, ends it soon."
         tell(f"\n{what}\n\n{Scene(None, phases=manager._open.copy().values())}\n\n")
         return INFINITY
@@ -99,7 +99,7 @@ def variables(seconds: float | None) -> dict[str, str]:
 def _boot() -> str:
     """Return what tells this run of this machine from others; "" where the system does not say."""
     try:
-        with open("/proc/sys/kernel/random/boot_id") as file:
+        with files.open("/proc/sys/kernel/random/boot_id") as file:
             return file.read().strip()
     except OSError:
         return ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ..originals import clock
+from ..originals import clock, files, signals, system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ HAS_PROC = sys.platform == "linux" and os.path.exists("/proc/self/stat")
 SHOWN = 30  # processes of a family
 WIDTH = 200  # characters of a command
 STATES = {"R": "running", "S": "sleeping", "D": "waiting for a device", "T": "stopped", "Z": "ended, not waited for"}
-_TICKS = os.sysconf("SC_CLK_TCK") if HAS_PROC else 1
+_TICKS = system.sysconf("SC_CLK_TCK") if HAS_PROC else 1
 
 
 class Process:
@@ -46,7 +46,7 @@ class Process:
         if self.descriptor >= 0:
             return True
         try:
-            self.descriptor = os.pidfd_open(self.pid)
+            self.descriptor = system.pidfd_open(self.pid)
         except (AttributeError, OSError):  # gone; or not Linux, an old kernel, too many open files
             pass
         if HAS_PROC:
@@ -59,21 +59,19 @@ class Process:
 
     def send(self, number: int) -> None:
         """Send it a signal, unless it has ended."""
-        import signal
-
         try:
             if self.descriptor >= 0:
-                signal.pidfd_send_signal(self.descriptor, number)
+                signals.pidfd_send_signal(self.descriptor, number)
             else:
-                os.kill(self.pid, number)
+                system.kill(self.pid, number)
         except OSError:
             return
-        if number not in (signal.SIGSTOP, signal.SIGCONT):
+        if number not in (signals.SIGSTOP, signals.SIGCONT):
             self.signal = name_of_signal(number)
 
     def let_go(self) -> None:
         if self.descriptor >= 0:
-            os.close(self.descriptor)
+            system.close(self.descriptor)
             self.descriptor = -1
 
 
@@ -81,13 +79,13 @@ def processes() -> dict[int, Process]:
     """Return all processes by their numbers."""
     if not HAS_PROC:
         return _by_ps()
-    found = (process_of(int(name)) for name in os.listdir("/proc") if name.isdigit())
+    found = (process_of(int(name)) for name in system.listdir("/proc") if name.isdigit())
     return {process.pid: process for process in found if process is not None}
 
 
 def process_of(pid: int) -> Process | None:
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
+        with files.open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
     except OSError:
         return None
@@ -115,7 +113,7 @@ def name_of_signal(number: int) -> str:
 
 def _command(pid: int) -> str:
     try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
+        with files.open(f"/proc/{pid}/cmdline", "rb") as file:
             return file.read().replace(b"\0", b" ").decode(errors="replace").strip() or "?"
     except OSError:
         return "?"
@@ -129,7 +127,7 @@ def family() -> str:
     for process in processes().values():
         children.setdefault(process.parent, []).append(process)
     found: list[tuple[int, Process]] = []
-    todo = [(0, process) for process in reversed(children.get(os.getpid(), []))]
+    todo = [(0, process) for process in reversed(children.get(system.getpid(), []))]
     while todo:
         depth, process = todo.pop()
         found.append((depth, process))
@@ -149,7 +147,7 @@ def family() -> str:
 def _waits_in(pid: int) -> str:
     """Return in what function of the kernel it waits, where the system tells."""
     try:
-        with open(f"/proc/{pid}/wchan", "rb") as file:
+        with files.open(f"/proc/{pid}/wchan", "rb") as file:
             name = file.read().decode(errors="replace")
     except OSError:
         name = "0"

@@ -19,14 +19,12 @@ Elsewhere than on Linux, only children and groups are (by ``ps``), and on Window
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 from itertools import count
 
 from .deadline import variable
-from ..originals import clock
+from ..originals import clock, files, signals, system
 from .table import HAS_PROC, Process, process_of, processes, uptime, wait_for_one
 
 
@@ -49,7 +47,7 @@ class Tree:
     """What comes of a process that has these `variables` in its environment."""
 
     def __init__(self, since: float | None = None) -> None:
-        self.mark = f"{os.getpid():x}.{next(_counter):x}.{int(clock.monotonic() * 1e6):x}"
+        self.mark = f"{system.getpid():x}.{next(_counter):x}.{int(clock.monotonic() * 1e6):x}"
         self.began = uptime() if since is None else since  # whatever has been there before is not of the tree
         self.found: dict[tuple[int, float], Process] = {}  # by number and start
 
@@ -71,7 +69,7 @@ class Tree:
             self._until_gone(roots, number, clock.monotonic() + grace)
         except KeyboardInterrupt as error:
             interrupt = error
-        self._until_gone(roots, signal.SIGKILL, clock.monotonic() + BOUND)
+        self._until_gone(roots, signals.SIGKILL, clock.monotonic() + BOUND)
         for process in self.found.values():
             process.let_go()
         if interrupt is not None:
@@ -87,8 +85,8 @@ class Tree:
         alive = self.look(roots)
         for process in alive:
             process.send(number)
-            if number != signal.SIGKILL:
-                process.send(signal.SIGCONT)  # one that is stopped ends when it goes on
+            if number != signals.SIGKILL:
+                process.send(signals.SIGCONT)  # one that is stopped ends when it goes on
         return alive
 
     def _until_gone(self, roots: Collection[int], number: int, deadline: float) -> None:
@@ -98,7 +96,7 @@ class Tree:
             alive = self.look(roots)
             if not alive:
                 return
-            if number == signal.SIGKILL:
+            if number == signals.SIGKILL:
                 self._kill_groups(alive)
                 alive = self._stop(roots, deadline)
                 told.clear()
@@ -106,7 +104,7 @@ class Tree:
                 if process not in told:
                     told.add(process)
                     process.send(number)
-                    process.send(signal.SIGCONT)  # one that is stopped ends when it goes on
+                    process.send(signals.SIGCONT)  # one that is stopped ends when it goes on
             left = deadline - clock.monotonic()
             if left <= 0:
                 return
@@ -120,22 +118,22 @@ class Tree:
             if not running or clock.monotonic() > deadline:
                 return alive
             for process in running:
-                process.send(signal.SIGSTOP)
+                process.send(signals.SIGSTOP)
             wait_for_one((), 0.001)
 
     def _kill_groups(self, alive: Iterable[Process]) -> None:
         """Kill the groups in sessions that the tree has begun; a member that is stopped keeps the group its number."""
         sessions = {process.pid for process in self.found.values()}
-        done = {os.getpgrp()}
+        done = {system.getpgrp()}
         for process in alive:
             if process.session in sessions and process.group not in done:
-                process.send(signal.SIGSTOP)
+                process.send(signals.SIGSTOP)
                 again = process_of(process.pid)
                 same = again is not None and (again.started, again.group) == (process.started, process.group)
                 if same or not HAS_PROC:
                     done.add(process.group)
                     try:
-                        os.killpg(process.group, signal.SIGKILL)
+                        system.killpg(process.group, signals.SIGKILL)
                     except OSError:
                         continue
                     for member in alive:
@@ -147,12 +145,12 @@ class Tree:
 
         Until it has become the command it has the environment of this process, or none; that is waited for.
         """
-        ours = _environ(os.getpid())
+        ours = _environ(system.getpid())
         deadline = clock.monotonic() + seconds
         while HAS_PROC:
             unclear = False
             for process in processes().values():
-                if process.parent == os.getpid() and process.started >= self.began and process.state not in ENDED:
+                if process.parent == system.getpid() and process.started >= self.began and process.state not in ENDED:
                     environ = _environ(process.pid)
                     if self.mark.encode() in environ:
                         return process.pid
@@ -164,7 +162,7 @@ class Tree:
 
     def _find(self, roots: Collection[int]) -> list[Process]:
         others = {pid: process for pid, process in processes().items() if process.started >= self.began}
-        others.pop(os.getpid(), None)
+        others.pop(system.getpid(), None)
         members: dict[int, Process] = {}  # parents before their children, which might end them by ending first
         known = {process.pid for process in others.values() if (process.pid, process.started) in self.found}
         sure = {pid for pid in others if pid in roots or pid in known or self._has_mark(pid)}
@@ -188,7 +186,7 @@ class Tree:
 
 def _environ(pid: int) -> bytes:
     try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
+        with files.open(f"/proc/{pid}/environ", "rb") as file:
             return file.read()
     except OSError:  # somebody else's, or gone
         return b""

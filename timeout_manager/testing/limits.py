@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import sys
-from _thread import get_ident
 from math import inf
 from unittest.util import strclass
 
@@ -18,10 +17,12 @@ from ..enforcing import by_thread
 from ..interrupting import cancellation
 from ..accounting import TimeoutManager
 from ..errors import PhaseInterrupt, PhaseTimeout
-from ..originals import clock
+from ..originals import clock, signals, thread
 from ..counting.ledger import Phase
 from ..seconds import amount, duration, scale, text
 from ..counting.verdict import end_in, is_debugged, overrun, timeout_in
+
+get_ident = thread.get_ident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -160,9 +161,7 @@ def _limit(value: Limit | Seconds, name: str) -> Limit:
 
 
 def _has_private_signal() -> bool:
-    import signal
-
-    return hasattr(signal, "SIGRTMIN") and hasattr(signal, "pthread_kill")
+    return hasattr(signals, "SIGRTMIN") and hasattr(signals, "pthread_kill")
 
 
 class Part(Phase):

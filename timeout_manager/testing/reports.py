@@ -5,15 +5,15 @@ Whatever kills the process, the files tell everything up to then, and which test
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import sys
 from contextlib import suppress
+from json import dumps
 from xml.sax.saxutils import escape, quoteattr
 
-from ..originals import clock
+from ..originals import clock, files, system
 from ..counting.report import entry as phase_entry
+from ..interpreter.frames import tell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,7 +74,12 @@ class Reports:
         if self._json:
             self._json.add(self._json_entry(entry), self._json_foot())
         if self._trace:
+<<<<<<< HEAD
             self._trace.add(self._trace_events(entry), "\n]\n")
+=======
+            events = ",\n".join(dumps(event) for event in self._events(entry))
+            self._trace.add(("\n" if self._first else ",\n") + events, "\n]\n")
+>>>>>>> f0d9b56 (Take what is used beside code under test from the copies of the C modules, too: a mock of it ended the watchdog)
         self._first = False
 
     def close(self, not_run: Mapping[str, str] = {}) -> None:
@@ -94,18 +99,22 @@ class Reports:
     def _json_head(self, limits: Limits) -> str:
         now = clock.strftime("%Y-%m-%dT%H:%M:%SZ", clock.gmtime())
         head = {"began": now, "timeout": limits.timeout.seconds, "total": limits.total.seconds}
-        return json.dumps(head, indent=1)[:-2] + ',\n "tests": ['
+        return dumps(head, indent=1)[:-2] + ',\n "tests": ['
 
     def _json_foot(self, not_run: list[str] | None = None) -> str:
-        counts = json.dumps({name: count for name, count in self.counts.items() if count})
-        left = "null" if not_run is None else json.dumps(not_run)
+        counts = dumps({name: count for name, count in self.counts.items() if count})
+        left = "null" if not_run is None else dumps(not_run)
         return f'\n ],\n "counts": {counts},\n "not run": {left}\n}}\n'
 
     def _json_entry(self, entry: Entry) -> str:
+<<<<<<< HEAD
         return self._separator() + "  " + json.dumps(self._data(entry))
 
     def _separator(self) -> str:
         return "\n" if self._first else ",\n"
+=======
+        return ("" if self._first else ",") + "\n  " + dumps(self._data(entry))
+>>>>>>> f0d9b56 (Take what is used beside code under test from the copies of the C modules, too: a mock of it ended the watchdog)
 
     def _data(self, entry: Entry) -> dict[str, Any]:
         return {
@@ -136,10 +145,18 @@ class Reports:
 
     # -- Trace Event Format
 
+<<<<<<< HEAD
     def _trace_events(self, entry: Entry) -> str:
         events = [self._event(entry, entry.name, entry.began, entry.elapsed, entry.outcome)]
         events += [self._event(entry, part.name, part._started, part.elapsed(), part.outcome) for part in entry.parts]
         return self._separator() + ",\n".join(json.dumps(event) for event in events)
+=======
+    def _events(self, entry: Entry) -> list[dict[str, Any]]:
+        def event(name: str, began: float, elapsed: float, outcome: str) -> dict[str, Any]:
+            times = {"ph": "X", "ts": (began - self.began) * 1e6, "dur": elapsed * 1e6}
+            place = {"pid": system.getpid(), "tid": 1}
+            return {"name": name, "cat": entry.kind, **times, **place, "args": {"outcome": outcome}}
+>>>>>>> f0d9b56 (Take what is used beside code under test from the copies of the C modules, too: a mock of it ended the watchdog)
 
     def _event(self, entry: Entry, name: str, began: float, elapsed: float, outcome: str) -> dict[str, Any]:
         """Return an event that is complete, or the beginning of one that is running."""
@@ -196,8 +213,8 @@ class _File:
         folder = os.path.dirname(path)
         if folder:
             os.makedirs(folder, exist_ok=True)
-        self._file = open(path, "wb", buffering=0)
-        self._process = os.getpid()
+        self._file = files.open(path, "wb", buffering=0)
+        self._process = system.getpid()
         self._end = self._size = 0
         self.add(head, foot)
 
@@ -212,14 +229,14 @@ class _File:
         self._write(0, _bytes(head))
 
     def _write(self, at: int, data: bytes) -> None:
-        if os.getpid() != self._process or self._file.closed:  # a child process that a test has forked
+        if system.getpid() != self._process or self._file.closed:  # a child process that a test has forked
             return
         try:
             self._file.seek(at)
             self._file.write(data)
             self._file.truncate(self._size)
         except OSError as error:  # the results of the run are worth more than the file
-            print(f"{self._file.name} cannot be written any more: {error}", file=sys.__stderr__)
+            tell(f"{self._file.name} cannot be written any more: {error}\n")
             self.close()
 
     def close(self) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import sys
 import unittest
-from _thread import get_ident
 
 from ..diagnosis.snapshot import Scene, line_of
 from ..errors import PhaseTimeout
 from .limits import group_of
-from ..originals import clock
+from ..originals import clock, python, thread
 from ..seconds import text
 from ..interpreter.frames import tell
 from .case import Entry, LimitedTest
 from .loader import ImportTimeout
+
+get_ident = thread.get_ident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -207,7 +208,7 @@ class LimitedResult(unittest.TestResult):
         due = entry.began + slow * (told + 1)
         if now >= due:
             self._told = told + 1
-            frame = sys._current_frames().get(self.thread)
+            frame = python._current_frames().get(self.thread)
             place = "" if frame is None else f"\n  {line_of(frame)}"
             line = f"\nSLOW: {entry.name} is still running after {text(now - entry.began)}, in {entry.parts[-1].name}"
             tell(f"{line}{place}\n")
