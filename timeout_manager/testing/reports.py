@@ -74,12 +74,7 @@ class Reports:
         if self._json:
             self._json.add(self._json_entry(entry), self._json_foot())
         if self._trace:
-<<<<<<< HEAD
             self._trace.add(self._trace_events(entry), "\n]\n")
-=======
-            events = ",\n".join(dumps(event) for event in self._events(entry))
-            self._trace.add(("\n" if self._first else ",\n") + events, "\n]\n")
->>>>>>> f0d9b56 (Take what is used beside code under test from the copies of the C modules, too: a mock of it ended the watchdog)
         self._first = False
 
     def close(self, not_run: Mapping[str, str] = {}) -> None:
@@ -107,14 +102,10 @@ class Reports:
         return f'\n ],\n "counts": {counts},\n "not run": {left}\n}}\n'
 
     def _json_entry(self, entry: Entry) -> str:
-<<<<<<< HEAD
-        return self._separator() + "  " + json.dumps(self._data(entry))
+        return self._separator() + "  " + dumps(self._data(entry))
 
     def _separator(self) -> str:
         return "\n" if self._first else ",\n"
-=======
-        return ("" if self._first else ",") + "\n  " + dumps(self._data(entry))
->>>>>>> f0d9b56 (Take what is used beside code under test from the copies of the C modules, too: a mock of it ended the watchdog)
 
     def _data(self, entry: Entry) -> dict[str, Any]:
         return {
@@ -145,23 +136,15 @@ class Reports:
 
     # -- Trace Event Format
 
-<<<<<<< HEAD
     def _trace_events(self, entry: Entry) -> str:
         events = [self._event(entry, entry.name, entry.began, entry.elapsed, entry.outcome)]
         events += [self._event(entry, part.name, part._started, part.elapsed(), part.outcome) for part in entry.parts]
-        return self._separator() + ",\n".join(json.dumps(event) for event in events)
-=======
-    def _events(self, entry: Entry) -> list[dict[str, Any]]:
-        def event(name: str, began: float, elapsed: float, outcome: str) -> dict[str, Any]:
-            times = {"ph": "X", "ts": (began - self.began) * 1e6, "dur": elapsed * 1e6}
-            place = {"pid": system.getpid(), "tid": 1}
-            return {"name": name, "cat": entry.kind, **times, **place, "args": {"outcome": outcome}}
->>>>>>> f0d9b56 (Take what is used beside code under test from the copies of the C modules, too: a mock of it ended the watchdog)
+        return self._separator() + ",\n".join(dumps(event) for event in events)
 
     def _event(self, entry: Entry, name: str, began: float, elapsed: float, outcome: str) -> dict[str, Any]:
         """Return an event that is complete, or the beginning of one that is running."""
         ends = {"ph": "B"} if outcome == "running" else {"ph": "X", "dur": elapsed * 1e6}
-        place = {"ts": (began - self.began) * 1e6, "pid": os.getpid(), "tid": 1}
+        place = {"ts": (began - self.began) * 1e6, "pid": system.getpid(), "tid": 1}
         return {"name": name, "cat": entry.kind, **ends, **place, "args": {"outcome": outcome}}
 
 
