@@ -1185,7 +1185,7 @@ class BetweenABlockAndItsExit(unittest.TestCase):
         with manager.timed_operation("second") as second:
             place, second._lasti = second._lasti, first._lasti  # as if the block of the second one was left
             with mock.patch.object(standing, "LOSES_EXITS", False):
-                self.assertEqual(standing.standing(second._watch, {sys._getframe(): None}), ([], True))
+                self.assertEqual(standing.standing(second._watch, {sys._getframe(): None}), ([], [second]))
             second._lasti = place
         self.assertEqual(second.outcome, "done")
 

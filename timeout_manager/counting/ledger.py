@@ -4,7 +4,7 @@ While at least one phase of a manager is open, its budget runs down; between pha
 parallel threads are charged once, for the time that at least one of them is open. Nothing here interrupts anything:
 that is the work of an enforcer, which is told of every phase that opens and closes.
 
-There is no lock. ``_open`` of the manager maps each thread (its ident) or asyncio task to its innermost open phase;
+There is no lock. ``_open`` of the manager maps each thread (its ident), task or greenlet to its innermost open phase;
 every step on it is one operation of a dict, and the budget runs exactly while it is not empty. The order of the steps
 does the rest: entering looks whether the budget stands still before it adds itself, leaving writes what is used before
 it removes itself. Two threads that meet in between disagree by the moment between two statements, and no more.
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType, TracebackType
     from typing import Any, TypeVar
+    from weakref import ref
 
     from ..accounting import TimeoutManager
     from ..errors import PhaseTimeout
@@ -38,14 +39,30 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound=Callable[..., Any])
 
 
+_plain = 0  # how many modules were loaded when none was that has tasks or greenlets: to look for each takes longer
+
+
 def caller() -> object:
-    """Return whose phases these are: the running asyncio task, else the ident of the thread."""
+    """Return whose phases these are: the running task of asyncio or trio, the greenlet, or the ident of the thread.
+
+    The greenlet that every thread begins with is the thread. One that runs a part of a task is that task.
+    """
+    global _plain
     asyncio: Any = modules.get("asyncio")
     try:
         loop = asyncio._get_running_loop()
+        task = None if loop is None else asyncio.current_task(loop)
     except AttributeError:  # it is not imported, or not yet
-        return get_ident()
-    return get_ident() if loop is None else asyncio.current_task(loop) or get_ident()
+        task = None
+    if task is not None:
+        return task
+    if "greenlet" in modules or "trio" in modules:
+        from ..interpreter.turns import greenlet, trio_task
+
+        return trio_task() or greenlet() or get_ident()
+    if asyncio is None:
+        _plain = len(modules)
+    return get_ident()
 
 
 class Budget:
@@ -70,7 +87,7 @@ class Phase:
     __slots__ = (
         *("name", "limit", "parent", "outcome"),
         *("_manager", "_key", "_started", "_ended", "_until", "_rest"),
-        *("_watch", "_frame", "_lasti", "_users", "_struck", "_cancelling"),  # only where limits are enforced
+        *("_watch", "_frame", "_lasti", "_users", "_struck", "_cancelling", "_greenlet"),  # only where limits are enforced
     )
 
     name: str  #: as given
@@ -80,7 +97,7 @@ class Phase:
 
     _cleanup = False
     _manager: TimeoutManager
-    _key: object  # the thread or task that entered it
+    _key: object  # the thread, task or greenlet that entered it
     _started: float
     _ended: float
     _until: float  # when its own limit and those around it are over; the budget's deadline may come earlier
@@ -90,7 +107,8 @@ class Phase:
     _lasti: int  # at this instruction
     _users: tuple[tuple[FrameType, int], ...]  # of the ``@contextmanager`` in which that is: see `standing`
     _struck: PhaseTimeout | None  # what has been raised in it
-    _cancelling: int  # of the task: by how many it had been cancelled before
+    _cancelling: int  # of the task: by how many it had been cancelled before,
+    _greenlet: ref[Any] | None  # and the greenlet that runs it, or that entered the phase
 
     def __init__(self, manager: TimeoutManager, name: str, limit: float | None) -> None:
         self._manager = manager
@@ -107,7 +125,7 @@ class Phase:
             raise RuntimeError(f"phase {self.name!r} was entered before; timed_operation() gives a fresh one each time")
         manager = self._manager
         key: Any
-        self._key = key = caller() if "asyncio" in modules else get_ident()
+        self._key = key = get_ident() if len(modules) == _plain else caller()
         self._started = now = manager._clock()
         limit = self.limit
         self._until = until = INFINITY if limit is None else now + limit
@@ -125,7 +143,7 @@ class Phase:
         watch = manager._watch
         if watch is not None:
             if key.__class__ is not int:
-                self._cancelling = key.cancelling() if COUNTS_CANCELLATIONS else _cancelling(key)
+                self._note_turn(key)
             self._frame = frame = frame or _getframe(1)
             self._lasti = frame.f_lasti
             code = frame.f_code
@@ -141,6 +159,16 @@ class Phase:
                 else:
                     manager._enforcer.enter(self, manager, until)
         return self
+
+    def _note_turn(self, key: Any) -> None:
+        """Note what is to be known of the task or greenlet that enters it."""
+        cancelling = getattr(key, "cancelling", None)
+        self._cancelling = cancelling() if cancelling is not None else _cancelling(key)
+        self._greenlet = None
+        if "greenlet" in modules:
+            from ..interpreter.turns import greenlet
+
+            self._greenlet = greenlet()
 
     def _nest(self, manager: TimeoutManager, key: object, now: float) -> float:
         """Enter beside or inside other phases; return when it is over."""

@@ -25,8 +25,8 @@ from ..interrupting.delivery import find, mark, seize
 from ..originals import clock, system, thread
 from ..seconds import INFINITY
 from ..interpreter.frames import awaiting, suspended_in
-from ..interrupting.whereabouts import bind, find_borders, give_up, outlives_task, standing_in_task
-from ..interrupting.enforcer import SUSPENDED, Watch
+from ..interrupting.whereabouts import bind, find_borders, give_up, next_look, outlives_task, standing_in_task
+from ..interrupting.enforcer import Watch
 
 get_ident = thread.get_ident
 
@@ -187,7 +187,7 @@ def _look(watch: Watch, now: float, like: Scene | None) -> Scene | None:
     """Cancel the task if it is time, and return what is running if that was looked at; set when to look again."""
     watch.stale = False
     phases = standing_in_task(watch)
-    watch.at = now + SUSPENDED if len(phases) < len(watch.phases) else INFINITY
+    watch.at = next_look([phase for phase in watch.phases if phase not in phases], now)
     due = find(watch, phases, None, now, like)
     if due is None:
         return None

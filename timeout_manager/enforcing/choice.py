@@ -16,6 +16,7 @@ from ..originals import clock, python
 from ..counting.ledger import Phase, caller
 from ..seconds import INFINITY
 from ..interpreter.frames import up
+from ..interpreter.turns import unreachable
 from ..interrupting.whereabouts import standing
 from ..counting.verdict import is_debugged, overrun, timeout_in
 from ..interrupting.enforcer import Watch
@@ -125,6 +126,8 @@ def begin(manager: TimeoutManager, at: float) -> Watch | None:
         if watch is not None:
             if not manager._takes_long:
                 manager._watch = watch
+            if enforcer is not by_asyncio and unreachable():
+                warn(f"{unreachable()}: until it runs on, time is only counted", RuntimeWarning, 4)
             return watch
     missing = [enforcer.missing() for enforcer in CANDIDATES[manager._enforce] if enforcer is not by_asyncio]
     if manager._enforce is not True:
@@ -137,7 +140,8 @@ def begin(manager: TimeoutManager, at: float) -> Watch | None:
 
 def choice(wish: bool | str) -> str:
     """Name what would interrupt the calling code."""
-    return next((enforcer.NAME for enforcer in CANDIDATES[wish] if not enforcer.missing()), "none")
+    name = next((enforcer.NAME for enforcer in CANDIDATES[wish] if not enforcer.missing()), "none")
+    return "none" if name != by_asyncio.NAME and unreachable() else name
 
 
 def refresh(manager: TimeoutManager) -> None:
@@ -146,7 +150,7 @@ def refresh(manager: TimeoutManager) -> None:
     for key, top in [*manager._open.copy().items(), *manager._aside.copy().items()]:
         if key == here:
             _catch_up(top)
-        elif manager._enforce is True and key.__class__ is not int:
+        elif manager._enforce is True and hasattr(key, "get_loop"):  # a task of asyncio
             by_asyncio.call(key, _catch_up, top, key)
     tasks = [watch for pulse in by_asyncio.pulses.copy().values() for watch in pulse.watches.copy().values()]
     for watch in (by_signal.watch, *by_thread.watches.copy().values(), *tasks):

@@ -23,7 +23,8 @@ from . import by_thread
 from ..errors import LET_PASS
 from ..originals import clock, python, signals, system, thread
 from ..seconds import INFINITY, text
-from ..interpreter.frames import STDERR, tell, up
+from ..interpreter.frames import STDERR, suspended_in, tell, up
+from ..interpreter.turns import coroutine, waits
 from ..interrupting.whereabouts import awaits, is_by_hand, place
 from ..counting.verdict import is_debugged, overrun, timeout_in
 
@@ -31,6 +32,7 @@ RLock = thread.RLock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import FrameType
     from typing import Any, NoReturn
 
     from ..accounting import TimeoutManager
@@ -101,9 +103,17 @@ def _is_running(phase: Phase) -> bool:
     at = place(phase, stack)
     if at is not None and at[0] in stack:
         return True
-    if watch.pulse is not None:
-        return awaits(phase)
-    return at is not None and is_by_hand(at)  # entered by a function that has returned
+    coro = coroutine(phase._key)
+    if coro is not None:
+        return awaits(phase, suspended_in(coro))
+    return at is not None and (is_by_hand(at) or _waits(phase, at[0], stack))  # by hand: that function has returned
+
+
+def _waits(phase: Phase, frame: FrameType, stack: list[FrameType]) -> bool:
+    """Tell whether a frame of the phase waits in its greenlet, while another one runs on this stack of its thread."""
+    if phase._key.__class__ is int:  # the greenlet of the thread itself is not known, but what it began with
+        return "greenlet" in sys.modules and stack != [] and [*up(frame)][-1] not in stack
+    return frame in waits(phase._key)
 
 
 def _end_of(phase: Phase, now: float) -> float:

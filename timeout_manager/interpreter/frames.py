@@ -14,6 +14,7 @@ from os.path import dirname
 from types import FunctionType
 
 from ..originals import clock, files, system
+from .turns import held
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,13 +86,13 @@ def awaiting(coroutine: Any) -> list[Line]:
 
 
 def suspended_in(coroutine: Any) -> list[FrameType]:
-    """Return the frames of a suspended coroutine and what it awaits, the innermost first."""
+    """Return the frames of a suspended coroutine and what it awaits, the innermost first; greenlets run parts of it."""
     frames: list[FrameType] = []
     while coroutine is not None and len(frames) < DEPTH:
         for kind in ("cr", "gi", "ag"):
             frame = getattr(coroutine, kind + "_frame", None)
             if frame is not None:
-                frames.append(frame)
+                frames += [frame, *list(held(frame))[::-1]]
                 coroutine = getattr(coroutine, "gi_yieldfrom" if kind == "gi" else kind + "_await", None)
                 break
         else:

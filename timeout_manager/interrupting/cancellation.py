@@ -74,7 +74,7 @@ def uncount(task: Any) -> None:
 
 def cancelling(task: Any) -> int:
     """Return by how many the task has been cancelled."""
-    if COUNTS_CANCELLATIONS:
+    if COUNTS_CANCELLATIONS and hasattr(task, "cancelling"):  # of asyncio
         return task.cancelling()  # type: ignore[no-any-return]
     return getattr(getattr(task, "cancel", None), "count", 0)
 

@@ -30,9 +30,10 @@ from ..originals import clock, python
 from ..counting.ledger import Budget, Phase, left
 from ..seconds import INFINITY
 from ..interpreter.frames import up
-from .whereabouts import abandon, bind, find_borders, place, standing
+from ..interpreter.turns import callers
+from .whereabouts import abandon, bind, find_borders, next_look, place, standing
 from ..counting.verdict import is_debugged, timeout_in
-from .enforcer import LAST, MOMENT, SUSPENDED, Strike, Watch
+from .enforcer import LAST, MOMENT, Strike, Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ def look(watch: Watch, frame: FrameType, landed: int) -> BaseException | None:
     stack = dict.fromkeys(up(frame))
     if any(map(guarded, stack)):
         return None
+    if watch.pulses:  # the task may have a greenlet run a part of it
+        stack.update(dict.fromkeys(callers()))
     error = seize(watch, stack, frame, landed, now)
     if error is None and not (watch.strike and watch.strike.tries):
         for pulse in watch.pulses:
@@ -69,7 +72,7 @@ def seize(
 ) -> BaseException | None:
     """Return what is to be raised, if anything, for the phases of this watch; set when to look at it again."""
     phases, elsewhere = standing(watch, stack)
-    watch.at = now + SUSPENDED if elsewhere else INFINITY
+    watch.at = next_look(elsewhere, now)
     due = find(watch, phases, frame, now)
     if due is None:
         safepoints.withdraw(watch.thread.key)

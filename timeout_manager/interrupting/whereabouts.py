@@ -3,6 +3,8 @@
 * A phase that was entered by a `with` counts only while the frame of that `with` is on the stack and in the block. A
   generator that is suspended in it is not; its phase is due when it is resumed. Nor is a block that the interpreter
   left without calling ``__exit__``; such a phase is closed.
+* The block of a phase can wait in another greenlet, with its frames on no stack of a thread; it is due when its own one
+  is resumed. One that has ended without calling ``__exit__`` has left the phase, which is closed.
 * Where contextlib, or a class whose ``__enter__`` and ``__exit__`` hand on to those of the phase, lies in between, it
   is the `with` of their user that counts (``Phase._users``, ``Phase._frame``). While such an ``__enter__`` or
   ``__exit__`` runs, the phase is at its border: an error that is raised there may lead past its own ``__exit__``, so
@@ -18,6 +20,9 @@ from ..interpreter.bytecode import LOSES_EXITS, entry, inside, returns, suspende
 from ..errors import LET_PASS, PhaseTimeout
 from ..counting.ledger import caller
 from ..interpreter.frames import codes, first_argument, runs, suspended_in, up
+from ..interpreter.turns import greenlet, is_alive
+from ..seconds import INFINITY
+from .enforcer import LAST, SUSPENDED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,33 +40,47 @@ _GENERATOR, _ASYNC_GENERATOR, _COROUTINE = 0x20, 0x200, 0x80 | 0x100  # flags of
 _SUSPENDS = _GENERATOR | _ASYNC_GENERATOR | 0x80
 
 
-def standing(watch: Watch, stack: Iterable[FrameType]) -> tuple[list[Phase], bool]:
-    """Return the phases in which the thread is now, and whether there are others: in suspended generators, or between
-    their block and their ``__exit__``. Those that were left without it are closed.
+def standing(watch: Watch, stack: Iterable[FrameType]) -> tuple[list[Phase], list[Phase]]:
+    """Return the phases in which the thread is now, and others: in suspended generators and in greenlets that wait, or
+    between their block and their ``__exit__``. Those that were left without it are closed.
     """
-    found, elsewhere = [], False
+    found, elsewhere = [], []
+    here = greenlet()
     for phase in watch.phases.copy():
         at = place(phase, stack)
+        own = None if phase._key.__class__ is int else phase._greenlet
         if at is None:
             if _is_bound(phase) and phase._key == caller():  # an error has ended it; it would be in its own stack
                 give_up(phase)
             else:
-                elsewhere = True
+                elsewhere.append(phase)
+        elif own != here and at[0] not in stack:
+            if is_alive(own):
+                elsewhere.append(phase)
+            else:
+                give_up(phase)
         elif is_by_hand(at) or at[0] in stack and inside(*at) or _border(at, _callees(stack)) is not None:
             found.append(phase)
         elif at[0] in stack and not LOSES_EXITS:
-            elsewhere = True
+            elsewhere.append(phase)
         else:
             give_up(phase)
     return found, elsewhere
 
 
+def next_look(elsewhere: list[Phase], now: float) -> float:
+    """Return when to look at these phases again: when they are over, then later and later."""
+    over = [-phase._left(phase._manager._clock()) for phase in elsewhere if phase._struck is not LET_PASS]
+    return now + min([min(max(each, SUSPENDED), LAST) if each >= 0.0 else -each for each in over], default=INFINITY)
+
+
 def standing_in_task(watch: Watch) -> list[Phase]:
     """Return the phases in which a task is that does not run at present. Those that have lost their way are closed."""
+    frames = suspended_in(watch.key.get_coro())
     for phase in [phase for phase in watch.phases if _is_bound(phase)]:
-        if phase._frame not in suspended_in(watch.key.get_coro()):
+        if phase._frame not in frames:
             give_up(phase)
-    return [phase for phase in watch.phases if awaits(phase)]
+    return [phase for phase in watch.phases if awaits(phase, frames)]
 
 
 def place(phase: Phase, stack: Iterable[FrameType]) -> Place | None:
@@ -74,10 +93,12 @@ def place(phase: Phase, stack: Iterable[FrameType]) -> Place | None:
     return None
 
 
-def awaits(phase: Phase) -> bool:
-    """Tell whether a suspended task awaits in the block; a generator that is suspended in it does not."""
+def awaits(phase: Phase, frames: Iterable[FrameType]) -> bool:
+    """Tell whether a task that is suspended in these frames awaits in the block; a suspended generator does not."""
     for frame, lasti in _places(phase):
         flags = frame.f_code.co_flags
+        if not flags & _SUSPENDS and frame in frames:  # of a greenlet
+            return True
         if flags & _COROUTINE or flags & _ASYNC_GENERATOR and suspended(frame) != 1:
             return True
         if not flags & (_GENERATOR | _ASYNC_GENERATOR) or not suspended(frame):

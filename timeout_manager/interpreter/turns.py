@@ -1,0 +1,95 @@
+"""What takes turns in a thread besides asyncio's tasks: those of trio, and greenlets, each with a stack of its own.
+
+A frame of a greenlet that waits is on no stack that the interpreter shows, and comes back later. A task can be run in
+parts by greenlets, too (SQLAlchemy, greenback): each is then held by a local variable of what awaits it in the task.
+Nothing is imported for that: what was never loaded runs nothing.
+"""
+
+from __future__ import annotations
+
+from sys import modules
+from weakref import ref
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+    from typing import Any
+
+
+def trio_task() -> Any:
+    """Return the running task of trio, None if there is none."""
+    try:
+        return modules["trio"].lowlevel.current_task()
+    except (KeyError, AttributeError, RuntimeError):  # not loaded, or not yet; no task runs here
+        return None
+
+
+def greenlet() -> ref[Any] | None:
+    """Return the running greenlet, None for the one that every thread begins with; they are equal for the same one."""
+    here = _current()
+    return None if here is None or here.parent is None else ref(here)
+
+
+def is_alive(which: ref[Any] | None) -> bool:
+    """Tell whether a greenlet can run on."""
+    here = None if which is None else which()
+    return which is None or here is not None and not here.dead
+
+
+def waits(which: ref[Any]) -> Iterator[FrameType]:
+    """Yield the frames in which a greenlet waits, the innermost first; none while it runs."""
+    here = which()
+    frame = None if here is None else here.gr_frame
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def callers() -> Iterator[FrameType]:
+    """Yield the frames in which the parents of the running greenlet wait for it, the innermost first."""
+    here = _current()
+    here = None if here is None else here.parent
+    while here is not None:
+        yield from waits(ref(here))
+        here = here.parent
+
+
+def coroutine(task: Any) -> Any:
+    """Return that of a task; None for what is no task."""
+    return task.get_coro() if hasattr(task, "get_coro") else getattr(task, "coro", None)
+
+
+def held(frame: FrameType) -> Iterator[FrameType]:
+    """Yield where the greenlets wait that a frame holds in its local variables, the innermost first."""
+    kind = getattr(modules.get("greenlet"), "greenlet", None)
+    if isinstance(kind, type):
+        for each in list(frame.f_locals.values()):
+            if isinstance(each, kind):
+                yield from waits(ref(each))
+
+
+def unreachable() -> str:
+    """Say why the calling code cannot be interrupted while it waits; nothing if it can."""
+    if trio_task() is not None:
+        return "a task of trio cannot be interrupted while it awaits"
+    if greenlet() is not None or _has_hub():
+        return "a greenlet cannot be interrupted while it waits in its hub"
+    return ""
+
+
+def _current() -> Any:
+    try:
+        return modules["greenlet"].getcurrent()
+    except (KeyError, AttributeError):
+        return None
+
+
+def _has_hub() -> bool:
+    """Tell whether gevent or eventlet makes the calling thread wait in a hub."""
+    calls = (
+        getattr(modules.get("gevent.monkey"), "is_anything_patched", None),
+        getattr(modules.get("gevent._hub_local"), "get_hub_if_exists", None),
+    )
+    eventlet = getattr(modules.get("eventlet.hubs"), "_threadlocal", None)
+    return any(call is not None and call() for call in calls) or hasattr(eventlet, "hub")
