@@ -87,7 +87,8 @@ class Phase:
     __slots__ = (
         *("name", "limit", "parent", "outcome"),
         *("_manager", "_key", "_started", "_ended", "_until", "_rest"),
-        *("_watch", "_frame", "_lasti", "_users", "_struck", "_cancelling", "_greenlet"),  # only where limits are enforced
+        *("_watch", "_frame", "_lasti", "_users", "_struck"),  # only where limits are enforced
+        *("_cancelling", "_greenlet"),
     )
 
     name: str  #: as given

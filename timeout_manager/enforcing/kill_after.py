@@ -113,7 +113,7 @@ def _waits(phase: Phase, frame: FrameType, stack: list[FrameType]) -> bool:
     """Tell whether a frame of the phase waits in its greenlet, while another one runs on this stack of its thread."""
     if phase._key.__class__ is int:  # the greenlet of the thread itself is not known, but what it began with
         return "greenlet" in sys.modules and stack != [] and [*up(frame)][-1] not in stack
-    return frame in waits(phase._key)
+    return phase._greenlet is not None and frame in waits(phase._greenlet)
 
 
 def _end_of(phase: Phase, now: float) -> float:

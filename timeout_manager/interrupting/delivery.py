@@ -28,7 +28,6 @@ from ..errors import LET_PASS, PhaseInterrupt
 from ..interpreter.safepoints import guarded
 from ..originals import clock, python
 from ..counting.ledger import Budget, Phase, left
-from ..seconds import INFINITY
 from ..interpreter.frames import up
 from ..interpreter.turns import callers
 from .whereabouts import abandon, bind, find_borders, next_look, place, standing
