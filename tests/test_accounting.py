@@ -1,8 +1,20 @@
 """What is charged to the budget, and what is left of it."""
 
 import asyncio
+import concurrent.futures
+import copy
+import functools
 import inspect
 import json
+import multiprocessing.connection
+import pickle
+import queue
+import select
+import selectors
+import socket
+import subprocess
+import sys
+import threading
 import time
 import unittest
 from pathlib import Path
@@ -143,11 +155,79 @@ class Names(Case):
             str(error), "Timeout exceeded after b phase! (limit of phase b 5.00 s, used 6.00 s; in 1 > b)"
         )
 
+    def test_in_texts_they_are_one_line_that_can_be_printed(self):
+        for name, text in (
+            ("cd build\nmake", r"cd build\nmake"),
+            ("a\tb\r\x1b[1m\x85\u2028\udcff\x00", r"a\tb\r\x1b[1m\x85\u2028\udcff\x00"),
+            ("\u8f6c\u6362\u3000\xe9", "\u8f6c\u6362\u3000\xe9"),
+        ):
+            with self.assertRaises(PhaseTimeout) as caught:
+                with self.manager.timed_operation("outer"), self.manager.timed_operation(name, limit=1) as phase:
+                    self.clock.advance(1)
+            self.assertEqual((phase.name, caught.exception.phase), (name, name))
+            start = f"Timeout exceeded after {text} phase! (limit of phase {text} "
+            self.assertTrue(str(caught.exception).startswith(start), caught.exception)
+            self.assertIn(f"outer > {text}", str(caught.exception))
+            self.assertIn(f"outer > {text} timeout", repr(phase))
+
     def test_of_functions_that_are_called(self):
         self.manager.call_with_timeout(int, phase_name=Path("a"))
         self.manager.execute_with_timeout(int, Path("b"))
         self.manager.timed_operation(Path("c"))(int)()
         self.assertEqual([phase.name for phase in self.manager.phases], ["a", "b", "c"])
+
+
+class Fitting(unittest.TestCase):
+    """`remaining_timeout` goes to every ``timeout=`` of the standard library, however much is left."""
+
+    def test_a_wait_of_any_kind(self):
+        done = concurrent.futures.Future()
+        done.set_result(None)
+        pair = socket.socketpair()
+        for each in pair:
+            self.addCleanup(each.close)
+        pair[1].send(b"x")
+        full = queue.Queue()
+        with selectors.DefaultSelector() as selector, multiprocessing.connection.Listener() as listener:
+            selector.register(pair[0], selectors.EVENT_READ)
+            for seconds in 3e6, 1e10, sys.maxsize, 1e300, None:
+                manager = TimeoutManager(seconds)
+                left = manager.remaining_timeout
+                with self.subTest(seconds=seconds), manager.timed_operation():
+                    self.assertTrue(threading.Lock().acquire(timeout=-1 if left is None else left))
+                    condition = threading.Condition()
+                    with condition:
+                        threading.Thread(target=self.notify, args=[condition]).start()
+                        self.assertTrue(condition.wait(manager.remaining_timeout))
+                    full.put(1)
+                    full.get(timeout=left)
+                    pair[0].settimeout(left)
+                    self.assertTrue(select.select([pair[0]], [], [], left)[0])
+                    self.assertTrue(selector.select(left))
+                    done.result(timeout=left)
+                    concurrent.futures.wait([done], timeout=left)
+                    self.assertTrue(multiprocessing.connection.wait([pair[0]], timeout=left))
+                    subprocess.run([sys.executable, "-S", "-c", ""], capture_output=True, timeout=left)
+                    asyncio.run(asyncio.wait_for(asyncio.sleep(0.001), timeout=left))
+            self.assertIsNone(left)
+            self.assertTrue(listener.address)
+
+    def notify(self, condition):
+        with condition:
+            condition.notify()
+
+    def test_a_child_is_told_of_all_of_it(self):
+        left = TimeoutManager(1e8).child_environ()["TIMEOUT_MANAGER_DEADLINE"].split(":")[0]
+        self.assertGreater(float(left) - time.monotonic(), 0.9e8)
+
+
+class Copies(unittest.TestCase):
+    def test_cannot_be_made_and_the_error_says_what_can(self):
+        for manager in TimeoutManager(5), TimeoutManager(5, enforce=True):
+            for made in manager, manager.timed_operation("build"), functools.partial(print, manager):
+                for make in pickle.dumps, copy.deepcopy:
+                    with self.assertRaisesRegex(TypeError, r"TimeoutManager\.from_environ\(\)"):
+                        make(made)
 
 
 class Nested(Case):

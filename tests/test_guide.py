@@ -58,8 +58,8 @@ class Forms(unittest.TestCase):
             "reset": "(self, timeout=None",
             "check_timeout": "(self, phase_name='operation'",
             "timed_operation": "(self, phase_name='operation'",
-            "execute_with_timeout": "(self, operation, phase_name='operation', **kwargs",
-            "call_with_timeout": "(self, func, *args, phase_name='operation', **kwargs",
+            "execute_with_timeout": "(self, operation=None, /, phase_name='operation', **kwargs",
+            "call_with_timeout": "(self, func=None, /, *args, phase_name='operation', **kwargs",
         }
         for name, start in expected.items():
             signature = inspect.signature(getattr(TimeoutManager, name))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import gc
 import inspect
 import sys
@@ -211,6 +212,28 @@ class Kinds(unittest.TestCase):
             with_timeout_management(lambda root: None)
         with self.assertRaisesRegex(TypeError, "timeout=30"):
             with_timeout_management(30)
+
+    def test_what_cannot_be_decorated_is_named_with_the_decorator(self):
+        def test(timeout_manager):
+            pass
+
+        for wrong, told in (
+            (functools.partial(print, "all"), "partial"),
+            (functools.partial(test, timeout_manager=1, no=3), "partial"),
+            (functools.partial(int), "partial"),
+            (classmethod(test), "below @classmethod"),
+            (staticmethod(test), "below @staticmethod"),
+            (property(test), "property"),
+            (type, "type"),
+        ):
+            with self.subTest(wrong=wrong), self.assertRaisesRegex(TypeError, "(?s)with_timeout_management.*" + told):
+                with_timeout_management(timeout=5)(wrong)
+
+    def test_a_partial_of_a_function_that_takes_it(self):
+        def test(root, timeout_manager):
+            return root, timeout_manager.initial_timeout
+
+        self.assertEqual(with_timeout_management(timeout=5)(functools.partial(test, "all"))(), ("all", 5))
 
 
 class Create(unittest.TestCase):

@@ -68,6 +68,9 @@ class ACommand(unittest.TestCase):
                 manager.run(["true"], **wrong)
         with self.assertRaisesRegex(ValueError, "grace"):
             manager.run(["true"], grace=float("nan"))
+        for name, value in ("timeout", "5"), ("timeout", True), ("grace", float("inf")), ("grace", None), ("grace", ""):
+            with self.assertRaisesRegex(TypeError, f"{name} .*not {value!r}"):
+                manager.run(["true"], **{name: value})
         with self.assertRaises(FileNotFoundError):
             manager.run(["/no/such/command"])
         self.assertEqual(manager.phases[-1].outcome, "failed")

@@ -1,5 +1,6 @@
 """The ledger as text, as data, as a trace."""
 
+import asyncio
 import json
 import unittest
 
@@ -35,6 +36,17 @@ class Ledger(unittest.TestCase):
             ],
         )
 
+    def test_as_a_table_whatever_a_phase_is_called(self):
+        manager = package.TimeoutManager(20, clock=FakeClock())
+        for name in "cd build\nmake", "\u8f6c\u6362", "e\u0301", "a\tb":
+            with manager.timed_operation(name):
+                pass
+        lines = [line.partition(" 0.00 s")[0] for line in manager.report().splitlines()[1:-1]]
+        self.assertEqual(lines[0], r"cd build\nmake      ")
+        self.assertEqual(lines[1], "\u8f6c\u6362                ")
+        self.assertEqual(lines[2], "e\u0301                   ")
+        self.assertEqual(lines[3], r"a\tb                ")
+
     def test_as_a_table_without_a_limit_and_without_phases(self):
         clock = FakeClock()
         manager = package.TimeoutManager(clock=clock)
@@ -61,6 +73,21 @@ class Ledger(unittest.TestCase):
         self.assertEqual([event["ph"] for event in events], ["X"] * 4)
         self.assertEqual((events[0]["ts"], events[0]["dur"]), (1e6, 5e6))
         self.assertEqual(len({(event["pid"], event["tid"]) for event in events}), 1)
+
+    def test_as_trace_events_a_task_is_one_row(self):
+        async def work():
+            async with manager.timed_operation("outer"):
+                async with manager.timed_operation("inner"):
+                    await asyncio.sleep(0)
+                rows.append([event["tid"] for event in manager.as_trace_events()])
+
+        async def main():
+            await asyncio.gather(work(), work())
+
+        manager, rows = package.TimeoutManager(60), []
+        asyncio.run(main())
+        rows.append([event["tid"] for event in manager.as_trace_events()])
+        self.assertEqual(rows, [[1, 1, 2, 2]] * 3)  # open or not
 
 
 if __name__ == "__main__":

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from .originals import clock as real
 from .counting.ledger import Budget, Phase, caller
-from .seconds import INFINITY, amount, mechanism, scale, scaled, text
+from .seconds import INFINITY, LONGEST_WAIT, amount, mechanism, scale, scaled, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from subprocess import CompletedProcess
-    from typing import Any, TypeVar
+    from typing import Any, NoReturn, TypeVar
 
     from .interrupting.enforcer import Watch
 
     T = TypeVar("T")
 
 _no_interrupt = frozenset({"__enter__", "__exit__", "enforcement", "reset"})  # see interrupt
+BY_NAME: Any = None  # stands for a function that is given by name, in a call whose names belong to that function
 
 
 class TimeoutManager:
@@ -90,6 +91,12 @@ class TimeoutManager:
         other._begin(initial_timeout)
         return other
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a TimeoutManager cannot be pickled or copied: its budget runs in this process; a child has a manager of"
+            " its own, with what is left, by TimeoutManager.from_environ() in an environment like child_environ()"
+        )
+
     def __repr__(self) -> str:
         return f"<TimeoutManager {text(self._used())} used of {text(self._initial)}, {len(self._phases)} phases>"
 
@@ -102,11 +109,12 @@ class TimeoutManager:
     def remaining_timeout(self) -> float | None:
         """The seconds left, never below 0.0; None = no limit. Fit for every ``timeout=`` of the standard library.
 
-        Live inside a phase, frozen between phases. In a thread or task with open phases it is what is left of the
-        tightest: of their own limits and the budget (inside a cleanup: of the cleanup's limit).
+        For that it is never more than 24 days, which is as long as a system waits at a time. Live inside a phase,
+        frozen between phases. In a thread or task with open phases it is what is left of the tightest: of their own
+        limits and the budget (inside a cleanup: of the cleanup's limit).
         """
-        top = self._top()
-        return self._left() if top is None else top.remaining()
+        left = self._remaining()
+        return left if left is None or left < LONGEST_WAIT else LONGEST_WAIT
 
     @property
     def expired(self) -> bool:
@@ -172,20 +180,29 @@ class TimeoutManager:
         if self._enforcer is not None:
             self._enforcer.refresh(self)
 
-    def execute_with_timeout(self, operation: Callable[..., T], phase_name: str = "operation", **kwargs: Any) -> T:
+    def execute_with_timeout(
+        self, operation: Callable[..., T] = BY_NAME, /, phase_name: str = "operation", **kwargs: Any
+    ) -> T:
         """Return ``operation(**kwargs)``, run as a phase; see ``call_with_timeout``."""
         from .counting.calls import call
 
+        if operation is BY_NAME:
+            operation = kwargs.pop("operation", BY_NAME)
         result: T = call(self.timed_operation(phase_name), operation, (), kwargs)
         return result
 
-    def call_with_timeout(self, func: Callable[..., T], *args: Any, phase_name: str = "operation", **kwargs: Any) -> T:
+    def call_with_timeout(
+        self, func: Callable[..., T] = BY_NAME, /, *args: Any, phase_name: str = "operation", **kwargs: Any
+    ) -> T:
         """Return ``func(*args, **kwargs)``, run as a phase.
 
-        A coroutine function gives a coroutine to await, and the awaiting is the phase.
+        What is to be awaited gives a coroutine, and the awaiting is the phase. TypeError for generators, whose body
+        would run after it.
         """
         from .counting.calls import call
 
+        if func is BY_NAME:
+            func = kwargs.pop("func", BY_NAME)
         result: T = call(self.timed_operation(phase_name), func, args, kwargs)
         return result
 
@@ -213,7 +230,7 @@ class TimeoutManager:
 
         from .processes.deadline import variables
 
-        return {**environ, **variables(self.remaining_timeout)}
+        return {**environ, **variables(self._remaining())}
 
     @classmethod
     def from_environ(cls, default: float | None = None, **options: Any) -> TimeoutManager:
@@ -251,6 +268,10 @@ class TimeoutManager:
         from .counting.report import trace_events
 
         return trace_events(self)
+
+    def _remaining(self) -> float | None:
+        top = self._top()
+        return self._left() if top is None else top.remaining()
 
     def _used(self) -> float:
         budget = self._budget

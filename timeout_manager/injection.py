@@ -11,6 +11,7 @@ from inspect import Parameter, Signature, isasyncgenfunction, iscoroutinefunctio
 from sys import modules
 
 from .accounting import TimeoutManager
+from .counting.calls import check_function
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,12 +56,17 @@ def with_timeout_management(func: Any = None, *, timeout: float | None = None, *
     """
     if func is None:
         return partial(with_timeout_management, timeout=timeout, **options)
-    if not callable(func):
-        raise TypeError(f"with_timeout_management decorates a function, not {func!r}; write timeout={func!r}")
-    inner = signature(func)
+    if isinstance(func, (int, float)):
+        raise TypeError(f"with_timeout_management needs a function, not {func!r}; write timeout={func!r}")
+    check_function(func, "with_timeout_management")
+    try:
+        inner = signature(func)
+    except ValueError:
+        raise TypeError(f"with_timeout_management cannot tell which arguments {func!r} takes") from None
     kinds = {parameter.kind for parameter in inner.parameters.values()}
     if MANAGER not in inner.parameters and Parameter.VAR_KEYWORD not in kinds:
-        raise TypeError(f"{func.__qualname__} takes no argument {MANAGER!r}, so there is nothing to hand over")
+        name = getattr(func, "__qualname__", func)
+        raise TypeError(f"with_timeout_management has nothing to hand over: {name} takes no argument {MANAGER!r}")
     adds_marker = MARKER not in inner.parameters and timeout is None
 
     def inject(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from .processes.deadline import less_margin
 from .testing.limits import Limit
 from .originals import clock
 from .testing.reports import printable
-from .seconds import INFINITY, amount, scale
+from .seconds import INFINITY, amount, path, scale
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ def pytest_runtest_makereport(item: Any, call: Any) -> Iterator[None]:
     managers = dict.fromkeys([*running.managers, *(each for each in given if isinstance(each, TimeoutManager))])
     others = [each for each in item.user_properties if each not in running.properties]
     running.properties = [
-        (printable(f"phase {' > '.join(map(str, phase.path()))}"), f"{phase.elapsed():.3f} s, {phase.outcome}")
+        (printable(f"phase {path(phase.path())}"), f"{phase.elapsed():.3f} s, {phase.outcome}")
         for manager in managers
         for phase in manager.phases
     ]

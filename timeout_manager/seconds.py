@@ -1,4 +1,4 @@
-"""What counts as an amount of seconds, and what the environment says of every limit."""
+"""What counts as an amount of seconds, what the environment says of every limit, how seconds and names are shown."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ __unittest = True  # a setting in a test that is no amount is shown without our 
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
 INFINITY = float("inf")
 HUGE = 1e300
+LONGEST_WAIT = 2147483.0  #: what the standard library can wait for at most: a poll counts milliseconds in 31 bits
 PLAIN: frozenset[Any] = frozenset({int, float})
 SCALE = "TIMEOUT_MANAGER_SCALE"
 ENFORCE = "TIMEOUT_MANAGER_ENFORCE"
+_SPACES = "\xa0\u3000"  # which are printed, whatever Python says
 
 
 def amount(value: Any, parameter: str) -> float | None:
@@ -90,6 +93,16 @@ def mechanism(enforce: bool | str) -> bool | str:
     if asked not in choices:
         raise ValueError(f"{ENFORCE} must be off, auto, signal or thread, not {asked!r} (from the environment)")
     return choices[asked]
+
+
+def plain(name: object) -> str:
+    """Return a name as one line that keeps its width: what is not to be printed is written as in a Python string."""
+    return "".join(each if each.isprintable() or each in _SPACES else repr(each)[1:-1] for each in str(name))
+
+
+def path(names: Iterable[object]) -> str:
+    """Return the names of phases, the outermost first, as one line."""
+    return " > ".join(map(plain, names))
 
 
 def text(seconds: float | None) -> str:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from sys import _getframe, modules, version_info
 
 from ..originals import thread
-from ..seconds import INFINITY, text
+from ..seconds import INFINITY, path, text
 
 _no_interrupt = frozenset({"__enter__", "__exit__", "__aenter__", "__aexit__"})  # see interrupt
 
@@ -287,7 +287,7 @@ class Phase:
         return decorate(self, func)
 
     def __repr__(self) -> str:
-        return f"<Phase {' > '.join(self.path())} {self.outcome} after {text(self.elapsed())}>"
+        return f"<Phase {path(self.path())} {self.outcome} after {text(self.elapsed())}>"
 
     def path(self) -> tuple[str, ...]:
         """Return the names of the phases of this manager from the outermost to this one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..originals import system
-from ..seconds import INFINITY, text
+from ..seconds import INFINITY, plain, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,29 +20,42 @@ def table(manager: TimeoutManager) -> str:
     phases = manager.phases
     budget, left = manager._budget.amount, manager._left()
     whole = budget if 0 < budget < INFINITY else manager._used() or 1.0
-    rows = [(2 * (len(phase.path()) - 1) * " " + phase.name, phase.elapsed(), phase.outcome) for phase in phases]
-    wide = max([len("phase"), *(len(name) for name, _, _ in rows)])
-    lines = [f"{'phase':{wide}}  {'used':>11}  {'share':>5}  {'':{BAR}}  outcome"]
-    for name, used, outcome in rows:
+    names = _column(["phase", *("  " * (len(phase.path()) - 1) + plain(phase.name) for phase in phases)])
+    lines = [f"{names[0]}  {'used':>11}  {'share':>5}  {'':{BAR}}  outcome"]
+    for name, phase in zip(names[1:], phases):
+        used = phase.elapsed()
         share = used / whole
         bar = "#" * min(round(share * BAR), BAR)
-        lines.append(f"{name:{wide}}  {text(used):>11}  {share:5.0%}  {bar:{BAR}}  {outcome}")
+        lines.append(f"{name}  {text(used):>11}  {share:5.0%}  {bar:{BAR}}  {phase.outcome}")
     rest = ", no limit" if budget == INFINITY else f" of {text(budget)}, {text(left)} left"
     return "\n".join([*lines, f"{text(manager._used())} used{rest}"])
 
 
 def lines(phases: list[Phase], running: dict[Phase, float]) -> list[str]:
     """Return a line for each phase as it was when those ``running`` had taken so long."""
+    names = _column(["  " * len(phase.path()) + plain(phase.name) for phase in phases])
     rows = [
-        ("  " * len(phase.path()) + phase.name, running.get(phase), phase.limit, phase.outcome, phase.elapsed())
-        for phase in phases
+        (name, running.get(phase), phase.limit, phase.outcome, phase.elapsed()) for name, phase in zip(names, phases)
     ]
-    wide = max(len(name) for name, *_ in rows)
     return [
-        f"{name:{wide}}  {text(elapsed if now is None else now):>11}"
+        f"{name}  {text(elapsed if now is None else now):>11}"
         f"  {outcome if now is None else 'RUNNING'}{'' if limit is None else f' (limit {text(limit)})'}"
         for name, now, limit, outcome, elapsed in rows
     ]
+
+
+def _column(names: list[str]) -> list[str]:
+    """Return the names, filled up so that they take the same room on a terminal."""
+    widths = list(map(_width, names))
+    return [name + " " * (max(widths) - width) for name, width in zip(names, widths)]
+
+
+def _width(name: str) -> int:
+    if name.isascii():
+        return len(name)
+    from unicodedata import category, east_asian_width
+
+    return sum(0 if category(each) in ("Mn", "Me") else 2 if east_asian_width(each) in "WF" else 1 for each in name)
 
 
 def data(manager: TimeoutManager) -> dict[str, Any]:
@@ -81,8 +94,13 @@ def trace_events(manager: TimeoutManager) -> list[dict[str, Any]]:
             "ts": (phase._started - manager._made) * 1e6,
             "dur": phase.elapsed() * 1e6,
             "pid": system.getpid(),
-            "tid": rows.setdefault(phase._key, len(rows) + 1),
+            "tid": rows.setdefault(_row(phase), len(rows) + 1),
             "args": {"outcome": phase.outcome, "limit": phase.limit},
         }
 
     return [event(phase) for phase in manager.phases]
+
+
+def _row(phase: Phase) -> object:
+    """Return what tells its thread or task from others; the key of a task is its number once a phase has ended."""
+    return phase._key if isinstance(phase._key, int) else id(phase._key)

@@ -7,7 +7,7 @@ from sys import modules
 from ..interpreter.debugger import present, say
 from ..errors import LET_PASS, PhaseInterrupt, PhaseTimeout, beneath, is_for_others, is_timeout, members
 from .ledger import Budget, left
-from ..seconds import text
+from ..seconds import path as line, plain, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,9 +133,10 @@ def timeout(
         what, limit, used = "inherited" if owner.inherited else "budget", owner.amount, manager._used()
     else:
         limited, limit, used = owner.name, owner.limit, now - owner._started
-        what = f"limit of phase {limited}"
-    where = f"; in {' > '.join(path)}" if len(path) > 1 else ""
-    error = PhaseTimeout(f"Timeout exceeded after {name} phase! ({what} {text(limit)}, used {text(used)}{where})")
+        what = f"limit of phase {plain(limited)}"
+    where = f"; in {line(path)}" if len(path) > 1 else ""
+    why = f"({what} {text(limit)}, used {text(used)}{where})"
+    error = PhaseTimeout(f"Timeout exceeded after {plain(name)} phase! {why}")
     error.phase, error.phase_path, error._owner = name, path, owner
     error.limited_by, error.limited_phase = what if limited is None else "limit", limited
     error.timeout, error.elapsed = limit, used
@@ -149,7 +150,7 @@ def is_debugged(phase: Phase, seen: str = "") -> bool:
     """Tell whether a debugger is there, or was ``seen`` when it counted, where nothing is raised; say so."""
     name = seen or present()
     if name:
-        say(f"Time is over for phase {' > '.join(phase.path())}.", name)
+        say(f"Time is over for phase {line(phase.path())}.", name)
     return bool(name)
 
 

@@ -12,7 +12,7 @@ from itertools import islice
 from ..originals import clock, python, system, thread
 from ..processes.table import family
 from ..counting.report import lines as lines_of
-from ..seconds import text
+from ..seconds import plain, text
 from ..interpreter.frames import WALKABLE, awaiting, in_task, own, place, processor_time, shown, stack, up
 from ..interpreter.frames import text as text_of
 
@@ -212,7 +212,7 @@ def _loop_of(frame: FrameType) -> Any:
 
 
 def _name_of_task(task: Any) -> str:
-    return str(task.get_name())
+    return plain(task.get_name())
 
 
 def _tasks_of(loop: Any) -> Iterable[Any]:
@@ -227,7 +227,8 @@ def _in_order(tasks: Iterable[Any]) -> dict[Any, str]:
 
 def _label(task: Any) -> str:
     """Return its name, and which tasks await it, where asyncio knows (from 3.14)."""
-    found = [each.get_name() for each in getattr(task, "_asyncio_awaited_by", None) or () if hasattr(each, "get_name")]
+    awaited_by = getattr(task, "_asyncio_awaited_by", None) or ()
+    found = [_name_of_task(each) for each in awaited_by if hasattr(each, "get_name")]
     return _name_of_task(task) + (f", awaited by {', '.join(sorted(found)[:NAMES])}" if found else "")
 
 
@@ -236,7 +237,7 @@ def _name_of_thread(ident: int) -> str:
     if threading is None:
         return "MainThread"
     known = threading._active.get(ident)
-    return str(ident) if known is None else str(known.name)
+    return str(ident) if known is None else plain(known.name)
 
 
 def _children(_: None) -> str:

@@ -22,7 +22,7 @@ import sys
 from . import by_thread
 from ..errors import LET_PASS
 from ..originals import clock, python, signals, system, thread
-from ..seconds import INFINITY, text
+from ..seconds import INFINITY, path, text
 from ..interpreter.frames import STDERR, suspended_in, tell, up
 from ..interpreter.turns import coroutine, waits
 from ..interrupting.whereabouts import awaits, is_by_hand, place
@@ -159,7 +159,7 @@ def _set_timers() -> None:
         if _timers:
             phase = min(_ends.keys() - _resting, key=lambda each: _ends[each], default=None)
             at = INFINITY if phase is None else _ends[phase]
-            where = "" if phase is None else " > ".join(phase.path())
+            where = "" if phase is None else path(phase.path())
             _timers.set(at, f"phase {where} outlives its limit, and the GIL is not free")
 
 

@@ -53,7 +53,8 @@ def run(
     """See ``TimeoutManager.run``."""
     waiting = amount(grace, "grace")
     if waiting is None:
-        raise TypeError("grace must be a number of seconds, not None")
+        raise TypeError(f"grace must be a finite number of seconds, not {grace!r}")
+    amount(timeout, "timeout")
     if input is not None:
         if options.get("stdin") is not None:
             raise ValueError("input and stdin cannot both be given: input goes through stdin")
