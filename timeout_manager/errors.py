@@ -39,8 +39,7 @@ class PhaseTimeout(TimeoutError):
     @property
     def diagnosis(self) -> str:
         """What was running when time ran out, and what had to be killed, as text; "" when time was only counted."""
-        killed = ["Processes that had to be killed:", *(f"  {process}" for process in self.killed)]
-        return "\n\n".join(filter(None, (self._told(), "\n".join(killed) if self.killed else "")))
+        return "\n\n".join(filter(None, (self._told(), self._ended())))
 
     @diagnosis.setter
     def diagnosis(self, text: str) -> None:
@@ -50,6 +49,10 @@ class PhaseTimeout(TimeoutError):
     def stdout(self) -> Any:
         """The same as ``output``, as on ``subprocess.TimeoutExpired``."""
         return self.output
+
+    def _ended(self) -> str:
+        killed = ["Processes that had to be killed:", *(f"  {process}" for process in self.killed)]
+        return "\n".join(killed) if self.killed else ""
 
     def _told(self) -> str:
         try:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import gc
 import sys
-import threading
 import unittest
 
-from ..enforcing import by_thread
-from ..diagnosis.snapshot import line_of
+from . import lingering
 from ..errors import PhaseTimeout
 from ..testing.limits import METHODS, Limit, Limits, limit_from_environ, seconds_from_environ
-from ..originals import clock, python, signals, system
-from ..seconds import INFINITY, duration
-from ..interpreter.frames import tell
-from ..testing.runner import TextTestRunner
+from ..originals import signals, system
+from ..seconds import duration
+from ..testing.runner import TextTestRunner, tests_of
 from ..testing.loader import TestLoader
 from ..testing.reports import Reports
 from ..testing.result import LimitedResult
@@ -29,30 +26,33 @@ STATUS = 124  # the total was spent, as of coreutils' timeout
 USAGE = 2
 TOTAL_VARIABLE = "TEST_TIMEOUT"  # of Bazel, which kills the process then
 MARGIN, LONGEST_MARGIN = 0.1, 30.0  # of that, for our own report; at most so many seconds
-SOON = 1.0  # seconds that threads have to end after the summary before they are named; the least for garbage
+SOON = 1.0  # seconds that closing what hung has at least
 
 TIMES = {
     "--timeout": "for each test: setUp and the test together; tearDown and the cleanups have as much again",
     "--total": "for the whole run; the tests that are left then are named, and the exit status is 124",
     "--slow-after": "say on stderr what is running that long, again and again",
     "--kill-after": "end the process, status 124, if a test is still running that long after its limit",
+    "--kill-children": "end the processes that a test waits for at its limit: SIGTERM, SIGKILL after that long",
 }
 FILES = {
     "--report": "every test and its phases, as JSON",
     "--junit-xml": "the same for what reads JUnit XML",
     "--trace": "the same for chrome://tracing and Perfetto",
 }
+AFTER_LIMITS = {"--kill-after", "--kill-children"}
+ADVICE = "add --timeout SECONDS or --total SECONDS, or write `timeout = SECONDS` on a test, its class or module"
 OPTIONS = {"--method", *TIMES, *FILES}
 
 
 def usage(program: str) -> str:
     """Return what our options are."""
-    times = "".join(f"  {name + ' SECONDS':22}{what}\n" for name, what in TIMES.items())
-    files = "".join(f"  {name + ' FILE':22}{what}\n" for name, what in FILES.items())
+    times = "".join(f"  {name + ' SECONDS':25}{what}\n" for name, what in TIMES.items())
+    files = "".join(f"  {name + ' FILE':25}{what}\n" for name, what in FILES.items())
     return f"""usage: {program} [OPTIONS] [whatever python -m unittest takes]
 
 limits:
-{times}  --method METHOD       signal (SIGALRM), thread (a watchdog, and a signal that nobody uses), or auto (default)
+{times}  --method METHOD          signal (SIGALRM), thread (a watchdog, and a signal that nobody uses), or auto
 
   SECONDS: 90, 1.5, 90s, 2m, 1h; 0 is no limit. Without --timeout: TIMEOUT_MANAGER_TIMEOUT from the environment.
   A test, a class or a module with `timeout = SECONDS` has a limit of its own.
@@ -79,6 +79,9 @@ def main(program: str, arguments: list[str]) -> NoReturn:
 
     class Runner(TextTestRunner):
         def run(self, test: Any) -> Any:
+            for option in AFTER_LIMITS & own.keys():
+                if not any(map(limits.bind, tests_of(test))):
+                    _fail(program, f"{option} counts from a limit, and there is none: {ADVICE}")
             results.append(super().run(test))
             if results[-1].timeouts:
                 _collect(limits, results[-1])
@@ -100,7 +103,7 @@ def main(program: str, arguments: list[str]) -> NoReturn:
             _die_of_interrupt()
         if limits.spent() and (result.not_run or result.timeouts):
             status = STATUS
-    _tell_of_threads(status if isinstance(status, int) else 1, limits.kill_after)
+    lingering.tell_of(int(status or 0) if status is None or isinstance(status, int) else 1, limits.kill_after)
     sys.exit(status)
 
 
@@ -140,6 +143,7 @@ def _limits(own: dict[str, str]) -> Limits:
         given.get("--slow-after"),
         given.get("--kill-after"),
         method,
+        given.get("--kill-children"),
     )
 
 
@@ -165,35 +169,3 @@ def _collect(limits: Limits, result: LimitedResult) -> None:
             gc.collect()
     except PhaseTimeout:
         pass
-
-
-def _tell_of_threads(status: int, kill_after: float | None) -> None:
-    """Name the threads that keep the process alive after the tests; end it all the same if that was asked for."""
-    if not _threads():
-        return
-    began = clock.monotonic()
-
-    def look(now: float) -> float:
-        if now < began + SOON:
-            return began + SOON
-        if not told:
-            told.extend(_threads())
-            names = "".join(f"  {thread.name}\n{_place(thread)}" for thread in told)
-            tell(f"\nThreads that the tests have left behind keep the process alive:\n{names}")
-        if kill_after is not None and now >= began + SOON + kill_after:
-            tell(f"The process ends with status {status} all the same.\n")
-            system._exit(status)
-        return began + SOON + (INFINITY if kill_after is None else kill_after)
-
-    told: list[threading.Thread] = []
-    sys.stdout.flush()
-    by_thread.employ("threads", look)
-
-
-def _threads() -> list[threading.Thread]:
-    return [each for each in threading.enumerate() if not each.daemon and each is not threading.main_thread()]
-
-
-def _place(thread: threading.Thread) -> str:
-    frame = python._current_frames().get(thread.ident or 0)
-    return "" if frame is None else f"    {line_of(frame)}\n"

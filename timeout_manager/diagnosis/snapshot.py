@@ -9,8 +9,8 @@ from __future__ import annotations
 import sys
 from itertools import islice
 
-from ..originals import clock, python, system, thread
-from ..processes.table import family
+from ..originals import clock, python, thread
+from ..processes.table import descendants, family, has_children
 from ..counting.report import lines as lines_of
 from ..seconds import plain, text
 from ..interpreter.frames import WALKABLE, awaiting, in_task, own, place, processor_time, shown, stack, up
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from ..counting.ledger import Phase
     from ..interpreter.frames import Line, Sample
+    from ..processes.table import Process
 
     T = TypeVar("T")
     Groups = dict[tuple[Line, ...], list[str]]
@@ -65,9 +66,11 @@ class Scene:
         if like is None:
             self._try(self._look_at_threads, None, None)
             self._try(self._look_at_tasks, task, None)
-            self.children = self._try(_children, None, "")
+            nobody: tuple[list[tuple[int, Process]], str] = [], ""
+            self.family, self.children = self._try(_children, None, nobody)
         else:
-            self.tasks, self.threads, self.children = like.tasks, like.threads, like.children
+            self.tasks, self.threads = like.tasks, like.threads
+            self.family, self.children = like.family, like.children
             self.stack, self.current = like.stack, like.current
             self.problems += like.problems
         self.loops.clear()
@@ -240,14 +243,12 @@ def _name_of_thread(ident: int) -> str:
     return str(ident) if known is None else plain(known.name)
 
 
-def _children(_: None) -> str:
-    try:
-        system.waitid(system.P_ALL, 0, system.WEXITED | system.WNOHANG | system.WNOWAIT)
-    except ChildProcessError:
-        return ""
-    except AttributeError:  # it cannot be asked so quickly
-        pass
-    return family()
+def _children(_: None) -> tuple[list[tuple[int, Process]], str]:
+    """Return the descendants of this process, and a text."""
+    if not has_children():
+        return [], ""
+    found = descendants()
+    return found, family(found)
 
 
 def _ledger(phases: list[Phase]) -> Callable[[], str] | None:

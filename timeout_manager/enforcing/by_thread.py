@@ -47,6 +47,7 @@ LONGEST = 1e6  # seconds that a lock waits for everywhere
 
 watches: dict[int, Watch] = {}  #: by the ident of the thread
 _jobs: dict[object, Callable[[float], float]] = {}  # what the watchdog does: each says when to come again
+_lasting: set[object] = set()  # which of them go on while exit handlers run
 _starting = RLock()  # held while the watchdog is started or stopped
 _closing = RLock()  # held while the watchdog sends a thread somewhere, lest its watch is gone
 _ties = _local()  # what ends with a thread
@@ -172,9 +173,14 @@ def renew() -> None:
 # -- the thread --------------------------------------------------------------------------------------------------------
 
 
-def employ(key: object, job: Callable[[float], float]) -> None:
-    """Have the watchdog call the job, which returns when to call it again; start it if it does not run yet."""
+def employ(key: object, job: Callable[[float], float], lasting: bool = False) -> None:
+    """Have the watchdog call the job, which returns when to call it again; start it if it does not run yet.
+
+    A lasting job goes on until no Python thread runs any more, also while exit handlers run.
+    """
     with _starting:
+        if lasting:
+            _lasting.add(key)
         _jobs[key] = job
         ended = allocate_lock()
         ended.acquire()
@@ -296,6 +302,7 @@ def _forked() -> None:
     _starting, _closing, _bell = RLock(), RLock(), allocate_lock()
     _running.clear()
     _jobs.clear()
+    _lasting.clear()
     for watch in watches.values():
         if watch.signum:
             _leave_way(watch)
@@ -305,7 +312,7 @@ def _forked() -> None:
 
 def _exit() -> None:
     """Watch nobody any more: the interpreter ends, and with it every thread."""
-    for key in list(_jobs):
+    for key in _jobs.keys() - _lasting:
         dismiss(key)
     for watch in list(watches.values()):
         if watch.key == get_ident():

@@ -17,11 +17,12 @@ thread) from the first such block on. What remains: the timers are Linux's; else
 
 from __future__ import annotations
 
+import os
 import sys
 
 from . import by_thread
 from ..errors import LET_PASS
-from ..originals import clock, python, signals, system, thread
+from ..originals import clock, files, python, signals, system, thread
 from ..seconds import INFINITY, path, text
 from ..interpreter.frames import STDERR, suspended_in, tell, up
 from ..interpreter.turns import coroutine, waits
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from ..counting.ledger import Phase
 
 STATUS = 124
+_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 AGAIN = 0.1  # seconds until the next look at a block that is over but not running
 LATER = 0.5, 0.55, 0.8  # seconds by which the timers are later: line, stacks, end
 
@@ -137,15 +139,35 @@ def _set_end(phase: Phase, at: float, resting: bool = False) -> float:
     return at
 
 
-def kill(why: str, report: str) -> NoReturn:
+def kill(why: str, report: str, status: int = STATUS) -> NoReturn:
     """Say why, print the report and all stacks on the real stderr, and end the process."""
     try:
-        import faulthandler
-
-        tell(f"\n{why}\nThe process ends with status {STATUS}.\n\n{report}\n\n")
-        faulthandler.dump_traceback(STDERR, all_threads=True)
+        lines = "", why, f"The process ends with status {status}.", report and f"\n{report}"
+        tell("\n".join(["", *filter(None, lines), ""]))
+        _dump()
     finally:
-        system._exit(STATUS)
+        system._exit(status)
+
+
+def _dump() -> None:
+    """Print the stacks of all threads as C sees them, without ours where a file in memory can be had."""
+    import faulthandler
+
+    try:
+        descriptor = system.memfd_create("stacks")
+    except (AttributeError, OSError):
+        return faulthandler.dump_traceback(STDERR, all_threads=True)
+    faulthandler.dump_traceback(descriptor, all_threads=True)
+    system.lseek(descriptor, 0, 0)
+    with files.open(descriptor, errors="replace") as file:
+        stacks = file.read().split("\n\n")
+    tell("".join(f"\n{each.strip()}\n" for each in stacks if not _is_ours(each)))
+
+
+def _is_ours(stack: str) -> bool:
+    """Tell whether a thread was started by this package."""
+    outermost = stack.strip().rpartition("\n")[2]
+    return f'File "{_PACKAGE}' in outermost
 
 
 # -- the kernel's timers -----------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ SHOWN = 30  # processes of a family
 WIDTH = 200  # characters of a command
 STATES = {"R": "running", "S": "sleeping", "D": "waiting for a device", "T": "stopped", "Z": "ended, not waited for"}
 _TICKS = system.sysconf("SC_CLK_TCK") if HAS_PROC else 1
+TICK = 1 / _TICKS  # seconds: the clock by which processes start is rounded down to it
 
 
 class Process:
@@ -119,10 +120,21 @@ def _command(pid: int) -> str:
         return "?"
 
 
-def family() -> str:
-    """Return a line for each descendant of this process: what it is, what it does, and for how long."""
+def family(found: list[tuple[int, Process]] | None = None) -> str:
+    """Return a line for each of these descendants of this process: what it is, what it does, and for how long."""
     if not HAS_PROC:
         return "Child processes: not known on this system"
+    if found is None:
+        found = descendants()
+    lines = [f"{'  ' * (depth + 1)}{described(process)}" for depth, process in found[:SHOWN]]
+    more = [f"  and {len(found) - SHOWN} more"] * (len(found) > SHOWN)
+    return "\n".join(["Child processes:", *lines, *more]) if lines else ""
+
+
+def descendants() -> list[tuple[int, Process]]:
+    """Return the children of this process, each followed by its own, and how deep each is; none without ``/proc``."""
+    if not HAS_PROC:
+        return []
     children: dict[int, list[Process]] = {}
     for process in processes().values():
         children.setdefault(process.parent, []).append(process)
@@ -132,16 +144,42 @@ def family() -> str:
         depth, process = todo.pop()
         found.append((depth, process))
         todo += [(depth + 1, child) for child in reversed(children.get(process.pid, []))]
-    now = uptime()
-    lines = ["Child processes:"] if found else []
-    for depth, process in found[:SHOWN]:
-        state = STATES.get(process.state, process.state) + _waits_in(process.pid)
-        age = max(now - process.started, 0.0)
-        lines.append(
-            f"{'  ' * (depth + 1)}{process.pid} {state}, {age:.1f} s old, {process.busy:.2f} s of processor time:"
-            f" {_command(process.pid)[:WIDTH]}"
-        )
-    return "\n".join(lines + [f"  and {len(found) - SHOWN} more"] * (len(found) > SHOWN))
+    return found
+
+
+def has_children() -> bool:
+    """Tell whether this process has children, as far as it can be asked."""
+    try:
+        system.waitid(system.P_ALL, 0, system.WEXITED | system.WNOHANG | system.WNOWAIT)
+    except ChildProcessError:
+        return False
+    except AttributeError:  # it cannot be asked so quickly
+        pass
+    return True
+
+
+def alive(process: Process) -> Process | None:
+    """Return a process as it is now; None if it has ended."""
+    again = process_of(process.pid)
+    return again if again is not None and again.started == process.started and again.state not in "ZX" else None
+
+
+def described(process: Process) -> str:
+    """Return in a line what a process is, what it does, and for how long."""
+    name = _names().get(process.pid)
+    state = STATES.get(process.state, process.state) + _waits_in(process.pid)
+    age = max(uptime() - process.started, 0.0)
+    return (
+        f"{process.pid}{f' ({name})' if name else ''} {state}, {age:.1f} s old, {process.busy:.2f} s of processor time:"
+        f" {_command(process.pid)[:WIDTH]}"
+    )
+
+
+def _names() -> dict[int, str]:
+    """Return what `multiprocessing` calls its children, whose commands are all alike."""
+    known: Any = getattr(sys.modules.get("multiprocessing.process"), "_children", frozenset()).copy()
+    started = [(getattr(each, "_popen", None), each) for each in known]
+    return {popen.pid: str(each.name) for popen, each in started if popen is not None}
 
 
 def _waits_in(pid: int) -> str:

@@ -70,9 +70,9 @@ def seconds_from_environ(variable: str) -> float | None:
 class Limits:
     """The limits of a run: of each test, and of all together.
 
-    ``timeout``, ``total``, ``slow_after`` and ``kill_after`` are seconds; None and 0 mean no limit. The total counts
-    from here. ``method`` is "signal" (SIGALRM), "thread" (a watchdog, and for the main thread a private signal) or
-    "auto": the one that code under test is less likely to get into the way of.
+    ``timeout``, ``total``, ``slow_after``, ``kill_after`` and ``kill_children`` are seconds; None and 0 mean no limit,
+    or that it is not done. The total counts from here. ``method`` is "signal" (SIGALRM), "thread" (a watchdog, and for
+    the main thread a private signal) or "auto": the one that code under test is less likely to get into the way of.
     """
 
     def __init__(
@@ -82,6 +82,7 @@ class Limits:
         slow_after: Limit | Seconds = None,
         kill_after: Limit | Seconds = None,
         method: str = "auto",
+        kill_children: Limit | Seconds = None,
     ) -> None:
         if method not in METHODS:
             raise ValueError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
@@ -89,13 +90,15 @@ class Limits:
         self.total = _limit(total, "total")
         self.slow_after = _limit(slow_after, "slow_after").seconds
         self.kill_after = _limit(kill_after, "kill_after").seconds
+        self.kill_children = _limit(kill_children, "kill_children").seconds
         enforce = method if method != "auto" else "thread" if _has_private_signal() else True
         self.factor = max(scale(), 0.0)
         self.began = clock.monotonic()
         self.end = self.began + (self.total.seconds or inf) * ((self.factor or inf) if self.total.scaled else 1.0)
         self.calls: dict[type, Any] = {}  # what is a part of tests of each class
         self._open = False
-        self._session = TimeoutManager(1e8, enforce=enforce, kill_after=self.kill_after)
+        kills: dict[str, Any] = {"kill_after": self.kill_after, "kill_children": self.kill_children}
+        self._session = TimeoutManager(1e8, enforce=enforce, **kills)
 
     def __enter__(self) -> Limits:
         """Stay armed between the tests, and be what `running` returns."""
@@ -140,6 +143,14 @@ class Limits:
                 name = getattr(place, "__qualname__", None) or getattr(place, "__name__", place)
                 return Limit(value, f"{ATTRIBUTE} of {name}")
         return self.timeout
+
+    def bind(self, test: TestCase) -> bool:
+        """Tell whether a limit binds this test, or may: of one that could not be loaded it is not known."""
+        try:
+            seconds = self.of_test(test).seconds or self.total.seconds
+            return seconds is not None or type(test).__name__ == "_FailedTest"
+        except (TypeError, ValueError):  # that makes the test fail
+            return True
 
     def of_test(self, test: TestCase) -> Limit:
         kind = type(test)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 import unittest
+from itertools import chain
 
 from ..diagnosis.snapshot import Scene, line_of
 from ..errors import PhaseTimeout
 from .limits import group_of
 from ..originals import clock, python, thread
+from ..processes.table import TICK, alive, described, descendants, uptime
 from ..seconds import text
 from ..interpreter.frames import tell
 from .case import Entry, LimitedTest
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .limits import Limits
+    from ..processes.table import Process
     from .reports import Reports
 
 __unittest = True
@@ -44,6 +47,7 @@ class LimitedResult(unittest.TestResult):
     failed: dict[Any, str]  # classes and modules that could not be set up, and why not
     interrupted: bool  #: by Ctrl-C
     hinted: bool  # a limit of its own would have helped
+    hung: dict[tuple[int, float], Process]  # what tests that were late have started, by number and start
     stream: Any  # of a TextTestResult
     separator1: str
     current: Entry | None  # what is running
@@ -54,6 +58,7 @@ class LimitedResult(unittest.TestResult):
         """Begin; it is a result of another class up to then."""
         self.limits, self.reports, self.before_summary = limits, reports, before_summary
         self.timeouts, self.interruptions, self.not_run, self.ran, self.failed = [], [], {}, set(), {}
+        self.hung = {}
         self._told = 0
         self.thread = get_ident()
         self.interrupted = self.hinted = False
@@ -144,6 +149,9 @@ class LimitedResult(unittest.TestResult):
             self.printErrorList("TIMEOUT", self.timeouts)
             if self.hinted:
                 self.stream.writeln(HINT)
+            left = [described(process) for process in filter(None, map(alive, self.hung.values()))]
+            if left:
+                self.stream.writeln("\n  ".join(["Child processes of tests that timed out live on:", *left]))
             if self.not_run:
                 self.stream.writeln(self.separator1)
                 self.stream.writeln("\n".join(self._left_out()))
@@ -186,6 +194,7 @@ class LimitedResult(unittest.TestResult):
             told = self._tell(entry)
             self.hinted |= entry.kind != "import" and not all(group.by_total for group, _ in entry.late)
             entry.texts.insert(0, told)
+            self._note_children(entry)
             self.addTimeout(test, told)
         elif isinstance(error, KeyboardInterrupt):
             entry.outcome = "interrupted"
@@ -199,6 +208,15 @@ class LimitedResult(unittest.TestResult):
             self.reports.ended(entry)
         for group in entry.groups.values():
             group.forget()
+
+    def _note_children(self, entry: Entry) -> None:
+        """Keep what was started since this has begun: what its time ran out over, and what is there now."""
+        began = uptime() - (clock.monotonic() - entry.began) - TICK
+        scenes = [part.error._scene for _, part in entry.late if part.error is not None]
+        seen = [scene.family for scene in scenes if isinstance(scene, Scene)]
+        for _, process in chain(descendants(), *seen):
+            if process.started >= began:
+                self.hung[process.pid, process.started] = process
 
     def tell_slow(self, slow: float, now: float) -> float:
         """Say what has been running for so long, again and again; return when to call this again."""
@@ -256,6 +274,8 @@ class LimitedResult(unittest.TestResult):
                 told.append(f"  {scene.line()}")
                 told += [scene.motion()] if scene.is_one_line() else ["", scene.stacks()]
                 told.append("")
+            if error.killed:
+                told += [error._ended(), ""]
             cause = error.__cause__
             if cause is not None:
                 told += ["It ended in this:", self._text(cause), ""]

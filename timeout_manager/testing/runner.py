@@ -152,7 +152,7 @@ class TextTestRunner(unittest.TextTestRunner):
         summary = _Summary(stream.stream)
         self._hold = lambda: setattr(stream, "stream", summary)
         results: list[LimitedResult] = []
-        tests = [_named(each) for each in _tests(test) if hasattr(each, "id")]
+        tests = [_named(each) for each in tests_of(test) if hasattr(each, "id")]
 
         def run_all(result: LimitedResult) -> None:
             results.append(result)
@@ -160,7 +160,7 @@ class TextTestRunner(unittest.TextTestRunner):
                 by_thread.employ(result, lambda now: result.tell_slow(limits.slow_after or 0.0, now))
             try:
                 if limits.spent():
-                    for each in _tests(test):
+                    for each in tests_of(test):
                         if isinstance(each, loader.ImportTimeout) and each.entry.late:  # it has spent it
                             each(result)
                     result.stop()
@@ -191,7 +191,7 @@ class TextTestRunner(unittest.TextTestRunner):
         return result
 
 
-def _tests(suite: Any) -> Iterator[Any]:
+def tests_of(suite: Any) -> Iterator[Any]:
     """Yield the tests of a suite, which are there until it runs."""
     try:
         inner = iter(suite)
@@ -199,7 +199,7 @@ def _tests(suite: Any) -> Iterator[Any]:
         yield suite
     else:
         for each in inner:
-            yield from _tests(each)
+            yield from tests_of(each)
 
 
 def _named(test: Any) -> tuple[str, Any, Any]:

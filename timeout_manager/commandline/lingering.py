@@ -1,0 +1,71 @@
+"""What keeps the process alive after the tests: named on stderr, and ended if that was asked for.
+
+The interpreter waits for the threads that are left, then it calls the exit handlers, and those of multiprocessing wait
+for its child processes. Each of them can wait for ever, and none says for what. What keeps an object from being
+deleted after that is not seen: no Python thread runs any more.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from functools import partial
+
+from ..diagnosis.snapshot import line_of
+from ..enforcing import by_thread, kill_after
+from ..interpreter.frames import shown, stack, tell, up
+from ..originals import clock, python, thread
+from ..processes.table import family, has_children
+from ..seconds import INFINITY
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+
+SOON = 1.0  # seconds that the process has to end before it is said what it waits for; and between two looks
+
+
+def tell_of(status: int, after: float | None) -> None:
+    """From now on, say what the calling thread waits for while the process ends; end it all the same after so long."""
+    sys.stdout.flush()
+    told: set[object] = set()
+    end = INFINITY if after is None else clock.monotonic() + SOON + after
+    look = partial(_look, thread.get_ident(), clock.monotonic() + SOON, told, status, end)
+    try:
+        by_thread.employ("lingering", look, lasting=True)
+    except RuntimeError:  # no thread can be started
+        pass
+
+
+def _look(main: int, at: float, told: set[object], status: int, end: float, now: float) -> float:
+    if now < at:
+        return at
+    key, text = _waits_for(python._current_frames().get(main))
+    if key not in told:
+        told.add(key)
+        tell(f"\n{text}\n")
+    if now >= end:
+        kill_after.kill("", "", status)
+    return min(now + SOON, end)
+
+
+def _waits_for(frame: FrameType | None) -> tuple[object, str]:
+    """Return what the end waits for: what tells it from the next, and a text."""
+    frames = list(up(frame))
+    threads = []
+    if any(each.f_code.co_name == "_shutdown" and each.f_globals.get("__name__") == "threading" for each in frames):
+        threads = [each for each in threading.enumerate() if not each.daemon and each is not threading.main_thread()]
+    if threads:
+        names = "".join(f"\n  {each.name}{_place(each)}" for each in threads)
+        key: object = frozenset(each.ident for each in threads)
+        text = f"Threads that the tests have left behind keep the process alive:{names}"
+    else:
+        lines = "\n".join(shown(stack(frames)))
+        key = frames[-1].f_code if frames else None
+        text = f"An exit handler keeps the process alive (most recent call last):\n{lines}"
+    return key, "\n".join(filter(None, (text, family() if has_children() else "")))
+
+
+def _place(left: threading.Thread) -> str:
+    frame = python._current_frames().get(left.ident or 0)
+    return "" if frame is None else f"\n    {line_of(frame)}"
