@@ -7,6 +7,7 @@ import functools
 import inspect
 import json
 import multiprocessing.connection
+import os
 import pickle
 import queue
 import select
@@ -17,6 +18,7 @@ import sys
 import threading
 import time
 import unittest
+import warnings
 from pathlib import Path
 from unittest import mock
 
@@ -219,6 +221,63 @@ class Fitting(unittest.TestCase):
     def test_a_child_is_told_of_all_of_it(self):
         left = TimeoutManager(1e8).child_environ()["TIMEOUT_MANAGER_DEADLINE"].split(":")[0]
         self.assertGreater(float(left) - time.monotonic(), 0.9e8)
+
+
+class Sessions(unittest.TestCase):
+    def test_without_a_phase_warn_that_they_have_limited_nothing(self):
+        for options in {}, {"enforce": True}, {"initial_timeout": 5}, {"initial_timeout": 5, "enforce": "thread"}:
+            manager = TimeoutManager(**options)
+            with manager.timed_operation("before"):
+                pass
+            with self.assertWarnsRegex(RuntimeWarning, r"limited nothing.* `with manager\.timed_operation") as caught:
+                with manager:
+                    pass
+            self.assertEqual(caught.filename, __file__)
+
+    def test_with_a_phase_or_an_error_say_nothing(self):
+        manager = TimeoutManager(5)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with manager, manager.timed_operation("in it"):
+                pass
+            with self.assertRaises(ZeroDivisionError), manager:
+                1 / 0
+            with manager.timed_operation("around it"), manager:
+                pass
+            with manager:
+                with manager:
+                    thread = threading.Thread(target=manager.call_with_timeout, args=[int])
+                    thread.start()
+                    thread.join()
+
+    def test_can_be_closed_once_by_who_has_opened_them(self):
+        manager = TimeoutManager(5).__enter__()
+        errors = []
+
+        def close():
+            try:
+                manager.__exit__(None, None, None)
+            except RuntimeError as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=close)
+        thread.start()
+        thread.join()
+        with self.assertWarns(RuntimeWarning):
+            close()
+        close()
+        self.assertEqual([str(error)[:22] for error in errors], ["a session can only be "] * 2)
+
+
+class KillChildren(unittest.TestCase):
+    def test_needs_something_that_interrupts_and_the_error_says_what(self):
+        with self.assertRaisesRegex(ValueError, r"kill_children=0\.5 .*enforce=True works, or run\(\)"):
+            TimeoutManager(1.5, kill_children=0.5)
+        TimeoutManager(1.5, enforce=True, kill_children=0.5)
+        with mock.patch.dict(os.environ, TIMEOUT_MANAGER_ENFORCE="auto"):
+            TimeoutManager(1.5, kill_children=0.5)
+        with mock.patch.dict(os.environ, TIMEOUT_MANAGER_ENFORCE="off"):
+            TimeoutManager(1.5, enforce=True, kill_children=0.5)
 
 
 class Copies(unittest.TestCase):

@@ -316,6 +316,65 @@ except package.PhaseTimeout:
         done = self.go(code)
         self.assertEqual(done.stdout.split(), ["5"], done)
 
+    def count(self, code, **variables):
+        """Run a program whose manager only counts."""
+        command = [sys.executable, "-W", "error", "-c", PROGRAM.replace("enforce=True, ", "") + code]
+        return run(command, stdout=PIPE, stderr=PIPE, text=True, timeout=60, env=environment(**variables))
+
+    def test_works_where_time_is_only_counted(self):
+        sleep = "time.sleep(60)"
+        for where, code in (
+            ("thread", "go(lambda: time.sleep(60))"),
+            ("worker", "threading.Thread(target=go, args=[lambda: time.sleep(60)]).start()"),
+            ("session", "with manager: go(lambda: time.sleep(60))"),
+            ("cleanup", f"with manager.cleanup_operation('hang', limit=0.2): {sleep}"),
+            ("task", "go_async()"),
+            ("thread of a task", "go_async(lambda: time.sleep(60))"),
+            ("reset", f"manager.reset(1e9)\nwith manager.timed_operation('hang'):\n manager.reset(0.2)\n {sleep}"),
+            ("no limit before", f"manager._initial = None; manager.reset()\nTHREAD\ngo(lambda: {sleep})"),
+        ):
+            prelude = """
+import asyncio
+def go_async(block=None):
+    async def main():
+        async with manager.timed_operation("hang"):
+            block() if block else await asyncio.sleep(60)
+    asyncio.run(main())
+"""
+            thread = "threading.Timer(0.1, lambda: manager.reset(0.2)).start()"
+            with self.subTest(where=where):
+                done = self.count(prelude + code.replace("THREAD", thread))
+                self.assertEqual(done.returncode, 124, done)
+                self.assertIn("Timeout exceeded after hang phase! (", done.stderr)
+                self.assertIn("The block is still running 0.600 s after that.", done.stderr)
+
+    def test_ends_nobody_who_is_late_by_less_where_time_is_only_counted(self):
+        code = """
+def rows():
+    with manager.timed_operation("rows"):
+        yield
+suspended = rows()
+next(suspended)
+for _ in range(2):
+    try:
+        with manager.timed_operation("late"):
+            time.sleep(0.3)
+    except package.PhaseTimeout as error:
+        print(error.phase, error.interrupted)
+    manager.reset(0.2)
+time.sleep(1)
+print([phase.outcome for phase in manager.phases])
+"""
+        done = self.count(code)
+        self.assertEqual(done.returncode, 0, done)
+        outcomes = ["done", "running", "timeout", "timeout"]
+        self.assertEqual(done.stdout.splitlines(), ["late False", "late False", str(outcomes)])
+
+    def test_ends_nobody_where_the_environment_switches_limits_off(self):
+        done = self.count("go(lambda: time.sleep(1.5))", TIMEOUT_MANAGER_ENFORCE="off")
+        self.assertEqual(done.returncode, 1, done)
+        self.assertIn("Timeout exceeded after hang phase!", done.stderr.splitlines()[-1])
+
     def test_seconds_are_checked(self):
         for value in "1", float("nan"), True:
             with self.assertRaisesRegex((TypeError, ValueError), "kill_after"):

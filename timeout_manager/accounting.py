@@ -33,11 +33,12 @@ class TimeoutManager:
     TIMEOUT_MANAGER_ENFORCE (off, auto, signal, thread) overrides it.
 
     ``kill_after``, seconds or None, ends the whole process with exit status 124, after all stacks have been printed on
-    stderr, if a block is still running that long after its deadline. It is not scaled. None: never.
+    stderr, if a block is still running that long after its deadline, also where limits are not enforced. It is not
+    scaled. None: never.
 
     ``kill_children``, seconds or None, ends the process for which an interrupted phase was waiting in ``subprocess``,
     with all that came of it: SIGTERM when the phase is left, SIGKILL so many seconds later. None leaves it alone.
-    ``run`` does not need this.
+    ``run`` does not need this. ValueError without ``enforce``: then no phase is interrupted.
 
     ``clock`` returns seconds that never go back; it is there for tests, and limits on another clock than
     ``time.monotonic`` are only counted.
@@ -61,8 +62,14 @@ class TimeoutManager:
         self._kill_children = amount(kill_children, "kill_children")
         self._takes_long = self._kill_after is not None or self._kill_children is not None  # to enter and leave a phase
         self._enforce = mechanism(enforce)
+        if kill_children is not None and not (enforce or self._enforce):
+            raise ValueError(
+                f"kill_children={kill_children!r} ends what an interrupted phase was waiting for, and without enforce"
+                " none is interrupted; enforce=True works, or run(), which ends all that it has started in any case"
+            )
         self._enforcer: Any = None  # the module, where limits are enforced
-        if self._enforce and clock is real.monotonic:
+        escalates = self._kill_after is not None and self._enforce is not None
+        if (self._enforce or escalates) and clock is real.monotonic:
             from .enforcing import choice
 
             self._enforcer = choice
@@ -76,7 +83,8 @@ class TimeoutManager:
         self._open: dict[object, Phase] = {}  # thread or task -> its innermost phase that is charged to the budget
         self._aside: dict[object, Phase] = {}  # the same where a cleanup is open
         self._watch: Watch | None = self._enforcer and self._enforcer.NOBODY  # the one that was used last
-        self._sessions: dict[object, list[Watch | None]] = {}  # thread or task -> what is watched in its open sessions
+        #: thread or task -> what is watched in its open sessions, and how many phases there were before
+        self._sessions: dict[object, list[tuple[Watch | None, int]]] = {}
 
     def _inherit(self, seconds: float) -> None:
         """Take these seconds, which are not to be scaled, from the parent process."""
@@ -133,14 +141,26 @@ class TimeoutManager:
 
     def __enter__(self) -> TimeoutManager:
         """Open a session: what enforces the limits stays armed between the phases of this thread or task. They nest."""
-        if self._enforcer is not None:
-            self._enforcer.open_session(self)
+        watch = None if self._enforcer is None else self._enforcer.open_session(self)
+        self._sessions.setdefault(caller(), []).append((watch, len(self._phases)))
         return self
 
-    def __exit__(self, *error: object) -> None:
-        """Close the session: disarm, and put everything back as it was."""
-        if self._enforcer is not None:
-            self._enforcer.close_session(self)
+    def __exit__(self, kind: type[BaseException] | None = None, *error: object) -> None:
+        """Close the session: disarm, and put everything back as it was. A RuntimeWarning if it has limited nothing."""
+        here = caller()
+        sessions = self._sessions.get(here)
+        if not sessions:
+            raise RuntimeError("a session can only be closed in the thread or task that opened it, and once")
+        watch, before = sessions.pop()
+        if not sessions:
+            del self._sessions[here]
+        if watch is not None:
+            self._enforcer.close_session(watch)
+        if kind is None and len(self._phases) == before and not self._open:
+            from warnings import warn
+
+            why = "the session has limited nothing, since there was no phase in it: only phases have limits"
+            warn(f"{why}; write `with manager.timed_operation(...):`", RuntimeWarning, 2)
 
     def timed_operation(self, phase_name: str = "operation", limit: float | None = None) -> Phase:
         """Return a phase to enter, or to decorate a function with.

@@ -77,16 +77,17 @@ def scale() -> float:
     return factor
 
 
-def mechanism(enforce: bool | str) -> bool | str:
+def mechanism(enforce: bool | str) -> bool | str | None:
     """Return how limits are to be enforced: False, True (the best mechanism), "signal" or "thread".
 
-    TIMEOUT_MANAGER_ENFORCE, if set, overrides what the code asks for: off, auto, signal or thread.
+    TIMEOUT_MANAGER_ENFORCE, if set, overrides what the code asks for: off, auto, signal or thread. None is off: time is
+    counted, and nothing else happens.
     """
     from os import environ
 
     if not isinstance(enforce, bool) and enforce not in ("signal", "thread"):
         raise ValueError(f'enforce must be False, True, "signal" or "thread", not {enforce!r}')
-    choices: dict[str, bool | str] = {"off": False, "auto": True, "signal": "signal", "thread": "thread"}
+    choices: dict[str, bool | str | None] = {"off": None, "auto": True, "signal": "signal", "thread": "thread"}
     asked = environ.get(ENFORCE)
     if asked is None:
         return enforce

@@ -230,6 +230,8 @@ class Phase:
                     watch.phases.pop()
                 else:
                     manager._enforcer.leave(self, watch, struck)
+            elif manager._takes_long:
+                manager._enforcer.leave(self, None, struck)
         if rest > 0.0 and struck is None:
             self.outcome = "done" if error is None else "failed"
         else:

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 
 def enter(phase: Phase, manager: TimeoutManager, at: float) -> None:
-    """See to it that the phase is interrupted at this instant; raise PhaseTimeout at once if it has passed."""
-    if at <= phase._started:
+    """See to it that the phase ends at this instant; raise PhaseTimeout at once if it is to be interrupted by then."""
+    if manager._enforce and at <= phase._started:
         at = _refuse(phase, at)
         if at == INFINITY:  # nothing binds it but for a lost one
             return
@@ -39,46 +39,49 @@ def enter(phase: Phase, manager: TimeoutManager, at: float) -> None:
         while phase._watch is None:
             watch = begin(manager, at)
             if watch is None:
-                return
-            _register(phase, watch, at)
+                break
+            _register(phase, watch)
+        if manager._kill_after is not None:
+            kill_after.guard(phase, at + manager._kill_after)
     except BaseException:
-        if phase._watch is not None:
-            leave(phase, phase._watch, None)
+        leave(phase, phase._watch, None)
         _retract(phase)
         raise
 
 
-def _register(phase: Phase, watch: Watch, at: float) -> None:
+def _register(phase: Phase, watch: Watch) -> None:
     """Have a watch that has begun watch the phase, unless a phase in a signal handler has ended it meanwhile."""
     watch.phases.append(phase)
     if watch.at == INFINITY:
         watch.phases.remove(phase)
         return
     phase._watch = watch
-    manager = phase._manager
-    if manager._kill_children is not None:
+    if phase._manager._kill_children is not None:
         from . import kill_children  # noqa: F401  # not for the first time where a signal is handled
-    if manager._kill_after is not None:
-        kill_after.guard(phase, at + manager._kill_after)
 
 
-def leave(phase: Phase, watch: Watch, struck: PhaseTimeout | None) -> None:
-    """See to it that the phase is not interrupted any more; ``struck`` is what was raised in it."""
+def leave(phase: Phase, watch: Watch | None, struck: PhaseTimeout | None) -> None:
+    """See to it that nothing happens to the phase any more; ``struck`` is what was raised in it."""
+    if phase._manager._kill_after is not None:
+        kill_after.release(phase)
+    if watch is not None:
+        _unregister(phase, watch)
+    if phase._manager._kill_children is not None:
+        from . import kill_children
+
+        kill_children.end(phase, phase._manager._kill_children, struck)
+
+
+def _unregister(phase: Phase, watch: Watch) -> None:
     phases = watch.phases
     if phases[-1] is phase:
         phases.pop()
     else:
         phases.remove(phase)
-    if phase._manager._kill_after is not None:
-        kill_after.release(phase)
     if watch.strike is not None and (not phases or watch.strike.over is phase):
         watch.strike = None
     if not phases and not watch.sessions:
         watch.enforcer.stop(watch)
-    if phase._manager._kill_children is not None:
-        from . import kill_children
-
-        kill_children.end(phase, phase._manager._kill_children, struck)
 
 
 def _refuse(phase: Phase, at: float) -> float:
@@ -121,6 +124,8 @@ def begin(manager: TimeoutManager, at: float) -> Watch | None:
 
     RuntimeError, saying what is missing and what would work, where the mechanism was asked for by name.
     """
+    if not manager._enforce:
+        return None
     for enforcer in CANDIDATES[manager._enforce]:
         watch: Watch | None = enforcer.start(at)
         if watch is not None:
@@ -175,38 +180,31 @@ def _catch_up(top: Phase, task: Any = None) -> None:
     watch = begin(top._manager, now) if task is None else by_asyncio.watch_over(task, now)
     if watch is not None:
         for phase in found[::-1]:
-            _register(phase, watch, now + phase._left(now))
+            _register(phase, watch)
         watch.phases[:] = sorted(watch.phases, key=lambda each: each._started)
 
 
-def open_session(manager: TimeoutManager) -> None:
+def open_session(manager: TimeoutManager) -> Watch | None:
     """Watch the calling thread, if there is a budget, until the session is closed."""
     rest = manager._left()
     watch = None if rest is None else begin(manager, clock.monotonic() + rest)
-    manager._sessions.setdefault(caller(), []).append(watch)
     if watch is not None:
         watch.sessions += 1
+    return watch
 
 
-def close_session(manager: TimeoutManager) -> None:
+def close_session(watch: Watch) -> None:
     """Disarm, and put everything back, unless phases are open that need it."""
-    here = caller()
-    sessions = manager._sessions.get(here)
-    if not sessions:
-        raise RuntimeError("a session can only be closed in the thread or task that opened it, and once")
-    watch = sessions.pop()
-    if not sessions:
-        del manager._sessions[here]
-    if watch is not None:
-        watch.sessions -= 1
-        if not watch.sessions and not watch.phases:
-            watch.enforcer.stop(watch)
+    watch.sessions -= 1
+    if not watch.sessions and not watch.phases:
+        watch.enforcer.stop(watch)
 
 
 _STEPS = Phase.__enter__.__code__, Phase.__exit__.__code__  # where a signal handler may have called `reset`
 NOBODY = Watch(0, by_signal)  #: what a manager has before its first phase
 CANDIDATES: dict[bool | str, tuple[ModuleType, ...]] = {
     True: (by_asyncio, by_signal, by_thread),  # the best first
+    False: (),
     "signal": (by_signal,),
     "thread": (by_thread,),
 }

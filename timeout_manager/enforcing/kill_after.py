@@ -74,9 +74,18 @@ def release(phase: Phase) -> None:
 
 def refresh(manager: TimeoutManager) -> None:
     """The limits have changed."""
-    for phase in _ends.copy():
-        if phase._manager is manager:
-            _set_end(phase, _end_of(phase, clock.monotonic()), _stands_aside(phase))
+    found = {phase for phase in _ends.copy() if phase._manager is manager}
+    for top in (*manager._open.copy().values(), *manager._aside.copy().values()):  # they may have had no limit
+        phase: Phase | None = top
+        while phase is not None:
+            found.add(phase)
+            phase = phase.parent
+    for phase in found:
+        at = _end_of(phase, clock.monotonic())
+        if phase in _ends:
+            _set_end(phase, at, _stands_aside(phase))
+        elif phase.outcome == "running" and at < INFINITY:
+            guard(phase, at)
 
 
 def _look(phase: Phase, now: float) -> float:
@@ -84,7 +93,7 @@ def _look(phase: Phase, now: float) -> float:
     if now < _ends.get(phase, INFINITY):
         return _ends.get(phase, INFINITY)
     manager = phase._manager
-    at = _end_of(phase, now)
+    at = _end_of(phase, now) if phase.outcome == "running" else INFINITY
     if at > now:
         return _set_end(phase, at, _stands_aside(phase))
     if not _is_running(phase) or _stands_aside(phase):
@@ -98,10 +107,10 @@ def _look(phase: Phase, now: float) -> float:
 
 def _is_running(phase: Phase) -> bool:
     """Tell whether its thread stands in the block, or its task awaits there; a suspended generator does not run."""
-    watch = phase._watch
-    if watch is None:
-        return False
-    stack = list(up(python._current_frames().get(watch.thread.key)))
+    frames = python._current_frames()
+    thread = phase._key if phase._watch is None else phase._watch.thread.key
+    tops = [frames.get(thread)] if thread.__class__ is int else frames.values()  # a task may run in any of them
+    stack = [frame for top in tops for frame in up(top)]
     at = place(phase, stack)
     if at is not None and at[0] in stack:
         return True

@@ -13,7 +13,7 @@ import sys
 from math import inf
 from unittest.util import strclass
 
-from ..enforcing import by_thread
+from ..enforcing import by_thread, choice
 from ..interrupting import cancellation
 from ..accounting import TimeoutManager
 from ..errors import PhaseInterrupt, PhaseTimeout
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Optional
     from unittest import TestCase
+
+    from ..interrupting.enforcer import Watch
 
     Seconds = Optional[float]
 
@@ -96,26 +98,25 @@ class Limits:
         self.began = clock.monotonic()
         self.end = self.began + (self.total.seconds or inf) * ((self.factor or inf) if self.total.scaled else 1.0)
         self.calls: dict[type, Any] = {}  # what is a part of tests of each class
-        self._open = False
+        self._watch: Watch | None = None  # what stays armed
         kills: dict[str, Any] = {"kill_after": self.kill_after, "kill_children": self.kill_children}
         self._session = TimeoutManager(1e8, enforce=enforce, **kills)
 
     def __enter__(self) -> Limits:
         """Stay armed between the tests, and be what `running` returns."""
         _running.setdefault(get_ident(), []).append(self)
-        self._open = self._session.enforcement == "thread"  # an alarm that stays armed would meet other handlers
-        if self._open:
-            self._session.__enter__()
+        if self._session.enforcement == "thread":  # an alarm that stays armed would meet other handlers
+            self._watch = choice.open_session(self._session)
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._open:
-            self._session.__exit__(*error)
+        if self._watch is not None:
+            choice.close_session(self._watch)
         _running[get_ident()].remove(self)
 
     def renew(self) -> None:
         """Repair what code under test may have done to the way in which it is interrupted."""
-        if self._open:
+        if self._watch is not None:
             by_thread.renew()
 
     def spent(self) -> bool:
