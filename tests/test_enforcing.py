@@ -1113,7 +1113,7 @@ class Contract:
                     with self.assertRaises(PhaseTimeout):
                         with manager.timed_operation("slow", LIMIT):
                             spin()
-                    with manager:
+                    with manager, manager.timed_operation("nested"):
                         pass
                 time.sleep(0.01)
             self.assertEqual(self.state(), before)
