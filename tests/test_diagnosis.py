@@ -167,7 +167,7 @@ class OfEverythingElse(unittest.TestCase):
             told = processes.family()
         self.assertLess(len(told.splitlines()), 50)
         self.assertRegex(told, r"\n  and 970 more\Z")
-        with mock.patch.object(processes, "HAS_PROC", False):
+        with mock.patch.object(processes, "has_proc", lambda: False):
             self.assertEqual(processes.family(), "Child processes: not known on this system")
 
     def test_the_phases_so_far(self):

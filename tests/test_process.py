@@ -1,21 +1,24 @@
 """Commands in phases: the deadline is handed on, and nothing is left of a command when time is over."""
 
+import contextlib
 import os
+import pickle
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import unittest
 from importlib import import_module
-from tempfile import TemporaryDirectory
 from unittest import mock
 
 from . import package
 from .child import ROOT, environment, hear
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
-process = import_module(f"{package.__name__}.processes.command")
+originals = import_module(f"{package.__name__}.originals")
+process, table, tree = (import_module(f"{package.__name__}.processes.{each}") for each in ("command", "table", "tree"))
 LINUX = sys.platform == "linux"
 PYTHON = sys.executable
 
@@ -55,7 +58,7 @@ class ACommand(unittest.TestCase):
 
     def test_takes_the_options_of_subprocess(self):
         manager = TimeoutManager(60)
-        with TemporaryDirectory() as directory:
+        with tempfile.TemporaryDirectory() as directory:
             options = {"cwd": directory, "env": {"WORD": "said"}, "stdout": -1, "encoding": "utf-8"}
             done = manager.run("pwd; echo $WORD", shell=True, **options)
             self.assertEqual(done.stdout.split(), [os.path.realpath(directory), "said"])
@@ -91,8 +94,19 @@ class ACommand(unittest.TestCase):
 
     def test_has_a_name(self):
         name_of = import_module(f"{package.__name__}.processes.command").name_of
-        for args, name in ("make -j all", "make"), (["/usr/bin/env", "x"], "env"), ("", "command"), (b"ls -l", "ls"):
+        for args, name in {
+            **{("/usr/bin/make", "-j"): "make", ("/my tools/build", "x"): "build", ("A=1",): "A=1", (): "command"},
+            **{("/usr/bin/env", "A=1", "/bin/x"): "x", ("env", "-i", "x"): "env", ("env",): "env", ("a\nb",): "a?b"},
+            **{"/my tools/build": "build", b"/bin/ls": "ls", "": "command"},
+        }.items():
             self.assertEqual(name_of(args), name)
+        for line, name in {
+            **{"make -j all": "make", "A=1 B='x y' /my\\ tools/build x": "build", "'/my tools/build'>log": "build"},
+            **{"(cd x; make)": "cd", "make; x": "make", "! grep x": "grep", "env A=1 make": "make", "it's": "it's"},
+            "": "command",
+        }.items():
+            self.assertEqual(name_of(line, shell=True), name)
+            self.assertEqual(name_of([line], shell=True), name)
 
     def test_waits_no_longer_than_what_remains(self):
         for enforce in False, True, "thread":
@@ -232,6 +246,63 @@ class NoSurvivor(unittest.TestCase):
     def test_that_forks_while_it_is_killed(self):
         self.end("trap '' TERM; f() { SLEEP & sleep 0.02; f & }; f; while :; do SLEEP & sleep 0.02; done", grace=0.3)
 
+    def test_that_is_a_chain_of_processes_that_fork_and_exit(self):
+        code = (
+            "import os, sys, time; end = time.monotonic() + 20\n"
+            "while time.monotonic() < end:\n"
+            "    if os.fork(): os._exit(0)\n"
+            "    os.setsid(); os.write(1, b'.')\n"
+        )
+        for _ in range(3):
+            with tempfile.TemporaryFile() as file:
+                self.end(f"PYTHON -c \"{code}\" & SLEEP", stdout=file)
+                length = file.seek(0, os.SEEK_END)
+                self.assertGreater(length, 5)
+                time.sleep(0.1)
+                self.assertEqual(file.seek(0, os.SEEK_END), length)
+
+    def test_whose_main_thread_has_ended(self):
+        code = (
+            "import ctypes, threading, time; threading.Thread(target=time.sleep, args=(60,)).start()\n"
+            f"ctypes.CDLL(None).pthread_exit(None) # {self.word}"
+        )
+        error = self.end(f"setsid PYTHON -c '{code}' & exec PYTHON -c '{code}'", limit=1.5, env=environment())
+        self.assertEqual([each.signal for each in error.killed], ["TERM", "TERM"])
+
+    def test_but_what_is_somebody_elses_and_that_is_named(self):
+        really = table.Process._send
+
+        def send(process, number):
+            if process.command.startswith("sleep 61."):
+                raise PermissionError
+            really(process, number)
+
+        began = time.monotonic()
+        others = mock.patch.object(originals.system, "killpg", side_effect=PermissionError)
+        with mock.patch.object(table.Process, "_send", send), others, self.assertRaises(PhaseTimeout) as caught:
+            script = f"setsid sleep 61.{self.word} & trap '' TERM; while :; do sleep 60.{self.word}; done"
+            TimeoutManager(0.5).run(["bash", "-c", script], grace=0.2)
+        self.assertLess(time.monotonic() - began, 4)
+        error = caught.exception
+        self.assertEqual([each.pid for each in error.survivors], alive(self.word))
+        self.assertEqual([each.command for each in error.survivors], [f"sleep 61.{self.word}"])
+        self.assertNotIn(error.survivors[0].pid, [each.pid for each in error.killed])
+        last = f"\n\nProcesses that live on:\n  {error.survivors[0].pid} sleep 61"
+        self.assertRegex(error.diagnosis, f"(?s)had to be killed:\n.*{last}")
+
+    def test_and_what_is_killed_is_told_in_short(self):
+        error = self.end("trap '' TERM; for i in {1..50}; do SLEEP & done; wait; : \033[2J " + "x" * 9999, limit=1)
+        self.assertEqual(len(error.killed), 51)
+        self.assertLess(len(error.diagnosis), 9999)
+        self.assertTrue(error.diagnosis.endswith("\n  and 21 more"), error.diagnosis)
+        self.assertTrue(error.diagnosis.replace("\n", "").isprintable())
+
+    def test_and_what_a_trap_starts_may_end_by_itself(self):
+        with tempfile.TemporaryFile() as file:
+            self.end("trap 'sleep 0.3; echo saved; exit' TERM; SLEEP & wait", grace=9, stdout=file)
+            file.seek(0)
+            self.assertEqual(file.read(), b"saved\n")
+
     def test_that_is_a_run_itself(self):
         code = (
             f"import sys; sys.path.insert(0, {ROOT!r}); import {package.__name__} as package\n"
@@ -356,22 +427,109 @@ class ChildrenOfAPhase(unittest.TestCase):
         process.wait()
 
 
-class Elsewhere(unittest.TestCase):
-    @unittest.skipUnless(hasattr(os, "killpg"), "POSIX")
-    def test_children_and_groups_are_found_by_ps(self):
-        tree, processes = (import_module(f"{package.__name__}.processes.{name}") for name in ("tree", "table"))
-        for module in tree, processes:
-            self.addCleanup(setattr, module, "HAS_PROC", module.HAS_PROC)
-            module.HAS_PROC = False
-        try:
-            processes.processes()
-        except FileNotFoundError:
-            self.skipTest("no ps here")
-        word = f"{os.getpid()}{time.monotonic_ns()}"
-        with self.assertRaises(PhaseTimeout):
-            TimeoutManager(0.5).run(["bash", "-c", f"trap '' TERM; sleep 60.{word} & sleep 60.{word}; wait"], grace=0.2)
+class LittleIsKnown(unittest.TestCase):
+    """Whatever a system tells of its processes, the command and its group end, and the error is a PhaseTimeout."""
+
+    def setUp(self):
+        self.word = f"{os.getpid()}{time.monotonic_ns()}"
+        self.addCleanup(lambda: [os.kill(pid, signal.SIGKILL) for pid in alive(self.word)] if LINUX else None)
+
+    def end(self, script, **options):
+        script = script.replace("SLEEP", f"sleep 60.{self.word}")
+        began, before = time.monotonic(), os.listdir("/proc/self/fd") if LINUX else []
+        with self.assertRaises(PhaseTimeout) as caught:
+            TimeoutManager(0.4).run(["bash", "-c", script, self.word], grace=0.2, **options)
+        self.assertLess(time.monotonic() - began, 15)
         if LINUX:
-            self.assertEqual(alive(word), [])
+            self.assertEqual(alive(self.word), [], script)
+            self.assertEqual(os.listdir("/proc/self/fd"), before)
+        return caught.exception
+
+    def without_proc(self, *ps):
+        for module in table, tree:
+            patch = mock.patch.object(module, "has_proc", lambda: False)
+            patch.start()
+            self.addCleanup(patch.stop)
+        patch = mock.patch.multiple(table, PS=ps or table.PS, PATIENCE=0.1 if ps else table.PATIENCE)
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    @unittest.skipUnless(hasattr(os, "killpg"), "POSIX")
+    def test_but_what_ps_tells(self):
+        self.without_proc()
+        try:
+            table.processes()
+        except OSError:
+            self.skipTest("no ps here")
+        error = self.end("trap '' TERM; SLEEP & (set -m; SLEEP & SLEEP) & wait; wait; SLEEP")
+        self.assertGreater(len(error.killed), 3)
+
+    @unittest.skipUnless(hasattr(os, "killpg"), "POSIX")
+    def test_and_there_is_no_ps_or_a_bad_one(self):
+        another = f"echo 1 0 1 S init; echo {os.getpid()} 1 {os.getpgrp()} S us; echo $$ 1 1 S stranger"
+        for ps in ("/no/such/ps",), ("true",), ("sleep", "60"), ("echo", "what?"), ("sh", "-c", another):
+            self.without_proc(*ps)
+            with self.assertRaises(OSError, msg=ps):
+                table.processes()
+            error = self.end("SLEEP & SLEEP; SLEEP")
+            self.assertEqual([each.parent for each in error.killed], [os.getpid()])
+            self.assertIn("bash -c sleep", str(pickle.loads(pickle.dumps(error)).killed))
+            error = self.end("trap '' TERM; SLEEP & while :; do SLEEP; done")
+            self.assertEqual(([each.signal for each in error.killed], error.survivors), (["KILL"], ()))
+
+    @unittest.skipUnless(LINUX, "a /proc, and namespaces")
+    def test_and_proc_is_that_of_another_namespace(self):
+        code = (
+            f"import sys; sys.path.insert(0, {ROOT!r}); from {package.__name__}.processes import table\n"
+            "import os; print(table.has_proc(), os.path.exists('/proc/self/stat'))"
+        )
+        ran = subprocess.run(["unshare", "-pf", PYTHON, "-c", code], capture_output=True, text=True, timeout=60)
+        if ran.returncode:
+            self.skipTest(f"no namespaces here: {ran.stderr}")
+        self.assertEqual(ran.stdout, "False True\n")
+
+    @unittest.skipUnless(hasattr(os, "pidfd_open"), "descriptors for processes")
+    def test_and_descriptors_for_processes_are_refused(self):
+        for module, name in (originals.system, "pidfd_open"), (originals.signals, "pidfd_send_signal"):
+            for error in PermissionError, OSError(38, "not implemented"):
+                with mock.patch.object(module, name, side_effect=error):
+                    self.end("trap '' TERM; SLEEP & (setsid SLEEP &) ; while :; do SLEEP; done")
+
+    @unittest.skipUnless(LINUX, "what is open is seen by /proc")
+    def test_and_more_processes_than_files_may_be_open(self):
+        import resource
+
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 30, limits[1]))
+        error = self.end("for i in {1..40}; do setsid SLEEP & SLEEP & done; wait")
+        self.assertGreater(len(error.killed), 60)
+
+    @unittest.skipUnless(LINUX, "what is open is seen by /proc")
+    def test_and_no_file_can_be_opened_any_more(self):
+        import resource
+
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 30, limits[1]))
+        held = []
+
+        def leak():
+            with contextlib.suppress(OSError):
+                while True:
+                    held.append(os.open("/dev/null", os.O_RDONLY))
+
+        leaking = threading.Timer(0.2, leak)
+        leaking.start()
+        try:
+            with self.assertRaises(PhaseTimeout) as caught:
+                TimeoutManager(0.6).run(["bash", "-c", "sleep 60 & echo $!; wait"], grace=0.2, stdout=-1)
+        finally:
+            leaking.join()
+            for each in held:
+                os.close(each)
+        self.assertEqual([each.parent for each in caught.exception.killed], [os.getpid()])
+        self.assertFalse(os.path.exists(f"/proc/{int(caught.exception.output)}/cmdline"))
 
 
 if __name__ == "__main__":

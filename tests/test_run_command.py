@@ -103,9 +103,9 @@ class Habits(Directory):
     def test_nor_after_an_error_of_its_own(self):
         self.write(
             broken=f"""
-            from {package.__name__}.commandline import run_command as command
-            command.Command._send = lambda *_: 1 / 0
-            command.main("broken", ["0.5", "sleep", "5.{os.getpid()}"])
+            from {package.__name__}.commandline import run_command, supervisor
+            supervisor.Supervisor._send = lambda *_: 1 / 0
+            run_command.main("broken", ["0.5", "sleep", "5.{os.getpid()}"])
             """
         )
         ran = self.end(self.start(module="broken"))

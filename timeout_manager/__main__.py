@@ -48,4 +48,6 @@ def main(arguments: list[str]) -> NoReturn:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] != ["unittest"] and not getattr(sys.flags, "safe_path", sys.flags.isolated):
+        del sys.path[0]  # the folder in which it is run: only tests are to be found there
     main(sys.argv[1:])

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+LISTED = 30  # processes that a diagnosis names
+
+
 class PhaseTimeout(TimeoutError):
     """Time is over for a phase; the message starts with ``Timeout exceeded after {phase} phase!``.
 
@@ -31,6 +34,7 @@ class PhaseTimeout(TimeoutError):
     output: Any = None
     stderr: Any = None
     killed: tuple[Any, ...] = ()  #: what ``run`` had to end: ``pid``, ``command``, ``age``, and the last ``signal``
+    survivors: tuple[Any, ...] = ()  #: and what it could not end: somebody else's, or in the hands of a device
 
     _owner: Any = None  # whose limit it was, for matching by identity; stays at home when the error travels,
     _outermost: Any = None  # as does the outermost phase that is interrupted by it
@@ -51,8 +55,8 @@ class PhaseTimeout(TimeoutError):
         return self.output
 
     def _ended(self) -> str:
-        killed = ["Processes that had to be killed:", *(f"  {process}" for process in self.killed)]
-        return "\n".join(killed) if self.killed else ""
+        parts = ("Processes that had to be killed:", self.killed), ("Processes that live on:", self.survivors)
+        return "\n\n".join(_listed(title, processes) for title, processes in parts if processes)
 
     def _told(self) -> str:
         try:
@@ -69,6 +73,12 @@ class PhaseTimeout(TimeoutError):
     def __reduce__(self) -> tuple[Any, ...]:
         state = {name: value for name, value in vars(self).items() if name not in ("_owner", "_outermost")}
         return type(self), self.args, {**state, "_scene": self._told()}
+
+
+def _listed(title: str, processes: tuple[Any, ...]) -> str:
+    """Return the first of the processes, each on a line, and how many more there are."""
+    more = [f"and {len(processes) - LISTED} more"] if len(processes) > LISTED else []
+    return "\n  ".join([title, *map(str, processes[:LISTED]), *more])
 
 
 class PhaseInterrupt(BaseException):

@@ -140,7 +140,7 @@ def timeout(
     error.phase, error.phase_path, error._owner = name, path, owner
     error.limited_by, error.limited_phase = what if limited is None else "limit", limited
     error.timeout, error.elapsed = limit, used
-    for attribute in ("cmd", "output", "stderr", "killed"):
+    for attribute in ("cmd", "output", "stderr", "killed", "survivors"):
         if hasattr(cause, attribute):
             setattr(error, attribute, getattr(cause, attribute))
     return error

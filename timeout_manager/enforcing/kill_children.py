@@ -37,19 +37,19 @@ def note(phase: Phase, stack: Iterable[FrameType]) -> None:
             if isinstance(process, subprocess.Popen) and process.returncode is None:
                 tree, processes = _awaited.setdefault(phase, (Tree(since=0.0), []))
                 processes.append(process)
-                tree.look([process.pid])
+                tree.look([process])
 
 
 def end(phase: Phase, grace: float, struck: PhaseTimeout | None) -> None:
     """The phase is left: end what it was waiting for."""
     if phase in _awaited:
         tree, processes = _awaited.pop(phase)
-        roots = [process.pid for process in processes if process.returncode is None]
-        killed = tree.end(roots, signal.SIGTERM, grace)
+        tree.end([process for process in processes if process.returncode is None], signal.SIGTERM, grace)
         for process in processes:
             process.poll()  # nobody waits for it any more
         if struck is not None:
-            struck.killed = (*struck.killed, *killed)
+            struck.killed = (*struck.killed, *tree.killed)
+            struck.survivors = (*struck.survivors, *tree.survivors)
 
 
 if hasattr(system, "register_at_fork"):

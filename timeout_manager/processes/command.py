@@ -16,6 +16,7 @@ from . import deadline
 from ..errors import PhaseTimeout
 from ..originals import clock
 from ..seconds import amount
+from .table import shown
 from .tree import BOUND, Tree
 
 TYPE_CHECKING = False
@@ -67,7 +68,7 @@ def run(
         options.setdefault("start_new_session", True)
     if hasattr(args, "__next__"):  # it can be read but once, and has the name
         args = list(args)
-    name = phase_name if phase_name is not None else name_of(args)
+    name = phase_name if phase_name is not None else name_of(args, bool(options.get("shell")))
     if _is_sigchld_ignored():
         with _sigchld_not_ignored():
             return _run(manager, args, name, waiting, input, timeout, check, env, options)
@@ -123,12 +124,37 @@ def with_variables(env: Any, variables: dict[str, str]) -> Any:
     return environ
 
 
-def name_of(args: Any) -> str:
-    """Return a name for a command: its first word, without the directory."""
-    if not isinstance(args, (str, bytes)) and not hasattr(args, "__fspath__"):
-        args = next(iter(args), "")
-    word, *_ = os.fsdecode(args).split(None, 1) or ["command"]
-    return os.path.basename(word)
+def name_of(args: Any, shell: bool = False) -> str:
+    """Return a name for a command: that of its program, without the directory and without variables before it."""
+    is_line = isinstance(args, (str, bytes)) or hasattr(args, "__fspath__")
+    words = [os.fsdecode(word) for word in ([args] if is_line else args)]
+    if shell or is_line and os.name == "nt":
+        words = _after_variables(_words(words[0] if words else ""))
+    if words and os.path.basename(words[0]) == "env":
+        rest = _after_variables(words[1:])
+        words = rest if rest and not rest[0].startswith("-") else words
+    program = words[0].rstrip("/") if words else ""
+    return shown(os.path.basename(program)) if program.strip() else "command"
+
+
+def _words(line: str) -> list[str]:
+    """Return the words of a line as a shell takes them, without what is no word."""
+    import shlex
+
+    words = shlex.shlex(line, posix=os.name == "posix", punctuation_chars=True)
+    words.whitespace_split, words.commenters = True, ""
+    try:
+        return [word for word in words if word.strip(words.punctuation_chars + "{!}")]
+    except ValueError:  # a quotation without an end, or what seems to be one
+        return line.split()
+
+
+def _after_variables(words: list[str]) -> list[str]:
+    """Return the words after those that set a variable."""
+    first = 0
+    while first < len(words) and words[first].partition("=")[1] and words[first].partition("=")[0].isidentifier():
+        first += 1
+    return words[first:]
 
 
 class Child(subprocess.Popen):  # type: ignore[type-arg]
@@ -165,13 +191,13 @@ def _end(manager: TimeoutManager, name: str, process: Child, tree: Tree, grace: 
     with manager.cleanup_operation(f"end {name}", limit=grace + BOUND + 3 * DRAIN + BIRTH):
         try:
             process.pid = process.pid or tree.newborn(BIRTH)
-            roots = [process.pid] if process.pid and process.returncode is None else []
-            killed = tree.end(roots, signal.SIGTERM, grace)
+            tree.end([process] if process.pid and process.returncode is None else [], signal.SIGTERM, grace)
         finally:
             output, errors = _drain(process) if process.pid else (None, None)
     if isinstance(error, (PhaseTimeout, subprocess.TimeoutExpired)):
         told: Any = error
-        told.output, told.stderr, told.killed = output, errors, tuple(killed)
+        told.output, told.stderr = output, errors
+        told.killed, told.survivors = tuple(tree.killed), tuple(tree.survivors)
         if process.pid:
             told.cmd = process.args
     if isinstance(error, PhaseTimeout):

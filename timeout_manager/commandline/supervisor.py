@@ -1,0 +1,275 @@
+"""A process of its own that runs one command, hands the signals on that it gets, and ends the command in time.
+
+The command meets what coreutils' ``timeout`` would give it: streams, open files, environment, group, terminal. Where
+the system has that (Linux), what loses its parent becomes a child of this process, so that nothing is missed; whoever
+takes that over has to collect it when it ends. A command in the background of a terminal is stopped when it reads
+there, and so is its group, in which this process is: it does not listen to that.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+from errno import ENOEXEC
+from shutil import which
+from subprocess import TimeoutExpired
+
+from ..originals import clock
+from ..processes import deadline
+from ..processes.command import Child, with_variables
+from ..processes.group import Group
+from ..processes.table import listed, name_of_signal
+from ..processes.tree import BOUND, Tree
+from ..seconds import INFINITY
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+    from typing import Any
+
+HEARD = "SIGINT", "SIGQUIT", "SIGTERM", "SIGHUP", "SIGALRM"  # and the first signal; they are handed on, but for
+ALARM = getattr(signal, "SIGALRM", None)  # which says that time is over
+UNHEARD = {getattr(signal, name, 0) for name in ("SIGKILL", "SIGSTOP")}
+TERMINAL = "SIGTTIN", "SIGTTOU"  # what a terminal sends to whoever is in the background there
+LOOK = 0.1  # seconds until a signal is handed on where nothing tells of it, and between two looks at what is left
+LONGEST = 1e6  # seconds that a poll waits for everywhere
+SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
+
+
+class Supervisor:
+    """Runs a command, in the name of a `program`."""
+
+    def __init__(self, program: str, words: list[str], foreground: bool, verbose: bool) -> None:
+        self.program, self.words, self.foreground, self.verbose = program, words, foreground, verbose
+        self.is_late = False  # time was over before the command had ended
+        self.asked: list[int] = []  # signals that have come for the command
+        self.tree = OwnTree()
+
+    def run(self, seconds: float | None, number: int, kill_after: float | None) -> int:
+        """Return its exit status, or less than 0 if it has died of a signal."""
+        if not self.foreground and hasattr(os, "setpgid") and os.getpid() != os.getsid(0):
+            os.setpgid(0, 0)  # what the terminal sends, it sends to both
+        self.tree.adopts = not self.foreground and adopt()
+        self.bell = Bell()
+        names = HEARD if self.foreground else HEARD + TERMINAL
+        heard = {number, *(getattr(signal, name, number) for name in names)} - {0, *UNHEARD}
+        for each in heard:
+            if signal.getsignal(each) != signal.SIG_IGN:
+                signal.signal(each, self._signalled)
+        variables = {**deadline.variables(seconds), **self.tree.variables()}
+        self.process = self._start(with_variables(as_inherited(), variables))
+        if hasattr(signal, "SIGTTOU"):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {*heard, signal.SIGCHLD})
+            for name in TERMINAL:  # not before: the command would ignore them, too
+                signal.signal(getattr(signal, name), signal.SIG_IGN)
+        try:
+            return self._wait(seconds, number, kill_after)
+        except BaseException:
+            self._kill()
+            raise
+
+    def _start(self, environ: Any) -> Child:
+        try:
+            return Child(self.words, env=environ, close_fds=False)  # ours are closed anyway, others are meant for it
+        except OSError as error:
+            if error.errno != ENOEXEC:
+                raise
+        path = which(self.words[0]) or self.words[0]
+        return Child(["/bin/sh", path, *self.words[1:]], env=environ, close_fds=False)  # as execvp does
+
+    def _wait(self, seconds: float | None, number: int, kill_after: float | None) -> int:
+        """Wait for the command; once it has got a signal, and is to be killed in the end, for all of it."""
+        due = INFINITY if seconds is None else clock.monotonic() + seconds
+        kill_at = INFINITY
+        while self._is_left(kill_at < INFINITY):
+            first = self.asked.pop(0) if self.asked else None
+            now = clock.monotonic()
+            if first == ALARM:
+                first, due = None, now
+            if now >= kill_at:
+                self._kill()
+                break
+            if first is None and now >= due and not self.is_late:
+                self.is_late, first = True, number
+            if first is not None:
+                self._send(first)
+                if kill_after is not None:
+                    kill_at = min(kill_at, now + kill_after)
+            else:
+                self.bell.wait(self.process, min(INFINITY if self.is_late else due, kill_at) - now)
+        status = self.process.returncode
+        return -signal.SIGKILL if status is None else status  # None: not even that has ended it, at least not yet
+
+    def _is_left(self, ending: bool) -> bool:
+        """Tell whether the command is there; if it is to be ended, also whether there is something else of it."""
+        if self.tree.adopts:
+            others = collect(self.process)
+            return self.process.returncode is None or ending and others
+        if self.process.poll() is None:
+            return True
+        return ending and not self.foreground and bool(self.tree.look(()))
+
+    def _signalled(self, number: int, frame: FrameType | None) -> None:
+        self.asked.append(number)
+
+    def _send(self, number: int) -> None:
+        told: Sequence[object] = self.words
+        if self.foreground:
+            self.process.send_signal(number)
+        else:
+            told = [f"{each.pid} {each.command}" for each in self.tree.send(self._roots(), number)]
+        self._tell(f"sending signal {name_of_signal(number)} to", told, self.verbose)
+
+    def _kill(self) -> None:
+        told: Sequence[object] = self.words
+        if self.foreground:
+            self.process.kill()
+        else:
+            self.tree.end(self._roots(), signal.SIGKILL, 0.0)
+            told = [each for each in self.tree.killed if each.signal == "KILL"]
+            if self.tree.is_blind() and collect(self.process):  # what lives on is in our group, if anywhere
+                os.killpg(0, signal.SIGKILL)
+        self._tell("sending signal KILL to", told, self.verbose)
+        self._tell("what could not be ended:", self.tree.survivors, True)
+        try:
+            self.process.wait(0.0 if self.tree.survivors else BOUND)
+        except TimeoutExpired:
+            pass
+
+    def _roots(self) -> list[Child]:
+        return [self.process] if self.process.returncode is None else []
+
+    def _tell(self, what: str, told: Sequence[object], wanted: bool) -> None:
+        if told and wanted:
+            say(f"{self.program}: {what} {'; '.join(listed(told))}")
+
+
+class Bell:
+    """Wakes this process when a signal comes, that of the end of a child included."""
+
+    def __init__(self) -> None:
+        if hasattr(signal, "SIGCHLD"):
+            signal.signal(signal.SIGCHLD, lambda *_: None)  # where it is ignored, the system forgets how children end
+            self.descriptor, writer = os.pipe()
+            for each in self.descriptor, writer:
+                os.set_blocking(each, False)
+            signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+
+    def wait(self, process: Child, seconds: float) -> None:
+        """Wait for so many seconds at most. What is left after the end of the process does not ring everywhere."""
+        if not hasattr(signal, "SIGCHLD"):
+            try:
+                process.wait(max(min(seconds, LOOK), 0.0))
+            except TimeoutExpired:
+                pass
+            return
+        poll = select.poll()
+        poll.register(self.descriptor, select.POLLIN)
+        longest = LONGEST if process.returncode is None else LOOK
+        if poll.poll(max(min(seconds, longest), 0.0) * 1000):
+            os.read(self.descriptor, 4096)
+
+
+class OwnTree(Tree):
+    """The tree of a command that is in the group of this process."""
+
+    def _group(self, root: Any) -> Group:
+        return OwnGroup(root)
+
+    def is_blind(self) -> bool:
+        """Tell whether nothing was known of processes, and the group of this one is still that of the command."""
+        return any(isinstance(each, OwnGroup) and each.group == os.getpgrp() for each in self.found.values())
+
+
+class OwnGroup(Group):
+    """The command and the group of this process, where nothing else is known of processes."""
+
+    def __init__(self, root: Any) -> None:
+        super().__init__(root)
+        self.group = os.getpgrp()
+
+    def is_left(self) -> bool:
+        return self.root.poll() is None
+
+    def _send(self, number: int) -> None:
+        if number == signal.SIGKILL and leave_group():
+            os.killpg(self.group, number)
+        elif number in UNHEARD:
+            self.root.send_signal(number)
+        elif number:
+            before = signal.signal(number, signal.SIG_IGN)
+            os.killpg(self.group, number)
+            signal.signal(number, before)
+
+
+def leave_group() -> bool:
+    """Leave the group of this process for a new one; tell whether that could be done."""
+    group = os.getpgrp()
+    other = os.fork()
+    if not other:
+        signal.pause()
+    try:
+        os.setpgid(other, other)
+        os.setpgid(0, other)
+    except OSError:  # it has begun its session
+        pass
+    os.kill(other, signal.SIGKILL)
+    os.waitpid(other, 0)
+    return os.getpgrp() != group
+
+
+def adopt() -> bool:
+    """Have what loses its parent become a child of this process, unless it has children that are nobody's affair."""
+    try:
+        os.waitpid(-1, os.WNOHANG)
+        return False
+    except (AttributeError, ChildProcessError):
+        pass
+    try:
+        import ctypes
+
+        long = ctypes.c_ulong
+        return sys.platform == "linux" and not ctypes.CDLL(None).prctl(SUBREAPER, long(1), long(0), long(0), long(0))
+    except (ImportError, OSError, AttributeError):
+        return False
+
+
+def collect(process: Child) -> bool:
+    """Collect the children of this process that have ended; tell whether there are others."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return False
+        if not pid:
+            return True
+        if pid == process.pid:
+            process.returncode = os.waitstatus_to_exitcode(status)
+
+
+def as_inherited() -> Any:
+    """Return the environment that this process was started with; None if it is that of ``os.environ``.
+
+    Python sets LC_CTYPE for itself, if no locale is set (PEP 538).
+    """
+    if not os.supports_bytes_environ:
+        return None
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            words = [word.partition(b"=") for word in file.read().split(b"\0")]
+    except OSError:
+        return None
+    given = {name: value for name, _, value in words if name == b"LC_CTYPE"}
+    return {**{name: value for name, value in os.environb.items() if name != b"LC_CTYPE"}, **given}
+
+
+def say(line: str) -> None:
+    """Print a line on stderr, if there is one and it takes it; elsewhere nobody expects it."""
+    try:
+        if sys.stderr is not None:
+            print(line, file=sys.stderr)
+    except OSError:
+        pass
