@@ -32,10 +32,6 @@ class Readme(unittest.TestCase):
         self.assertEqual(printed, expected)
         self.assertEqual(done.returncode, 1)
 
-    def test_it_is_short(self):
-        with open(README, encoding="utf-8") as file:
-            self.assertLess(len(file.readlines()), 250)
-
 
 if __name__ == "__main__":
     unittest.main()
