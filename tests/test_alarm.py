@@ -18,6 +18,7 @@ from .child import DIRECTORY, ROOT, python
 from .test_enforcing import LIMIT, LONG, MARGIN, spin
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
+NAMES = [name for name in ("timer", "signal", "thread") if TimeoutManager(enforce=name).enforcement == name]
 
 START = f"""
 import os, signal, sys, time
@@ -43,7 +44,7 @@ class ForeignAlarms(unittest.TestCase):
     def test_handler_and_timer_are_back_minus_the_time_gone(self):
         signal.setitimer(signal.ITIMER_REAL, LONG)
         start = time.monotonic()
-        manager = TimeoutManager(enforce=True)
+        manager = TimeoutManager(enforce="signal")
         with manager.timed_operation("run", LONG / 2):
             pass
         with self.assertRaises(PhaseTimeout):
@@ -58,7 +59,7 @@ class ForeignAlarms(unittest.TestCase):
     def test_an_earlier_alarm_reaches_its_handler_on_time(self):
         due = time.monotonic() + 2 * LIMIT
         signal.setitimer(signal.ITIMER_REAL, 2 * LIMIT)
-        with TimeoutManager(enforce=True).timed_operation("run", LONG):
+        with TimeoutManager(enforce="signal").timed_operation("run", LONG):
             spin(6 * LIMIT)
         self.assertEqual(len(self.calls), 1)
         self.assertLess(due - 0.01, self.calls[0])
@@ -71,7 +72,7 @@ class ForeignAlarms(unittest.TestCase):
 
         signal.signal(signal.SIGALRM, handle)
         signal.setitimer(signal.ITIMER_REAL, LIMIT)
-        manager = TimeoutManager(enforce=True)
+        manager = TimeoutManager(enforce="signal")
         with self.assertRaises(Foreign):
             with manager.timed_operation("run", LONG):
                 spin()
@@ -94,7 +95,7 @@ class ForeignAlarms(unittest.TestCase):
 
         signal.setitimer(signal.ITIMER_REAL, LONG, LONG)
         with mock.patch.object(alarm, "setitimer", setitimer):
-            with TimeoutManager(enforce=True).timed_operation("run", LONG / 2):
+            with TimeoutManager(enforce="signal").timed_operation("run", LONG / 2):
                 pass
         rest, interval = signal.getitimer(signal.ITIMER_REAL)
         self.assertEqual(interval, LONG)
@@ -103,7 +104,7 @@ class ForeignAlarms(unittest.TestCase):
     def test_an_interval_timer_keeps_its_interval(self):
         signal.setitimer(signal.ITIMER_REAL, LIMIT, LIMIT)
         with self.assertRaises(PhaseTimeout):
-            with TimeoutManager(enforce=True).timed_operation("run", 10 * LIMIT):
+            with TimeoutManager(enforce="signal").timed_operation("run", 10 * LIMIT):
                 spin()
         self.assertGreaterEqual(len(self.calls), 3)
         self.assertAlmostEqual(signal.getitimer(signal.ITIMER_REAL)[1], LIMIT, 3)
@@ -116,20 +117,20 @@ class ForeignAlarms(unittest.TestCase):
         signal.signal(signal.SIGALRM, handle)
         signal.setitimer(signal.ITIMER_REAL, LIMIT)
         with self.assertRaises(PhaseTimeout):
-            with TimeoutManager(enforce=True).timed_operation("run", 10 * LIMIT):
+            with TimeoutManager(enforce="signal").timed_operation("run", 10 * LIMIT):
                 spin()
         self.assertGreaterEqual(len(self.calls), 3)
         self.assertGreater(signal.getitimer(signal.ITIMER_REAL)[0], 0)
 
     def test_an_alarm_that_is_not_ours_reaches_the_previous_handler(self):
-        with TimeoutManager(enforce=True).timed_operation("run", LONG):
+        with TimeoutManager(enforce="signal").timed_operation("run", LONG):
             os.kill(os.getpid(), signal.SIGALRM)
             spin(LIMIT)
         self.assertEqual(len(self.calls), 1)
 
     def test_a_handler_and_a_timer_that_the_body_leaves_stay(self):
         own = []
-        with TimeoutManager(enforce=True).timed_operation("run", LONG):
+        with TimeoutManager(enforce="signal").timed_operation("run", LONG):
             signal.signal(signal.SIGALRM, lambda *args: own.append(args))
             signal.setitimer(signal.ITIMER_REAL, 4 * LIMIT)
         self.assertGreater(signal.getitimer(signal.ITIMER_REAL)[0], 0)
@@ -138,7 +139,7 @@ class ForeignAlarms(unittest.TestCase):
 
     def test_a_handler_of_the_body_is_not_called_when_limits_change(self):
         own = []
-        manager = TimeoutManager(LONG, enforce=True)
+        manager = TimeoutManager(LONG, enforce="signal")
         with manager.timed_operation("run"):
             signal.signal(signal.SIGALRM, lambda *args: own.append(args))
             signal.setitimer(signal.ITIMER_REAL, 0)
@@ -153,7 +154,7 @@ class ForeignAlarms(unittest.TestCase):
 
     def test_nor_does_a_change_kill_where_the_body_has_none(self):
         code = START + (
-            "manager = package.TimeoutManager(60, enforce=True)\n"
+            "manager = package.TimeoutManager(60, enforce='signal')\n"
             "with manager.timed_operation('run'):\n"
             "    signal.signal(signal.SIGALRM, signal.SIG_DFL)\n"
             "    signal.setitimer(signal.ITIMER_REAL, 0)\n"
@@ -165,7 +166,7 @@ class ForeignAlarms(unittest.TestCase):
 
     def test_one_that_comes_while_we_take_over_or_look_reaches_its_handler(self):
         alarm = importlib.import_module(f"{package.__name__}.enforcing.by_signal")
-        manager = TimeoutManager(LONG, enforce=True)
+        manager = TimeoutManager(LONG, enforce="signal")
         with manager.timed_operation("run"):
             pass  # the main thread is known from now on
         raised = []
@@ -196,7 +197,7 @@ class ForeignAlarms(unittest.TestCase):
         self.assertEqual(set(raised), {"signal", "getsignal", "pthread_sigmask", "setitimer"})
 
     def test_a_timer_that_the_body_sets_counts_beside_our_limit(self):
-        manager = TimeoutManager(enforce=True)
+        manager = TimeoutManager(enforce="signal")
         with self.assertRaises(PhaseTimeout):
             with manager.timed_operation("outer", LONG):
                 signal.setitimer(signal.ITIMER_REAL, LIMIT)
@@ -207,7 +208,7 @@ class ForeignAlarms(unittest.TestCase):
     def test_a_blocked_signal_is_unblocked_for_the_phase(self):
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
         try:
-            for enforce in True, "thread":
+            for enforce in "signal", "thread":
                 with self.assertRaises(PhaseTimeout):
                     with TimeoutManager(enforce=enforce).timed_operation("run", LIMIT):
                         time.sleep(LONG)
@@ -227,7 +228,7 @@ class ForeignAlarms(unittest.TestCase):
         kept, signal.signal = signal.signal, lambda *args: None
         try:
             with self.assertRaises(PhaseTimeout):
-                with TimeoutManager(enforce=True).timed_operation("run", LIMIT):
+                with TimeoutManager(enforce="signal").timed_operation("run", LIMIT):
                     time.sleep(LONG)
         finally:
             signal.signal = kept
@@ -248,13 +249,13 @@ class AtTheEndOfTheInterpreter(unittest.TestCase):
     )
 
     def test_nothing_hangs_and_no_alarm_kills(self):
-        for options in "enforce='thread'", "enforce=True", "enforce=True, kill_after=60", "enforce='signal'":
+        for options in "enforce='thread'", "enforce='timer'", "enforce=True, kill_after=60", "enforce='signal'":
             with self.subTest(options):
                 code = self.CODE + f"suspended = produce({options}); next(suspended); print('fine')"
                 self.assertEqual(python("-c", code, timeout=MARGIN).splitlines()[0], "fine")
 
     def test_nor_where_the_interpreter_ends_within_the_phase(self):
-        for enforce in "thread", "signal":
+        for enforce in NAMES:
             with self.subTest(enforce):
                 code = self.CODE + (
                     f"phase = package.TimeoutManager(enforce={enforce!r}).timed_operation('run', limit=0.3)\n"
@@ -307,7 +308,7 @@ class TwoCopies(unittest.TestCase):
                 "        with inner.TimeoutManager(enforce=kind).timed_operation('inner', inner_limit):\n"
                 "            end = time.monotonic() + 60\n"
                 "            while time.monotonic() < end: pass\n"
-                "for kind in True, 'thread':\n"
+                f"for kind in {NAMES}:\n"
                 "    for outer, inner in (one, two), (two, one):\n"
                 "        for limits, owner in ((60, 0.05), 'inner'), ((0.05, 60), 'outer'), ((2, 0.05), 'inner'):\n"
                 "            for _ in range(3):\n"
@@ -350,7 +351,8 @@ class Elsewhere(unittest.TestCase):
     def test_true_takes_the_next_best(self):
         expected = "thread" if sys.implementation.name == "cpython" else "none"
         self.assertEqual(self.in_thread(lambda: TimeoutManager(enforce=True).enforcement), expected)
-        self.assertEqual(TimeoutManager(enforce=True).enforcement, "signal")
+        self.assertEqual(TimeoutManager(enforce=True).enforcement, NAMES[0])
+        self.assertEqual(TimeoutManager(enforce="signal").enforcement, "signal")
         self.assertEqual(TimeoutManager(enforce="thread").enforcement, "thread")
         self.assertEqual(TimeoutManager().enforcement, "none")
 
@@ -360,7 +362,7 @@ class Elsewhere(unittest.TestCase):
                 TimeoutManager(enforce=value)
 
     def test_the_environment_overrides_the_code(self):
-        for setting, expected in ("off", "none"), ("auto", "signal"), ("signal", "signal"), ("thread", "thread"):
+        for setting, expected in ("off", "none"), ("auto", NAMES[0]), *zip(NAMES, NAMES):
             os.environ["TIMEOUT_MANAGER_ENFORCE"] = setting
             try:
                 for enforce in False, True, "thread":
@@ -395,7 +397,8 @@ class Elsewhere(unittest.TestCase):
             "from importlib import import_module\n"
             "watchdog = import_module(package.__name__ + '.enforcing.by_thread')\n"
             "alarm = import_module(package.__name__ + '.enforcing.by_signal')\n"
-            "alarm.signal = watchdog._signal.signal = forbidden\n"
+            "timer = import_module(package.__name__ + '.enforcing.by_timer')\n"
+            "alarm.signal = watchdog._signal.signal = timer.signals.signal = forbidden\n"
             "watchdog.start_new_thread = no\n"
             "manager = package.TimeoutManager(0.05, enforce=True)\n"
             "with warnings.catch_warnings(record=True) as caught:\n"
@@ -418,7 +421,8 @@ class Elsewhere(unittest.TestCase):
         code = START + (
             "from importlib import import_module\n"
             "alarm = import_module(package.__name__ + '.enforcing.by_signal')\n"
-            "alarm.signal = lambda number, handler: alarm.getsignal(number)\n"
+            "timer = import_module(package.__name__ + '.enforcing.by_timer')\n"
+            "alarm.signal = timer.signals.signal = lambda number, handler: alarm.getsignal(number)\n"
             "manager = package.TimeoutManager(0.2, enforce=True)\n"
             "print(manager.enforcement)\n"
             "try:\n"
@@ -453,7 +457,7 @@ class Processes(unittest.TestCase):
         return os.waitpid(pid, 0)[1]
 
     def test_a_forked_child_inherits_no_interrupt_but_has_its_own(self):
-        for enforce in "signal", "thread":
+        for enforce in NAMES:
             manager = TimeoutManager(enforce=enforce)
 
             def body():
@@ -461,7 +465,7 @@ class Processes(unittest.TestCase):
                 while time.monotonic() < end:  # the limit of the parent passes
                     pass
                 assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
-                for kind in "signal", "thread":
+                for kind in NAMES:
                     try:
                         with TimeoutManager(enforce=kind).timed_operation("own", LIMIT):
                             spin()
@@ -500,7 +504,7 @@ class Processes(unittest.TestCase):
             with manager.timed_operation("next", LONG):
                 assert manager.enforcement == enforce
 
-        for enforce in "signal", "thread":
+        for enforce in NAMES:
             manager = TimeoutManager(LONG, enforce=enforce)
             with manager, manager.timed_operation("run") as phase:
                 self.assertEqual(self.run_child(body), 0)
@@ -516,7 +520,7 @@ class Processes(unittest.TestCase):
             "if __name__ == '__main__':\n"
             "    with package.TimeoutManager(60, enforce=True).timed_operation('all'):\n"
             "        for method in 'spawn', 'forkserver':\n"
-            "            for kind in 'signal', 'thread':\n"
+            f"            for kind in {NAMES}:\n"
             "                process = multiprocessing.get_context(method).Process(target=work, args=(kind,))\n"
             "                process.start(); process.join(30); print(process.exitcode)\n"
         )
@@ -524,7 +528,7 @@ class Processes(unittest.TestCase):
             script = os.path.join(directory, "script.py")
             with open(script, "w") as file:
                 file.write(code)
-            self.assertEqual(python(script).split(), ["7"] * 4)
+            self.assertEqual(python(script).split(), ["7"] * 2 * len(NAMES))
 
     def test_after_the_last_phase_exec_is_safe(self):
         code = START + (
@@ -548,7 +552,7 @@ import sys, time, warnings
 sys.path.insert(0, {ROOT!r})
 import {package.__name__} as package
 manager = package.TimeoutManager(0.1, enforce=True)
-assert manager.enforcement != "signal", manager.enforcement
+assert manager.enforcement in ("thread", "none"), manager.enforcement
 warnings.simplefilter("ignore")
 start = time.monotonic()
 try:

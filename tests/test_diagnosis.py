@@ -292,12 +292,12 @@ class StuckOrSlow(unittest.TestCase):
             return re.sub(r"\d+\.\d+ m?s", "SOON", error.diagnosis)
 
     def test_stuck(self):
-        for enforce in True, "thread":
+        for enforce in "signal", "thread":
             self.assertRegex(self.motion(hang, enforce), self.SAME + "waiting: ")
 
     @unittest.skipUnless(hasattr(time, "pthread_getcpuclockid"), "the processor time of a thread is not known")
     def test_busy(self):
-        for enforce in True, "thread":
+        for enforce in "signal", "thread":
             self.assertRegex(self.motion(spin, enforce), self.SAME + "computing")
 
     def test_moving(self):

@@ -1161,8 +1161,7 @@ class Contract:
         self.in_thread(go)
 
     def test_it_is_named(self):
-        name = "signal" if self.enforce == "signal" else "thread"
-        self.assertEqual(self.in_thread(lambda: self.manager().enforcement), name)
+        self.assertEqual(self.in_thread(lambda: self.manager().enforcement), self.enforce)
 
     def test_the_decorator(self):
         def go():
@@ -1247,6 +1246,16 @@ except package.PhaseTimeout as error:
 
 class ByAlarm(Contract, unittest.TestCase):
     pass
+
+
+@unittest.skipIf(TimeoutManager(enforce="timer").enforcement == "none", "no such timers here")
+class ByTimer(Contract, unittest.TestCase):
+    enforce = "timer"
+
+    def setUp(self):
+        super().setUp()
+        with self.manager().timed_operation("first", LONG):
+            pass  # the handler of its signal is there from now on
 
 
 class ByWatchdogInTheMainThread(Contract, unittest.TestCase):

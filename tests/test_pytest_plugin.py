@@ -324,14 +324,14 @@ class Enforcing(PytestCase):
             if expected != "best":
                 self.assertEqual(told, expected)
             else:
-                self.assertIn(told, ("signal", "thread"))
+                self.assertIn(told, ("timer", "signal", "thread"))
 
     def test_by_something_else_is_an_error_that_names_the_ini(self):
         self.write(test_e="def test(): pass")
         with open(self.path("pytest.ini"), "w") as file:
             file.write("[pytest]\ntimeout_manager_enforce = maybe\n")
         ran = self.pytest(status=4)
-        message = "timeout_manager_enforce must be false, true, signal or thread, not 'maybe'"
+        message = "timeout_manager_enforce must be false, true, timer, signal or thread, not 'maybe'"
         self.assertRegex(ran.stderr, rf"{message} \(from the ini, .*pytest\.ini\)")
         self.assertNotIn("Traceback", ran.stderr)
 

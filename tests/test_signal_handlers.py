@@ -5,6 +5,7 @@ import unittest
 
 from . import package
 from .child import ROOT, python
+from .test_alarm import NAMES
 from .test_enforcing import MARGIN
 
 START = f"""
@@ -16,8 +17,8 @@ enforce = sys.argv[1]
 manager, other = (package.TimeoutManager(60, enforce=enforce) for _ in range(2))
 with manager.timed_operation("first"):
     pass  # whatever has to be loaded is loaded
-alarm, enforcer, watchdog = (
-    sys.modules[f"{{package.__name__}}.enforcing.{{name}}"] for name in ("by_signal", "choice", "by_thread")
+timer, alarm, enforcer, watchdog = (
+    sys.modules[f"{{package.__name__}}.enforcing.{{name}}"] for name in ("by_timer", "by_signal", "choice", "by_thread")
 )
 
 def state():
@@ -32,7 +33,8 @@ def begin():
 def end():
     assert state() == before[0], (state(), before[0])
     assert not manager._open and not other._open, (manager._open, other._open)
-    assert not alarm.watch.phases and not alarm.watch.sessions and not watchdog.watches and not watchdog._jobs
+    assert not watchdog.watches and not watchdog._jobs
+    assert not any(each.watch.phases or each.watch.sessions for each in (timer, alarm))
     try:
         with manager.timed_operation("last", limit=0.05):
             time.sleep(5)
@@ -64,7 +66,7 @@ class WhereverTheyCome(unittest.TestCase):
     def go(self, code):
         """Run the code in a process of its own, with each handler and each enforcer."""
         for name, handler in HANDLERS.items():
-            for enforce in "signal", "thread":
+            for enforce in NAMES:
                 with self.subTest(handler=name, enforce=enforce):
                     printed = python("-c", START + handler + code, enforce, timeout=MARGIN)
                     self.assertEqual(printed.split()[-1:], ["fine"], printed)

@@ -624,7 +624,7 @@ class Options(Directory):
             (("--total", "nan"), {}, "--total must be seconds like"),
             (("--slow-after", "1w"), {}, "--slow-after must be seconds like"),
             (("-v", "--timeout"), {}, "--timeout needs a value"),
-            (("--method", "magic"), {}, "--method must be one of auto, signal, thread, not 'magic'"),
+            (("--method", "magic"), {}, "--method must be one of auto, timer, signal, thread, not 'magic'"),
             (("--kill-after", "5"), {}, "--kill-after counts from a limit, and there is none: add --timeout SECONDS"),
             (("--kill-children=5", "test_p"), {}, "--kill-children counts from a limit, and there is none"),
             (("--report", os.path.join("test_p.py", "r")), {}, "test_p.py"),

@@ -28,9 +28,10 @@ class TimeoutManager:
     is multiplied by the environment variable TIMEOUT_MANAGER_SCALE, which is read here (0 or less: no limits at all).
 
     ``enforce=True`` interrupts a phase that is still running when its time is over, by the best mechanism for the code
-    that enters it: in an asyncio task the event loop, in the main thread SIGALRM, elsewhere a watchdog thread. "signal"
-    and "thread" ask for one by name, and entering a phase where it cannot work is a RuntimeError. False only counts.
-    TIMEOUT_MANAGER_ENFORCE (off, auto, signal, thread) overrides it.
+    that enters it: in an asyncio task the event loop, in the main thread a timer of the kernel with a signal that
+    nobody uses (Linux) or else SIGALRM, elsewhere a watchdog thread. "timer", "signal" and "thread" ask for one by
+    name, and entering a phase where it cannot work is a RuntimeError. False only counts.
+    TIMEOUT_MANAGER_ENFORCE (off, auto, timer, signal, thread) overrides it.
 
     ``kill_after``, seconds or None, ends the whole process with exit status 124, after all stacks have been printed on
     stderr, if a block is still running that long after its deadline, also where limits are not enforced. It is not
@@ -131,7 +132,7 @@ class TimeoutManager:
 
     @property
     def enforcement(self) -> str:
-        """What would interrupt the calling code: "none", "signal", "thread" or "asyncio"."""
+        """What would interrupt the calling code: "none", "timer", "signal", "thread" or "asyncio"."""
         return "none" if self._enforcer is None else self._enforcer.choice(self._enforce)
 
     @property
@@ -161,6 +162,16 @@ class TimeoutManager:
 
             why = "the session has limited nothing, since there was no phase in it: only phases have limits"
             warn(f"{why}; write `with manager.timed_operation(...):`", RuntimeWarning, 2)
+
+    @staticmethod
+    def give_back() -> None:
+        """Give back what ``enforce`` keeps between phases: a timer that is not set, and the handler of its signal.
+
+        The next phase makes them anew. RuntimeError while phases or sessions need them; only the main thread has them.
+        """
+        from .enforcing import by_timer
+
+        by_timer.give_back()
 
     def timed_operation(self, phase_name: str = "operation", limit: float | None = None) -> Phase:
         """Return a phase to enter, or to decorate a function with.

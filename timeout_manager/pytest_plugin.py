@@ -20,7 +20,7 @@ from .processes.deadline import less_margin
 from .testing.limits import Limit
 from .originals import clock
 from .testing.reports import printable
-from .seconds import INFINITY, amount, path, scale
+from .seconds import INFINITY, MECHANISMS, amount, path, scale
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ else:
     before_pytest_timeout = pytest.hookimpl(optionalhook=True, tryfirst=True)
 
 OPTION, ENFORCE, SECTION = "--timeout", "timeout_manager_enforce", "Timeout"
-MECHANISMS: dict[str, bool | str] = {"false": False, "true": True, "signal": "signal", "thread": "thread"}
+WISHES: dict[str, bool | str] = {"false": False, "true": True, **{name: name for name in MECHANISMS}}
 
 
 # -- Settings. By `-p` this is loaded before pytest-timeout and the conftests, which may define --timeout, too; so it
@@ -45,7 +45,7 @@ MECHANISMS: dict[str, bool | str] = {"false": False, "true": True, "signal": "si
 
 
 def pytest_addoption(parser: Any, pluginmanager: Any) -> None:
-    parser.addini(ENFORCE, "interrupt phases that take too long: false, true, signal or thread", default="false")
+    parser.addini(ENFORCE, "interrupt phases that take too long: false, true, timer, signal or thread", default="false")
     by_conftest = any(name.endswith("conftest.py") for name, _ in pluginmanager.list_name_plugin())
     asked = [getattr(plugin, "pytest_plugins", None) or "" for plugin in pluginmanager.get_plugins()]
     if by_conftest and not any("pytest_timeout" in names for names in asked):
@@ -86,11 +86,11 @@ def _has_pytest_timeout(config: Any) -> bool:
 def _mechanism(config: Any) -> bool | str:
     try:
         value = config.getini(ENFORCE)
-        return MECHANISMS[str(value).lower()]
+        return WISHES[str(value).lower()]
     except (TypeError, pytest.UsageError) as error:  # TOML has types, and this is text
         why = f"{error}; write it in quotes"
     except KeyError:
-        why = f"{ENFORCE} must be false, true, signal or thread, not {value!r} (from the ini, {config.inipath})"
+        why = f"{ENFORCE} must be false, true, timer, signal or thread, not {value!r} (from the ini, {config.inipath})"
     raise pytest.UsageError(why)
 
 

@@ -16,6 +16,7 @@ PLAIN: frozenset[Any] = frozenset({int, float})
 SCALE = "TIMEOUT_MANAGER_SCALE"
 ENFORCE = "TIMEOUT_MANAGER_ENFORCE"
 _SPACES = "\xa0\u3000"  # which are printed, whatever Python says
+MECHANISMS = "timer", "signal", "thread"  #: that can be asked for by name
 
 
 def amount(value: Any, parameter: str) -> float | None:
@@ -78,21 +79,21 @@ def scale() -> float:
 
 
 def mechanism(enforce: bool | str) -> bool | str | None:
-    """Return how limits are to be enforced: False, True (the best mechanism), "signal" or "thread".
+    """Return how limits are to be enforced: False, True (the best mechanism), or one by name.
 
-    TIMEOUT_MANAGER_ENFORCE, if set, overrides what the code asks for: off, auto, signal or thread. None is off: time is
-    counted, and nothing else happens.
+    TIMEOUT_MANAGER_ENFORCE, if set, overrides what the code asks for: off, auto, timer, signal or thread. None is off:
+    time is counted, and nothing else happens.
     """
     from os import environ
 
-    if not isinstance(enforce, bool) and enforce not in ("signal", "thread"):
-        raise ValueError(f'enforce must be False, True, "signal" or "thread", not {enforce!r}')
-    choices: dict[str, bool | str | None] = {"off": None, "auto": True, "signal": "signal", "thread": "thread"}
+    if not isinstance(enforce, bool) and enforce not in MECHANISMS:
+        raise ValueError(f'enforce must be False, True, "timer", "signal" or "thread", not {enforce!r}')
+    choices: dict[str, bool | str | None] = {"off": None, "auto": True, **{name: name for name in MECHANISMS}}
     asked = environ.get(ENFORCE)
     if asked is None:
         return enforce
     if asked not in choices:
-        raise ValueError(f"{ENFORCE} must be off, auto, signal or thread, not {asked!r} (from the environment)")
+        raise ValueError(f"{ENFORCE} must be off, auto, timer, signal or thread, not {asked!r} (from the environment)")
     return choices[asked]
 
 

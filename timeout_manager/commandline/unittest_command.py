@@ -52,7 +52,7 @@ def usage(program: str) -> str:
     return f"""usage: {program} [OPTIONS] [whatever python -m unittest takes]
 
 limits:
-{times}  --method METHOD          signal (SIGALRM), thread (a watchdog, and a signal that nobody uses), or auto
+{times}  --method METHOD          timer (of the kernel), signal (SIGALRM), thread (a watchdog), or auto: the best
 
   SECONDS: 90, 1.5, 90s, 2m, 1h; 0 is no limit. Without --timeout: TIMEOUT_MANAGER_TIMEOUT from the environment.
   A test, a class or a module with `timeout = SECONDS` has a limit of its own.

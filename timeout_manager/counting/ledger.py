@@ -21,6 +21,7 @@ _no_interrupt = frozenset({"__enter__", "__exit__", "__aenter__", "__aexit__"}) 
 
 _FOR_OTHERS = frozenset({"__enter__", "__aenter__", "enter_context", "enter_async_context"})  # what enters for others
 _GENERATES = 0x20 | 0x200  # flags of code: generators, asynchronous generators
+EARLY = 0.001  #: seconds before a limit at which what was set for a phase before may come
 COUNTS_CANCELLATIONS = version_info >= (3, 11)  #: a task knows by how many it was cancelled
 
 get_ident = thread.get_ident
@@ -154,7 +155,7 @@ class Phase:
                 find_users(self, frame)
             self._struck = None
             if until < INFINITY:
-                if now < until and watch.at <= until and watch.key == key:  # armed already
+                if now < until and watch.at <= until <= watch.at + EARLY and watch.key == key:  # armed already
                     self._watch = watch
                     watch.phases.append(self)
                 else:
@@ -226,8 +227,10 @@ class Phase:
             self._users = ()
             watch = self._watch
             if watch is not None:
-                if watch.sessions and struck is None and watch.phases[-1] is self and not manager._takes_long:
-                    watch.phases.pop()
+                phases = watch.phases
+                is_quick = len(phases) == 1 or self.limit is None and self.parent is not None  # nothing to put off
+                if is_quick and watch.sessions and struck is None and phases[-1] is self and not manager._takes_long:
+                    phases.pop()
                 else:
                     manager._enforcer.leave(self, watch, struck)
             elif manager._takes_long:

@@ -221,9 +221,9 @@ def _current() -> Any:
 
 def _behind(at: float) -> Watch | None:
     """Watch the thread of the running loop by what can interrupt it best."""
-    from . import by_signal, by_thread
+    from . import by_signal, by_thread, by_timer
 
-    return by_signal.start(at) or by_thread.start(at)
+    return by_timer.start(at) or by_signal.start(at) or by_thread.start(at)
 
 
 def _rest(pulse: Pulse) -> None:

@@ -86,7 +86,7 @@ def missing() -> str:
         return "this system has no setitimer"
     if get_ident() == _main:
         return "" if getsignal(SIGALRM) is not None else FOREIGN
-    if _is_deaf():
+    if is_deaf():
         return "this process was forked in a thread that was not the main one, and no signal handler is called in it"
     try:
         previous = signal(SIGALRM, _fired)
@@ -111,7 +111,7 @@ def start(at: float) -> Watch | None:
         if at < watch.at:
             arm(watch, at)
         return watch
-    if setitimer is None or get_ident() != _main and _is_deaf():
+    if setitimer is None or get_ident() != _main and is_deaf():
         return None
     previous = getsignal(SIGALRM)
     if previous is None:
@@ -151,7 +151,7 @@ def start(at: float) -> Watch | None:
     return watch
 
 
-def _is_deaf() -> bool:
+def is_deaf() -> bool:
     """Tell whether this is the child of a thread that was not the main one: from 3.13 it hears no signal."""
     threading = sys.modules.get("threading")
     main = None if threading is None or sys.version_info < (3, 13) else threading.main_thread()

@@ -1,19 +1,19 @@
 """What an enforcer is, which one suits the calling code, and what entering and leaving a phase mean to it.
 
-An enforcer is a module that can interrupt: `alarm` a thread by a signal, `watchdog` one from another thread, `aio` an
-asyncio task. Each has the same names in the same order: ``NAME``, what it is called; ``missing``, why it cannot watch
-the calling code; ``start`` and ``stop`` a watch over it; ``arm`` it for an instant; ``poke`` it to look at once;
-of a thread, ``arrived``, called where it was sent to. When it fires, the watched thread looks (`interrupt`).
+An enforcer is a module that can interrupt: `by_timer` and `by_signal` the main thread, `by_thread` any thread from
+another one, `by_asyncio` a task. Each has the same names in the same order: ``NAME``, what it is called; ``missing``,
+why it cannot watch the calling code; ``start`` and ``stop`` a watch over it; ``arm`` it for an instant; ``poke`` it to
+look at once; of a thread, ``arrived``, called where it was sent to. When it fires, the watched thread looks.
 """
 
 from __future__ import annotations
 
 from warnings import warn
 
-from . import by_asyncio, by_signal, by_thread, kill_after
+from . import by_asyncio, by_signal, by_thread, by_timer, kill_after
 from ..errors import LET_PASS, PhaseTimeout
 from ..originals import clock, python
-from ..counting.ledger import Phase, caller
+from ..counting.ledger import EARLY, Phase, caller
 from ..seconds import INFINITY
 from ..interpreter.frames import up
 from ..interpreter.turns import unreachable
@@ -40,6 +40,8 @@ def enter(phase: Phase, manager: TimeoutManager, at: float) -> None:
             watch = begin(manager, at)
             if watch is None:
                 break
+            if not watch.phases:
+                _put_off(watch, at)  # in a session it is still set for a phase that has ended
             _register(phase, watch)
         if manager._kill_after is not None:
             kill_after.guard(phase, at + manager._kill_after)
@@ -65,14 +67,14 @@ def leave(phase: Phase, watch: Watch | None, struck: PhaseTimeout | None) -> Non
     if phase._manager._kill_after is not None:
         kill_after.release(phase)
     if watch is not None:
-        _unregister(phase, watch)
+        _unregister(phase, watch, struck)
     if phase._manager._kill_children is not None:
         from . import kill_children
 
         kill_children.end(phase, phase._manager._kill_children, struck)
 
 
-def _unregister(phase: Phase, watch: Watch) -> None:
+def _unregister(phase: Phase, watch: Watch, struck: PhaseTimeout | None) -> None:
     phases = watch.phases
     if phases[-1] is phase:
         phases.pop()
@@ -82,6 +84,18 @@ def _unregister(phase: Phase, watch: Watch) -> None:
         watch.strike = None
     if not phases and not watch.sessions:
         watch.enforcer.stop(watch)
+    elif not phases and struck is not None:
+        _put_off(watch, INFINITY)
+    elif phases and (phase.parent is None or phase._until < phase.parent._until):
+        innermost = {each._manager: each for each in phases}
+        now = clock.monotonic()
+        _put_off(watch, min([now + each._left(now) for each in innermost.values()]))
+
+
+def _put_off(watch: Watch, at: float) -> None:
+    """Fire at this instant and not before, lest a block is disturbed that is in time."""
+    if watch.at + EARLY < at and not watch.stale and not watch.pulses:
+        watch.enforcer.arm(watch, at)
 
 
 def _refuse(phase: Phase, at: float) -> float:
@@ -158,7 +172,7 @@ def refresh(manager: TimeoutManager) -> None:
         elif manager._enforce is True and hasattr(key, "get_loop"):  # a task of asyncio
             by_asyncio.call(key, _catch_up, top, key)
     tasks = [watch for pulse in by_asyncio.pulses.copy().values() for watch in pulse.watches.copy().values()]
-    for watch in (by_signal.watch, *by_thread.watches.copy().values(), *tasks):
+    for watch in (by_timer.watch, by_signal.watch, *by_thread.watches.copy().values(), *tasks):
         if any(phase._manager is manager for phase in watch.phases.copy()):
             watch.stale = True
             watch.enforcer.poke(watch)
@@ -203,8 +217,9 @@ def close_session(watch: Watch) -> None:
 _STEPS = Phase.__enter__.__code__, Phase.__exit__.__code__  # where a signal handler may have called `reset`
 NOBODY = Watch(0, by_signal)  #: what a manager has before its first phase
 CANDIDATES: dict[bool | str, tuple[ModuleType, ...]] = {
-    True: (by_asyncio, by_signal, by_thread),  # the best first
+    True: (by_asyncio, by_timer, by_signal, by_thread),  # the best first
     False: (),
+    "timer": (by_timer,),
     "signal": (by_signal,),
     "thread": (by_thread,),
 }

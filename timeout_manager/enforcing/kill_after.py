@@ -22,9 +22,10 @@ import sys
 
 from . import by_thread
 from ..errors import LET_PASS
-from ..originals import clock, files, python, signals, system, thread
+from ..originals import clock, files, python, system, thread
 from ..seconds import INFINITY, path, text
 from ..interpreter.frames import STDERR, suspended_in, tell, up
+from ..interpreter.timer import CALL, TO_PROCESS, NoTimer, Timer, free_signals, library
 from ..interpreter.turns import coroutine, waits
 from ..interrupting.whereabouts import awaits, is_by_hand, place
 from ..counting.verdict import is_debugged, overrun, timeout_in
@@ -195,50 +196,27 @@ def _set_timers() -> None:
 
 
 class _Timers:
-    """Three timers of the kernel, by ctypes: ``timer_create`` and what it needs of C."""
+    """Three timers of the kernel, and what they need of C."""
 
-    def __init__(self, libc: Any, signum: int) -> None:
+    def __init__(self) -> None:
         import ctypes
 
-        class Event(ctypes.Structure):
-            _fields_ = [
-                *(("value", ctypes.c_void_p), ("signo", ctypes.c_int), ("notify", ctypes.c_int)),
-                *(("function", ctypes.c_void_p), ("attributes", ctypes.c_void_p), ("rest", ctypes.c_char * 32)),
-            ]
-
-        self.libc = libc
-        self.signum = signum
+        self.signum = free_signals()[-1]  # those who take the first are no danger then
         self.armed = False
         self.line = ctypes.create_string_buffer(500)
-        by_signal, by_thread, clock_monotonic = 0, 2, 1
-        address = ctypes.cast(self.line, ctypes.c_void_p).value
-        events = [
-            Event(address, 0, by_thread, ctypes.cast(libc.warnx, ctypes.c_void_p).value),
-            Event(None, signum, by_signal),
-            Event(STATUS, 0, by_thread, ctypes.cast(libc._exit, ctypes.c_void_p).value),
+        self.timers = [
+            Timer(CALL, function="warnx", argument=ctypes.addressof(self.line)),
+            Timer(TO_PROCESS, self.signum),
+            Timer(CALL, function="_exit", argument=STATUS),
         ]
-        self.timers = []
-        for event in events:
-            timer = ctypes.c_void_p()
-            if libc.timer_create(clock_monotonic, ctypes.byref(event), ctypes.byref(timer)):
-                raise OSError("no timer")
-            self.timers.append(timer)
-        self.when = ctypes.c_long * 4
 
     @classmethod
     def make(cls) -> _Timers | None:
         """Return them; None where there are none of this kind."""
         try:
-            import ctypes
-
-            if sys.platform != "linux" or sys.maxsize < 2**32:
-                return None
-            libc = ctypes.CDLL(None)
-            if not hasattr(libc, "timer_create"):  # glibc before 2.34
-                libc = ctypes.CDLL("librt.so.1")
-            free = [number for number in range(signals.SIGRTMIN, signals.SIGRTMAX) if signals.getsignal(number) == 0]
-            return cls(libc, free[-1])
-        except (ImportError, OSError, AttributeError, IndexError):
+            library()
+            return cls()
+        except (NoTimer, AttributeError, IndexError):
             return None
 
     def set(self, at: float, line: str) -> None:
@@ -249,8 +227,7 @@ class _Timers:
             faulthandler.register(self.signum, STDERR, all_threads=True)
         self.line.value = line.replace("%", "%%").encode(errors="replace")[:499]
         for timer, later in zip(self.timers, LATER):
-            seconds = max(at - clock.monotonic(), 0.0) + later if armed else 0.0
-            self.libc.timer_settime(timer, 0, self.when(0, 0, int(seconds), int(seconds % 1 * 1e9)), None)
+            timer.set(max(at - clock.monotonic(), 0.0) + later)
         if self.armed and not armed:
             faulthandler.unregister(self.signum)
         self.armed = armed

@@ -13,13 +13,13 @@ import sys
 from math import inf
 from unittest.util import strclass
 
-from ..enforcing import by_thread, choice
+from ..enforcing import by_thread, by_timer, choice
 from ..interrupting import cancellation
 from ..accounting import TimeoutManager
 from ..errors import PhaseInterrupt, PhaseTimeout
 from ..originals import clock, signals, thread
 from ..counting.ledger import Phase
-from ..seconds import amount, duration, scale, text
+from ..seconds import MECHANISMS, amount, duration, scale, text
 from ..counting.verdict import end_in, is_debugged, overrun, timeout_in
 
 get_ident = thread.get_ident
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __unittest = True  # unittest leaves our frames out of its tracebacks
 
-METHODS = "auto", "signal", "thread"
+METHODS = "auto", *MECHANISMS
 SECOND_CHANCE = 0.1  # of the limit, for each cleanup that comes after the one that has used it up
 CLOSING = 0.02  # of the total, for each end that comes when it is spent,
 LONGEST_CLOSING = 5.0  # but no more seconds than this
@@ -73,8 +73,9 @@ class Limits:
     """The limits of a run: of each test, and of all together.
 
     ``timeout``, ``total``, ``slow_after``, ``kill_after`` and ``kill_children`` are seconds; None and 0 mean no limit,
-    or that it is not done. The total counts from here. ``method`` is "signal" (SIGALRM), "thread" (a watchdog, and for
-    the main thread a private signal) or "auto": the one that code under test is less likely to get into the way of.
+    or that it is not done. The total counts from here. ``method`` is "timer" (of the kernel), "signal" (SIGALRM),
+    "thread" (a watchdog, and for the main thread a private signal) or "auto": the one that code under test is least
+    likely to get into the way of.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class Limits:
         self.slow_after = _limit(slow_after, "slow_after").seconds
         self.kill_after = _limit(kill_after, "kill_after").seconds
         self.kill_children = _limit(kill_children, "kill_children").seconds
-        enforce = method if method != "auto" else "thread" if _has_private_signal() else True
+        enforce = method if method != "auto" else _best()
         self.factor = max(scale(), 0.0)
         self.began = clock.monotonic()
         self.end = self.began + (self.total.seconds or inf) * ((self.factor or inf) if self.total.scaled else 1.0)
@@ -105,11 +106,18 @@ class Limits:
     def __enter__(self) -> Limits:
         """Stay armed between the tests, and be what `running` returns."""
         _running.setdefault(get_ident(), []).append(self)
-        if self._session.enforcement == "thread":  # an alarm that stays armed would meet other handlers
+        mechanism = self._session.enforcement
+        if mechanism in ("timer", "thread"):  # an alarm that stays armed would meet other handlers
             self._watch = choice.open_session(self._session)
+        if mechanism == "timer":
+            try:
+                by_thread.employ(self, by_timer.attend)
+            except RuntimeError:  # no thread can be started: then nothing stands behind the timer
+                pass
         return self
 
     def __exit__(self, *error: object) -> None:
+        by_thread.dismiss(self)
         if self._watch is not None:
             choice.close_session(self._watch)
         _running[get_ident()].remove(self)
@@ -117,6 +125,7 @@ class Limits:
     def renew(self) -> None:
         """Repair what code under test may have done to the way in which it is interrupted."""
         if self._watch is not None:
+            by_timer.renew()
             by_thread.renew()
 
     def spent(self) -> bool:
@@ -172,8 +181,11 @@ def _limit(value: Limit | Seconds, name: str) -> Limit:
     return value if isinstance(value, Limit) else Limit(value, name)
 
 
-def _has_private_signal() -> bool:
-    return hasattr(signals, "SIGRTMIN") and hasattr(signals, "pthread_kill")
+def _best() -> bool | str:
+    """Return what code under test is least likely to get into the way of."""
+    if not by_timer.missing():
+        return "timer"
+    return "thread" if hasattr(signals, "SIGRTMIN") and hasattr(signals, "pthread_kill") else True
 
 
 class Part(Phase):

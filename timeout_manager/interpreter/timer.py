@@ -1,0 +1,131 @@
+"""Timers of the kernel's own: they send a signal to one thread, or have C code called, whoever holds the GIL.
+
+They are POSIX timers, by ``ctypes``, through a handle of our own: what is set on its functions changes nobody else's.
+A process has as many as it likes, a forked child and a program that is started by exec inherit none. Only Linux can
+send a signal to one thread, and the structures are those of 64 bits.
+
+The signal is one of the real-time signals that nobody uses here: no handler of Python's, none of C code's (those of
+``faulthandler.register``, which ``getsignal`` does not see), and not blocked, as whoever waits for one has blocked it.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import lru_cache
+
+from ..originals import signals, system, thread
+from ..seconds import INFINITY
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+LONGEST = 1e8  # seconds
+CLOCK_MONOTONIC = 1
+TO_PROCESS, CALL, TO_THREAD = 0, 2, 4  # what a timer does: SIGEV_SIGNAL, SIGEV_THREAD, SIGEV_THREAD_ID
+_WORDS = 16  # of a struct sigaction that are zero where there is no handler: it comes first, or right after the flags
+
+
+class NoTimer(Exception):
+    """There are none here, and why."""
+
+
+class Timer:
+    """One of them: it sends a signal to the calling thread or to the process, or has a function of libc called.
+
+    It goes off again after each ``interval``, in seconds, until it is set anew.
+    """
+
+    def __init__(
+        self, does: int, signum: int = 0, function: str = "", argument: Any = None, interval: float = 0.0
+    ) -> None:
+        import ctypes
+
+        libc = library(use_errno=True)
+        event = _structure()(argument, signum, does)
+        if does == CALL:
+            event.target.function = ctypes.cast(getattr(libc, function), ctypes.c_void_p).value
+        elif does == TO_THREAD:
+            event.target.thread = thread.get_native_id()
+        self._timer = ctypes.c_void_p()
+        if libc.timer_create(CLOCK_MONOTONIC, ctypes.byref(event), ctypes.byref(self._timer)):
+            raise NoTimer(f"the system refuses timer_create ({_reason()})")
+        self._spec = (ctypes.c_long * 4)(int(interval), int(interval % 1 * 1e9))  # and the seconds, and nanoseconds
+        self._never = (ctypes.c_long * 4)()
+        if libc.timer_settime(self._timer, 0, self._never, None):
+            why = _reason()
+            self.delete()
+            raise NoTimer(f"the system refuses timer_settime ({why})")
+        self._settime = library().timer_settime
+
+    def set(self, seconds: float) -> None:
+        """Go off in so many seconds, as soon as possible if there are none left; never if it is infinity."""
+        if not 1e-6 < seconds < LONGEST:
+            if seconds == INFINITY:
+                return self.off()
+            seconds = LONGEST if seconds > 1.0 else 1e-6
+        spec = self._spec
+        spec[2] = whole = int(seconds)
+        spec[3] = int((seconds - whole) * 1e9)
+        self._settime(self._timer, 0, spec, None)
+
+    def off(self) -> None:
+        """Do not go off any more."""
+        self._settime(self._timer, 0, self._never, None)
+
+    def delete(self) -> None:
+        library().timer_delete(self._timer)
+
+
+@lru_cache(None)
+def library(use_errno: bool = False) -> Any:
+    """Return the part of libc that has the timers; NoTimer says why there is none."""
+    if sys.platform != "linux" or sys.maxsize < 2**32 or not hasattr(signals, "pthread_sigmask"):
+        raise NoTimer("only Linux with 64 bits has timers that send a signal to one thread")
+    try:
+        libc = _load(None, use_errno)
+        return libc if hasattr(libc, "timer_create") else _load("librt.so.1", use_errno)  # glibc before 2.34
+    except (ImportError, OSError, TypeError) as error:
+        raise NoTimer(f"the timers of the system are out of reach ({error})") from None
+
+
+def _load(name: str | None, use_errno: bool = False) -> Any:
+    import ctypes
+
+    kind = getattr(ctypes, "PyDLL", ctypes.CDLL)  # keeps the GIL: to let it go takes longer than the call
+    return kind(name, use_errno=use_errno)
+
+
+def free_signals() -> list[int]:
+    """Return the real-time signals that nobody uses, the best first: the last one, and blocked ones at the end."""
+    import ctypes
+
+    sigaction, action = _load(None).sigaction, ctypes.create_string_buffer(512)
+    blocked = signals.pthread_sigmask(signals.SIG_BLOCK, ())
+
+    def is_free(signum: int) -> bool:
+        if signals.getsignal(signum) != signals.SIG_DFL or sigaction(signum, None, action):
+            return False
+        return not any(action.raw[:_WORDS])
+
+    numbers = filter(is_free, range(signals.SIGRTMAX, signals.SIGRTMIN, -1))
+    return sorted(numbers, key=lambda signum: signum in blocked)
+
+
+@lru_cache(None)
+def _structure() -> Any:
+    import ctypes
+
+    class Target(ctypes.Union):
+        _fields_ = [("thread", ctypes.c_int), ("function", ctypes.c_void_p), ("rest", ctypes.c_char * 48)]
+
+    class Event(ctypes.Structure):
+        _fields_ = [("value", ctypes.c_void_p), ("signo", ctypes.c_int), ("does", ctypes.c_int), ("target", Target)]
+
+    return Event
+
+
+def _reason() -> str:
+    import ctypes
+
+    return system.strerror(ctypes.get_errno())
