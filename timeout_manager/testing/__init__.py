@@ -1,6 +1,12 @@
-"""Limits for plain unittest suites: a runner, a mixin for test cases, a decorator for one test."""
+"""Limits for plain unittest suites: a runner, a mixin for test cases, a decorator for one test.
 
-from .runner import TextTestRunner, TimeLimitMixin, time_limit
+The nearest limit counts: the attribute ``timeout`` of the test method, of its class, of its module, then that of the
+run (of the runner; TIMEOUT_MANAGER_TIMEOUT where it has none). Seconds; None and 0 mean no limit. setUp and the test
+have it together; tearDown and the cleanups have as much again; every fixture of a class or module has it for itself.
+"""
+
+from .mixin import TimeLimitMixin, time_limit
+from .runner import TextTestRunner
 
 __all__ = ["TextTestRunner", "TimeLimitMixin", "time_limit"]
 

@@ -1,8 +1,9 @@
 """Where unittest calls the code under test in a test, and how it comes to call it as a `Part`.
 
 A test gets attributes that stand in for the methods through which `TestCase.run` calls it (``_callSetUp`` and so on),
-from ``startTest`` to ``stopTest``; that way nothing is changed for other tests, and subclasses that override these
-methods keep what they do.
+while it is called; that way nothing is changed for other tests, and subclasses that override these methods keep what
+they do. Frameworks with a ``run`` of their own call ``setUp``, the test and ``tearDown`` themselves, so there these
+have stand-ins, too; what they call besides, a reactor or cleanups, has the limit of the whole call.
 """
 
 from __future__ import annotations
@@ -10,16 +11,16 @@ from __future__ import annotations
 import sys
 import unittest
 from contextlib import contextmanager
-from functools import partial
+from functools import partial, wraps
 
-from ..errors import LET_PASS
-from .limits import Group, Limits
+from ..errors import LET_PASS, PhaseTimeout
+from .limits import CALL, Group, Limits
 from ..originals import clock
 
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
     from unittest import TestCase
 
@@ -38,6 +39,9 @@ _CALLS = (
     ("_tearDownAsyncioLoop", "cleanup", END),  # the same up to 3.10
 )
 _CLOSE_LOOP = frozenset({"_tearDownAsyncioRunner", "_tearDownAsyncioLoop"})
+_METHODS = ("setUp", "setUp", BODY), ("", "test", BODY), ("tearDown", "tearDown", END)  # "": that of the test
+_LATER = 0x20 | 0x80 | 0x200  # flags of code: generators, coroutines, asynchronous generators
+_PLAIN = frozenset({"unittest.case", "unittest.async_case", f"{__package__}.mixin"})  # where `run` has our parts only
 _NOTHING: frozenset[Any] = frozenset()
 
 
@@ -52,6 +56,11 @@ class Entry:
         self.outcome = "running"
         self.groups: dict[int, Group] = {}
         self.texts: list[str] = []  # what went wrong, or why it was skipped
+        self.test: Any = None
+        self.is_called = False  # it ends with the call of the test, and not when that is stopped
+        self.started = False
+        self.told: list[Part] = []  # those of which it has been told that they were late
+        self.reported: list[PhaseTimeout] = []  # timeouts in another process or thread
 
     @property
     def parts(self) -> list[Part]:
@@ -62,57 +71,116 @@ class Entry:
         """The parts that were not over in time."""
         return [(group, part) for group in self.groups.values() for part in group.parts if part.error is not None]
 
+    @property
+    def timeouts(self) -> list[PhaseTimeout]:
+        return [part.error for _, part in self.late if part.error is not None] + self.reported
+
+    @property
+    def part(self) -> Part | None:
+        """The part that is running, the innermost if there are several; else the last."""
+        parts = self.parts
+        running = [part for part in parts if part.outcome == "running"] or parts
+        return running[-1] if running else None
+
     def owns(self, error: BaseException | None) -> bool:
-        """Tell whether an error is an interrupt of a part of this."""
-        return any(group.owns(error) for group in self.groups.values())
+        """Tell whether an error is an interrupt of a part of this, or has the text of one: some keep no more."""
+        if any(group.owns(error) for group in self.groups.values()):
+            return True
+        timeouts = self.timeouts
+        words = str(error) if timeouts else ""
+        return any(str(each) in words for each in timeouts)
 
 
 class LimitedTest(Entry):
-    """A test whose parts have limits from `attach` to `detach`."""
+    """A test whose parts have limits while it is called; the whole call is a part where its class has its own way."""
 
-    def __init__(self, test: unittest.TestCase, limits: Limits) -> None:
-        super().__init__("test", test.id())
+    def __init__(self, test: Any, limits: Limits) -> None:
+        super().__init__("test", name_of(test))
         self.test = test
         self.limits = limits
         self.limit = limits.timeout
-        self.calls: Sequence[tuple[str, str, int]] = ()  # what stands in for methods of the test
+        self.whole: Group | None = None  # the call around the other parts
+        self.open: dict[int, Group] = {}  # the groups to which parts are added
+        self.before: dict[str, Any] = {}  # what was in the place of what stands in for methods of the test
         self.has_loop = False
 
-    def attach(self) -> None:
+    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call what runs the test, within its limits."""
+        if not hasattr(self.test, "__dict__"):
+            return self._call_whole(function, *args, **kwargs)
+        self._attach()
+        try:
+            if self.limits.ways[type(self.test)]:
+                return self._call_whole(function, *args, **kwargs)
+            return function(*args, **kwargs)
+        finally:
+            self._detach()
+
+    def _call_whole(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        self.whole = self.groups[len(self.groups)] = Group(self.limits, self.name, self.limit)
+        return self.whole.call(CALL, function, *args, **kwargs)
+
+    def _attach(self) -> None:
         test, kind = self.test, type(self.test)
-        own = vars(test)
         try:
             self.limit = self.limits.of_test(test)
         except (TypeError, ValueError) as error:
-            self.calls = _CALLS[:1]
-            own["_callSetUp"] = partial(_fail, error)
-            return
+            for name in "_callSetUp", "setUp":
+                self._stand_in(name, partial(_fail, error))
         calls = self.limits.calls.get(kind)
         if calls is None:
             calls = self.limits.calls[kind] = [call for call in _CALLS if _calls_code_under_test(kind, *call[:2])]
-        self.calls = calls
+            self.limits.ways[kind] = ways(kind)
+        if "run" in self.limits.ways[kind]:
+            for attribute, name, which in _METHODS:
+                self._stand_in_for_own(attribute or getattr(test, "_testMethodName", ""), name, which)
         for attribute, name, which in calls:
-            own[attribute] = partial(self.call, which, name, getattr(test, attribute))
-        own["subTest"] = partial(_sub_test, test, lambda: self.parts)
-        self.has_loop = not _CLOSE_LOOP.isdisjoint(own)
+            if attribute not in self.before:
+                self._stand_in(attribute, partial(self.call_part, which, name, getattr(test, attribute)))
+        if hasattr(kind, "subTest"):
+            self._stand_in("subTest", partial(_sub_test, test, lambda: self.parts))
+        self.has_loop = not _CLOSE_LOOP.isdisjoint(self.before)
 
-    def detach(self, close: bool = True) -> None:
-        """Leave the test as it was; close its event loop, if it has one, while that still has a limit."""
+    def _stand_in(self, attribute: str, function: Callable[..., Any]) -> None:
         own = vars(self.test)
-        for attribute, _, _ in self.calls:
-            stand_in = own.pop(attribute, None)
-            if close and attribute in _CLOSE_LOOP and stand_in is not None:
-                own[attribute] = lambda: None  # it is called again after stopTest
-                stand_in()
-        own.pop("subTest", None)
+        self.before[attribute] = own.get(attribute, _NOTHING)
+        own[attribute] = function
 
-    def call(self, which: int, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        group = self.groups.get(which)
-        if group is None:
-            group = self.groups[which] = Group(self.limits, self.name, self.limit)
+    def _stand_in_for_own(self, attribute: str, name: str, which: int) -> None:
+        """Stand in for a method under its own name, unless its body runs later than the call."""
+        method = getattr(self.test, attribute, None)
+        code = getattr(getattr(method, "__func__", method), "__code__", None)
+        if method is None or code is None or code.co_flags & _LATER or attribute in self.before:
+            return
+
+        @wraps(method)
+        def part(*args: Any, **kwargs: Any) -> Any:
+            if any(each.outcome == "running" and each.name != CALL for each in self.parts):
+                return method(*args, **kwargs)  # one that unittest calls, or another method of the test
+            return self.call_part(which, name, method, *args, **kwargs)
+
+        self._stand_in(attribute, part)
+
+    def _detach(self) -> None:
+        """Leave the test as it was."""
+        own = vars(self.test)
+        for attribute, before in self.before.items():
+            own.pop(attribute, None)
+            if before is not _NOTHING:
+                own[attribute] = before
+
+    def call_part(self, which: int, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        group = self.open.get(which)
+        if group is None or name != "cleanup" and any(part.name == name for part in group.parts):  # one more attempt
+            if group is not None:
+                self.open.clear()
+            group = self.open[which] = self.groups[len(self.groups)] = Group(self.limits, self.name, self.limit)
         before = _tasks(self.test) if self.has_loop else _NOTHING
         try:
-            return group.call(name, function, *args, **kwargs)
+            if self.whole is None:
+                return group.call(name, function, *args, **kwargs)
+            with self.whole.aside():
+                return group.call(name, function, *args, **kwargs)
         except BaseException as error:
             late = bool(self.late)
             if late:
@@ -120,6 +188,22 @@ class LimitedTest(Entry):
             if self.has_loop and (late or isinstance(error, KeyboardInterrupt)):
                 _cancel(self.test, before)
             raise
+
+
+def name_of(test: Any) -> str:
+    """Return what a report calls a test, which need not be a TestCase."""
+    return str(test.id()) if hasattr(test, "id") else str(test)
+
+
+def ways(kind: type) -> set[str]:
+    """Return in which of the ways to call a test its class, or one that it inherits from, has something to say."""
+    names = "run", "__call__"
+    return {
+        name
+        for name in names
+        for base in kind.__mro__
+        if name in vars(base) and getattr(vars(base)[name], "__module__", "") not in _PLAIN
+    }
 
 
 @contextmanager
@@ -160,7 +244,7 @@ def _fail(error: BaseException) -> None:
 def _calls_code_under_test(kind: type, attribute: str, name: str) -> bool:
     """Tell whether tests of this class have the method, and it calls more than unittest's own setUp, which is empty."""
     base: Any = unittest.TestCase
-    if name not in ("setUp", "tearDown"):
+    if name not in ("setUp", "tearDown") or not hasattr(kind, attribute):
         return hasattr(kind, attribute)
     return getattr(kind, name) is not getattr(base, name) or getattr(kind, attribute) is not getattr(base, attribute)
 

@@ -4,12 +4,16 @@ A *part* is what unittest calls of the code under test: ``setUp``, ``test``, ``t
 and so on, and the ``import`` of a module. Each is a phase. Parts that share a limit share a manager (`Group`): setUp
 and the test; tearDown and the cleanups, so that a test that timed out still cleans up. Every fixture and cleanup of a
 class or module has a limit by itself. All of them end when the total of the run is spent.
+
+Where a class of tests has a ``run`` or a ``__call__`` of its own, the whole `CALL` is a part, too: it has a limit for
+what goes on outside of the others, and stands aside in them.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 from math import inf
 from unittest.util import strclass
 
@@ -26,7 +30,7 @@ get_ident = thread.get_ident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any, Optional
     from unittest import TestCase
 
@@ -41,6 +45,7 @@ SECOND_CHANCE = 0.1  # of the limit, for each cleanup that comes after the one t
 CLOSING = 0.02  # of the total, for each end that comes when it is spent,
 LONGEST_CLOSING = 5.0  # but no more seconds than this
 ATTRIBUTE = "timeout"
+CALL = "call"  # the part around all others of a test
 VARIABLE = "TIMEOUT_MANAGER_TIMEOUT"
 
 
@@ -98,14 +103,16 @@ class Limits:
         self.factor = max(scale(), 0.0)
         self.began = clock.monotonic()
         self.end = self.began + (self.total.seconds or inf) * ((self.factor or inf) if self.total.scaled else 1.0)
-        self.calls: dict[type, Any] = {}  # what is a part of tests of each class
+        self.calls: dict[type, Any] = {}  # what is a part of tests of each class,
+        self.ways: dict[type, set[str]] = {}  # and in which ways it calls them itself
+        self.thread = 0  # in which they are armed between the tests
         self._watch: Watch | None = None  # what stays armed
         kills: dict[str, Any] = {"kill_after": self.kill_after, "kill_children": self.kill_children}
         self._session = TimeoutManager(1e8, enforce=enforce, **kills)
 
     def __enter__(self) -> Limits:
-        """Stay armed between the tests, and be what `running` returns."""
-        _running.setdefault(get_ident(), []).append(self)
+        """Stay armed between the tests."""
+        self.thread = get_ident()
         mechanism = self._session.enforcement
         if mechanism in ("timer", "thread"):  # an alarm that stays armed would meet other handlers
             self._watch = choice.open_session(self._session)
@@ -120,7 +127,6 @@ class Limits:
         by_thread.dismiss(self)
         if self._watch is not None:
             choice.close_session(self._watch)
-        _running[get_ident()].remove(self)
 
     def renew(self) -> None:
         """Repair what code under test may have done to the way in which it is interrupted."""
@@ -167,14 +173,20 @@ class Limits:
         method = getattr(test, getattr(test, "_testMethodName", ""), None)
         return self.of(method, kind, sys.modules.get(kind.__module__))
 
+    def running(self) -> bool:
+        """Tell whether these limits are at work: in a part in this thread, or in theirs, which has started this one."""
+        return running(self) or running(self, self.thread)
 
-_running: dict[int, list[Limits]] = {}  # by thread
+
+_running: dict[int, Part] = {}  # by thread
 
 
-def running() -> Limits | None:
-    """Return the limits that are seen to in this thread at present."""
-    limits = _running.get(get_ident())
-    return limits[-1] if limits else None
+def running(limits: Limits | None = None, thread: int = 0) -> bool:
+    """Tell whether a part is running in a thread, the calling one if none is given: of these limits, or of any."""
+    part = _running.get(thread or get_ident())
+    while part is not None and (part.outcome != "running" or limits is not None and part.limits is not limits):
+        part = part.around
+    return part is not None
 
 
 def _limit(value: Limit | Seconds, name: str) -> Limit:
@@ -194,12 +206,14 @@ class Part(Phase):
     An error, a skip or a success that comes too late is the cause at best. Only KeyboardInterrupt passes.
     """
 
-    __slots__ = ("whole", "subject", "error")
+    __slots__ = ("limits", "whole", "subject", "around", "error")
 
-    def __init__(self, manager: TimeoutManager, name: str, whole: str, subject: object) -> None:
-        super().__init__(manager, name, None)
-        self.whole = whole  # the test, class or module that it is a part of
+    def __init__(self, group: Group, name: str, subject: object) -> None:
+        super().__init__(group.manager, name, None)
+        self.limits = group.limits
+        self.whole = group.name  # the test, class or module that it is a part of
         self.subject = subject  # what it calls: a cleanup, a subtest
+        self.around: Part | None = None  # that was running in this thread when it began
         self.error: PhaseTimeout | None = None
 
     def path(self) -> tuple[str, ...]:
@@ -234,10 +248,36 @@ class Group:
         manager = self.manager
         if manager.expired:  # by a part before this one; if that has no error, a debugger was there
             manager.reset((self.limit.seconds or inf) * SECOND_CHANCE if self.parts[-1].error else inf)
-        part = Part(manager, name, self.name, _cleanup(function, args) if name == "cleanup" else None)
+        part = Part(self, name, _cleanup(function, args) if name == "cleanup" else None)
         self.parts.append(part)
-        with part:
-            return function(*args, **kwargs)
+        if name == CALL:
+            with part:
+                return function(*args, **kwargs)
+        here = get_ident()
+        part.around = around = _running.get(here)
+        _running[here] = part
+        try:
+            with part:
+                return function(*args, **kwargs)
+        finally:
+            if around is None:
+                _running.pop(here, None)
+            else:
+                _running[here] = around
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Have the time of these parts stand still, while others take their own."""
+        manager = self.manager
+        left = manager.remaining_timeout
+        if left is None:
+            yield
+            return
+        manager.reset(inf)
+        try:
+            yield
+        finally:
+            manager.reset(max(left / self.limits.factor, (self.limit.seconds or 0.0) * SECOND_CHANCE))
 
     def __str__(self) -> str:
         return f"{text(self.manager.initial_timeout)} ({self.limit.source})"
@@ -266,3 +306,7 @@ def group_of(owner: Any, limits: Limits) -> Group:
     if isinstance(owner, type):
         return Group(limits, strclass(owner), limits.of(owner, sys.modules.get(owner.__module__)))
     return Group(limits, owner.__name__, limits.of(owner))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_running.clear)  # the limits of what is running are those of the parent

@@ -120,7 +120,7 @@ class Reports:
                 for part in group.parts
             ],
             "text": "\n".join(entry.texts),
-            "diagnosis": "\n\n".join(part.error.diagnosis for _, part in entry.late if part.error is not None),
+            "diagnosis": "\n\n".join(error.diagnosis for error in entry.timeouts),
         }
 
     # -- JUnit XML

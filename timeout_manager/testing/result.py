@@ -13,7 +13,7 @@ from ..originals import clock, python, thread
 from ..processes.table import TICK, alive, described, descendants, uptime
 from ..seconds import text
 from ..interpreter.frames import tell
-from .case import Entry, LimitedTest
+from .case import Entry, LimitedTest, name_of
 from .loader import ImportTimeout
 
 get_ident = thread.get_ident
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-    from .limits import Limits
+    from .limits import Group, Limits, Part
     from ..processes.table import Process
     from .reports import Reports
 
@@ -60,6 +60,7 @@ class LimitedResult(unittest.TestResult):
         self.timeouts, self.interruptions, self.not_run, self.ran, self.failed = [], [], {}, set(), {}
         self.hung = {}
         self._told = 0
+        self._outer: list[Entry | None] = []
         self.thread = get_ident()
         self.interrupted = self.hinted = False
         self.current = self.before = None
@@ -68,30 +69,24 @@ class LimitedResult(unittest.TestResult):
 
     def startTest(self, test: Any) -> None:
         super().startTest(test)
-        if isinstance(test, ImportTimeout):
-            self._begin(test.entry)
-        elif hasattr(test, "_callTestMethod"):
-            limited = LimitedTest(test, self.limits)
-            limited.attach()
-            self._begin(limited)
-        else:
-            self._begin(Entry("test", test.id()))
+        if self.current is None or self.current.test is not test:  # it runs elsewhere, and we are told
+            self._begin(Entry("test", name_of(test)), test)
+        if self.current is not None:
+            self.current.started = True
 
     def stopTest(self, test: Any) -> None:
         entry = self.current
         if entry is not None:  # 3.12.1 stops skipped tests that it has not started
-            if isinstance(entry, LimitedTest):
-                try:
-                    entry.detach()
-                except PhaseTimeout:
-                    pass  # it is one of those that are late
-            self._end(entry, test)
+            if entry.is_called:
+                self._tell_late(entry, test)  # while it can be told what it has printed
+            else:
+                self._end(entry, test)
         super().stopTest(test)
         if self.limits.spent():
             self.stop()
 
     def addError(self, test: Any, err: Any) -> None:
-        if not self._is_ours(err[1]):
+        if not self._is_ours(err[1]) and not self._is_reported(test, err[1]):
             super().addError(test, err)
             self._note(test, "error", err)
 
@@ -105,8 +100,8 @@ class LimitedResult(unittest.TestResult):
             super().addSubTest(test, subtest, err)
             if err is not None:
                 self._note(test, "failed" if issubclass(err[0], test.failureException) else "error", err)
-        elif self.current is not None:
-            self.current.parts[-1].subject = f"subTest {subtest._subDescription()}"
+        elif self.current is not None and self.current.part is not None:
+            self.current.part.subject = f"subTest {subtest._subDescription()}"
 
     def addSkip(self, test: Any, reason: str) -> None:
         super().addSkip(test, reason)
@@ -157,6 +152,23 @@ class LimitedResult(unittest.TestResult):
                 self.stream.writeln("\n".join(self._left_out()))
         self.before_summary()
 
+    def call_test(self, entry: LimitedTest, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a test within its limits, and tell of that, whatever it does with this result meanwhile."""
+        test = entry.test
+        own: Entry = test.entry if isinstance(test, ImportTimeout) else entry
+        own.is_called = True
+        self._begin(own, test)
+        try:
+            if own is entry:
+                return entry.call(function, *args, **kwargs)
+            return function(*args, **kwargs)  # what it stands for has had its time
+        except PhaseTimeout as error:
+            if not own.owns(error):
+                raise
+            return self
+        finally:
+            self._end(own, test)
+
     # -- of a class or module
 
     def call_fixture(self, owner: Any, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -164,7 +176,7 @@ class LimitedResult(unittest.TestResult):
         group = group_of(owner, self.limits)
         entry = self.before = Entry("fixture", f"{name} ({group.name})")
         entry.groups[0] = group
-        self._begin(entry)
+        self._begin(entry, None)
         try:
             return group.call(name, function, *args, **kwargs)
         except BaseException as error:
@@ -180,8 +192,10 @@ class LimitedResult(unittest.TestResult):
 
     # -- of either
 
-    def _begin(self, entry: Entry) -> None:
+    def _begin(self, entry: Entry, test: Any) -> None:
+        self._outer.append(self.current)
         self.current = entry
+        entry.test = test
         self._told = 0
         if self.reports is not None:
             self.reports.running(entry)
@@ -189,30 +203,47 @@ class LimitedResult(unittest.TestResult):
     def _end(self, entry: Entry, test: Any) -> None:
         entry.elapsed = entry.elapsed or clock.monotonic() - entry.began
         error = sys.exc_info()[1]
-        if entry.late:
-            entry.outcome = "timeout"
-            told = self._tell(entry)
-            self.hinted |= entry.kind != "import" and not all(group.by_total for group, _ in entry.late)
-            entry.texts.insert(0, told)
-            self._note_children(entry)
-            self.addTimeout(test, told)
+        self._tell_late(entry, test)
+        if entry.outcome == "timeout":
+            pass
         elif isinstance(error, KeyboardInterrupt):
             entry.outcome = "interrupted"
             entry.texts.append(self._text(error))
             self.interruptions.append((test, entry.texts[-1]))
         elif entry.outcome == "running":
             entry.outcome = "passed"
-        self.current = None
-        self.ran.add(test.id())
+        self.current = outer = self._outer.pop()
+        self.ran.add(name_of(test))
         if self.reports is not None:
             self.reports.ended(entry)
+            if outer is not None:
+                self.reports.running(outer)
         for group in entry.groups.values():
             group.forget()
 
-    def _note_children(self, entry: Entry) -> None:
+    def _tell_late(self, entry: Entry, test: Any) -> None:
+        """Tell of the parts that were late, if that is not done yet."""
+        late = [(group, part) for group, part in entry.late if part not in entry.told]
+        if not late and not (entry.reported and entry.outcome != "timeout"):
+            return
+        entry.told += [part for _, part in late]
+        entry.outcome = "timeout"
+        entry.elapsed = max([entry.elapsed, *(error.elapsed or 0.0 for error in entry.reported)])
+        told = self._tell(late, entry.reported)
+        self.hinted |= entry.kind != "import" and not all(group.by_total for group, _ in late)
+        entry.texts.insert(0, told)
+        self._note_children(entry, late)
+        starts = entry.is_called and not entry.started
+        if starts:  # it was late before it came to that
+            self.startTest(test)
+        self.addTimeout(test, told)
+        if starts:
+            super().stopTest(test)
+
+    def _note_children(self, entry: Entry, late: list[tuple[Group, Part]]) -> None:
         """Keep what was started since this has begun: what its time ran out over, and what is there now."""
         began = uptime() - (clock.monotonic() - entry.began) - TICK
-        scenes = [part.error._scene for _, part in entry.late if part.error is not None]
+        scenes = [part.error._scene for _, part in late if part.error is not None]
         seen = [scene.family for scene in scenes if isinstance(scene, Scene)]
         for _, process in chain(descendants(), *seen):
             if process.started >= began:
@@ -221,14 +252,15 @@ class LimitedResult(unittest.TestResult):
     def tell_slow(self, slow: float, now: float) -> float:
         """Say what has been running for so long, again and again; return when to call this again."""
         entry, told = self.current, self._told
-        if entry is None or not entry.parts:
+        part = entry and entry.part
+        if entry is None or part is None:
             return now + slow / 10
         due = entry.began + slow * (told + 1)
         if now >= due:
             self._told = told + 1
             frame = python._current_frames().get(self.thread)
             place = "" if frame is None else f"\n  {line_of(frame)}"
-            line = f"\nSLOW: {entry.name} is still running after {text(now - entry.began)}, in {entry.parts[-1].name}"
+            line = f"\nSLOW: {entry.name} is still running after {text(now - entry.began)}, in {part.name}"
             tell(f"{line}{place}\n")
             due += slow
         return due
@@ -236,12 +268,29 @@ class LimitedResult(unittest.TestResult):
     def _is_ours(self, error: BaseException | None) -> bool:
         return any(entry is not None and entry.owns(error) for entry in (self.current, self.before))
 
+    def _is_reported(self, test: Any, error: BaseException | None) -> bool:
+        """Take a timeout of which a suite tells that runs its tests in other processes or threads."""
+        path = error.phase_path if isinstance(error, PhaseTimeout) else ()
+        name = name_of(test)
+        if not path or name not in (path[0], f"{path[-1]} ({path[0]})"):
+            return False
+        assert isinstance(error, PhaseTimeout)
+        entry = self.current
+        if entry is not None:
+            entry.reported.append(error)
+            return True
+        self._begin(Entry("test" if name == path[0] else "fixture", name), test)
+        assert self.current is not None
+        self.current.reported.append(error)
+        self._end(self.current, test)
+        return True
+
     def _note(self, test: Any, outcome: str, what: Any) -> None:
         """Write into the entry what unittest says of a test; the worst counts."""
         entry = self.current
         lone = entry is None and isinstance(test, unittest.TestCase)
         if lone:
-            entry = Entry("test", test.id())
+            entry = Entry("test", name_of(test))
         if entry is None:
             return  # a fixture, which has been told already
         if RANK.index(outcome) > RANK.index(entry.outcome):
@@ -254,10 +303,13 @@ class LimitedResult(unittest.TestResult):
         err = type(error), error, error.__traceback__
         return self._exc_info_to_string(err, _Named(""))  # type: ignore[attr-defined,no-any-return]
 
-    def _tell(self, entry: Entry) -> str:
+    def _tell(self, late: list[tuple[Group, Part]], reported: list[PhaseTimeout]) -> str:
         """Say of a timeout what hung, for how long, and where."""
         told = []
-        for group, part in entry.late:
+        for each in reported:
+            limit = f"the limit is {text(each.timeout)}"
+            told += [f"Time ran out in {each.phase} after {text(each.elapsed)}; {limit}.", "", each.diagnosis]
+        for group, part in late:
             error = part.error
             assert error is not None
             about = part.subject and getattr(part.subject, "__qualname__", part.subject)

@@ -1,136 +1,25 @@
-"""Limits for plain unittest suites: a runner, a loader, a mixin for test cases, a decorator for one test.
-
-The nearest limit counts: the attribute ``timeout`` of the test method, of its class, of its module, then that of the
-run (of the runner; TIMEOUT_MANAGER_TIMEOUT where it has none). Seconds; None and 0 mean no limit. setUp and the test
-have it together; tearDown and the cleanups have as much again; every fixture of a class or module has it for itself.
-"""
+"""The runner of a unittest run under limits."""
 
 from __future__ import annotations
 
 import sys
 import unittest
-from functools import partial, wraps
-from inspect import iscoroutinefunction
 
 from . import loader  # its ImportTimeout would be taken for a test where its name is
 from ..enforcing import by_thread
-from ..accounting import TimeoutManager
-from ..errors import PhaseTimeout
-from .suite import has, limited_cleanups, limited_fixtures
-from .limits import ATTRIBUTE, Group, Limit, Limits, group_of, limit_from_environ, running
-from .case import LimitedTest, ending_sub_tests, not_as_expected
+from .suite import limited_fixtures
+from .limits import Limit, Limits, limit_from_environ
+from .call import limited_tests
 from .result import LimitedResult
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from typing import Any, TypeVar
+    from collections.abc import Iterator
+    from typing import Any
 
-    from ..counting.ledger import Phase
     from .reports import Reports
 
-    F = TypeVar("F", bound=Callable[..., Any])
-
 __unittest = True
-
-
-def time_limit(seconds: float) -> Callable[[F], F]:
-    """Give one test a limit of its own, which holds under any runner.
-
-    ValueError or TypeError if that is no amount of seconds; 0 is no limit. TypeError for a class: write
-    ``timeout = 30`` in it, and use the mixin or the runner.
-    """
-    limit = Limit(seconds, "time_limit")
-
-    def decorate(func: F) -> F:
-        if isinstance(func, type):
-            raise TypeError(f"time_limit is for one test; in the class {func.__name__}, write `timeout = ...`")
-
-        @wraps(func)
-        def test(*args: Any, **kwargs: Any) -> Any:
-            if running():
-                return func(*args, **kwargs)
-            with Limits() as limits:
-                group = Group(limits, func.__qualname__, limit)
-                try:
-                    with ending_sub_tests(next(iter(args), None), lambda: group.parts):
-                        return group.call("test", func, *args, **kwargs)
-                finally:
-                    _judge(group.parts, args)
-
-        @wraps(func)
-        async def test_async(*args: Any, **kwargs: Any) -> Any:
-            manager = TimeoutManager(None if running() else limit.seconds, enforce=True)
-            phase = manager.timed_operation(func.__qualname__)
-            try:
-                with ending_sub_tests(next(iter(args), None), lambda: [phase]):
-                    async with phase:
-                        return await func(*args, **kwargs)
-            finally:
-                _judge([phase], args)
-
-        wrapper: Any = test_async if iscoroutinefunction(func) else test
-        setattr(wrapper, ATTRIBUTE, seconds)
-        return wrapper  # type: ignore[no-any-return]
-
-    return decorate
-
-
-def _judge(phases: Iterable[Phase], args: tuple[object, ...]) -> None:
-    if any(phase.outcome == "timeout" for phase in phases):
-        not_as_expected(*args[:1])
-
-
-class TimeLimitMixin(unittest.TestCase):
-    """To be put before TestCase among the bases: its tests and class fixtures have limits under any runner.
-
-    ``class NetTest(TimeLimitMixin, unittest.TestCase): timeout = 30``. Under a runner of ours it does nothing.
-    """
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        for name in ("setUpClass", "tearDownClass"):
-            own = vars(cls).get(name)
-            if isinstance(own, classmethod) or own is None and has(cls, name):
-                setattr(cls, name, _limited_fixture(cls, name, own))
-
-    def run(self, result: unittest.TestResult | None = None) -> unittest.TestResult | None:
-        if running():
-            return super().run(result)
-        with Limits(limit_from_environ()) as limits:
-            entry = LimitedTest(self, limits)
-            entry.attach()
-            try:
-                return super().run(result)
-            except PhaseTimeout as error:  # of closing the event loop
-                if result is None or not entry.owns(error):
-                    raise
-                result.addError(self, sys.exc_info())
-                return result
-            finally:
-                entry.detach(close=False)
-
-    @classmethod
-    def doClassCleanups(cls) -> None:
-        if running():
-            return super().doClassCleanups()
-        with limited_cleanups(cls, partial(_call_fixture, cls, "cleanup")):
-            super().doClassCleanups()
-
-
-def _limited_fixture(owner: type, name: str, own: Any) -> Any:
-    """Return a fixture that calls, within the limit, the class's own, or the one that it inherits."""
-
-    def fixture(cls: type) -> Any:
-        function = getattr(super(owner, cls), name) if own is None else own.__get__(None, cls)
-        return function() if running() else _call_fixture(cls, name, function)
-
-    return classmethod(fixture)
-
-
-def _call_fixture(cls: type, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    with Limits(limit_from_environ()) as limits:
-        return group_of(cls, limits).call(name, function, *args, **kwargs)
 
 
 class TextTestRunner(unittest.TextTestRunner):
@@ -152,7 +41,10 @@ class TextTestRunner(unittest.TextTestRunner):
         summary = _Summary(stream.stream)
         self._hold = lambda: setattr(stream, "stream", summary)
         results: list[LimitedResult] = []
-        tests = [_named(each) for each in tests_of(test) if hasattr(each, "id")]
+        each_test = list(tests_of(test))
+        tests = [_named(each) for each in each_test if hasattr(each, "id")]
+        kinds = {type(each) for each in each_test}
+        del each_test  # unittest lets go of each test that has run
 
         def run_all(result: LimitedResult) -> None:
             results.append(result)
@@ -174,7 +66,7 @@ class TextTestRunner(unittest.TextTestRunner):
             if self.reports is not None:
                 self.reports.close(result.not_run)
 
-        with limits, limited_fixtures():
+        with limits, limited_fixtures(limits), limited_tests(limits, kinds):
             try:
                 return super().run(run_all)  # type: ignore[arg-type]
             finally:

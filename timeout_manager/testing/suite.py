@@ -13,6 +13,8 @@ import unittest.suite
 from contextlib import contextmanager
 from functools import partial, wraps
 
+from .limits import Limits, group_of
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -24,15 +26,15 @@ _MISSING: Any = object()
 
 
 @contextmanager
-def limited_fixtures() -> Iterator[None]:
-    """Have the fixtures of classes and modules called by ``result.call_fixture(owner, name, function, *args)``.
+def limited_fixtures(limits: Limits) -> Iterator[None]:
+    """Have the fixtures of classes and modules called within the limits, unless it is a test that runs such tests.
 
-    Results without that method are left alone: a test may run tests of its own.
+    The result does it if it has a method ``call_fixture(owner, name, function, *args)``.
     """
     suite: Any = unittest.suite.TestSuite
     originals = {name: getattr(suite, name) for name in _FIXTURES}
     for method, (name, owner_of) in _FIXTURES.items():
-        setattr(suite, method, _wrap(originals[method], name, owner_of))
+        setattr(suite, method, _wrap(originals[method], name, owner_of, limits))
     try:
         yield
     finally:
@@ -40,19 +42,27 @@ def limited_fixtures() -> Iterator[None]:
             setattr(suite, method, original)
 
 
-def _wrap(original: Callable[..., None], name: str, owner_of: Callable[..., Any]) -> Callable[..., None]:
+def call_fixture(
+    limits: Limits, owner: Any, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any
+) -> Any:
+    """Call a fixture or a cleanup within its limit."""
+    return group_of(owner, limits).call(name, function, *args, **kwargs)
+
+
+def _wrap(
+    original: Callable[..., None], name: str, owner_of: Callable[..., Any], limits: Limits
+) -> Callable[..., None]:
     @wraps(original)
     def call(self: object, *args: Any) -> None:
         result = args[-1]
         if len(args) == 2 and _previous_class(*args) is args[0].__class__:
             return original(self, *args)  # one test of a class after another: there is nothing to call
-        owner = owner_of(*args) if hasattr(result, "call_fixture") else None
-        if owner is None:
+        owner = owner_of(*args)
+        if owner is None or limits.running() or not has(owner, name) and not _cleanups(owner):
             return original(self, *args)
-        if not has(owner, name) and not _cleanups(owner):
-            return original(self, *args)
-        with limited_cleanups(owner, partial(result.call_fixture, owner, "cleanup")):
-            with _in_place(owner, name, partial(result.call_fixture, owner, name)):
+        call_it = getattr(result, "call_fixture", None) or partial(call_fixture, limits)
+        with limited_cleanups(owner, partial(call_it, owner, "cleanup")):
+            with _in_place(owner, name, partial(call_it, owner, name)):
                 original(self, *args)
 
     return call
@@ -119,6 +129,11 @@ def _in_place(owner: Any, name: str, call: Callable[..., Any]) -> Iterator[None]
         yield
     finally:
         put_back()
+
+
+def are_limited(owner: type) -> bool:
+    """Tell whether the cleanups of a class are called within limits already."""
+    return isinstance(_cleanups(owner), Cleanups)
 
 
 class Cleanups(list):  # type: ignore[type-arg]

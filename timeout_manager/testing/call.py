@@ -1,0 +1,98 @@
+"""How the call of a test comes to have limits: whoever calls it, for whichever result, in whichever thread or child.
+
+While a runner of ours is at work, the methods by which tests are called (``run``, ``__call__``) are wrapped in the
+classes that define them: `TestCase` and those that have their own way. So also suites that run tests themselves, in
+threads or in forked processes, run them within the limits.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import unittest
+from contextlib import contextmanager, nullcontext
+from functools import wraps
+from types import FunctionType
+
+from ..errors import PhaseTimeout
+from ..originals import thread
+from .case import LimitedTest
+from .limits import Limits
+
+get_ident = thread.get_ident
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
+    from typing import Any
+
+__unittest = True
+
+_called: dict[int, list[LimitedTest]] = {}  # the tests that are being called, by thread
+
+
+@contextmanager
+def limited_tests(limits: Limits, kinds: Iterable[type]) -> Iterator[None]:
+    """Have tests of these classes, and all plain ones, called within the limits."""
+    originals: list[tuple[type, str, Any, Any]] = []
+    try:
+        for owner in dict.fromkeys(base for kind in [unittest.TestCase, *kinds] for base in kind.__mro__):
+            for name in "run", "__call__":
+                original = vars(owner).get(name)
+                if isinstance(original, FunctionType) and original is not unittest.TestCase.__call__:
+                    wrapped = _wrap(original, limits)
+                    setattr(owner, name, wrapped)
+                    originals.append((owner, name, original, wrapped))
+        yield
+    finally:
+        for owner, name, original, wrapped in originals:
+            if vars(owner).get(name) is wrapped:
+                setattr(owner, name, original)
+
+
+def _wrap(original: Callable[..., Any], limits: Limits) -> Callable[..., Any]:
+    @wraps(original)
+    def call(test: Any, *args: Any, **kwargs: Any) -> Any:
+        if is_called(test) or limits.running():
+            return original(test, *args, **kwargs)
+        return call_limited(limits, test, original, test, *args, **kwargs)
+
+    return call
+
+
+def is_called(test: object) -> bool:
+    """Tell whether this test is being called within limits in this thread."""
+    return any(entry.test is test for entry in _called.get(get_ident(), ()))
+
+
+def call_limited(limits: Limits, test: Any, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call what runs a test within the limits; tell its result of it if that is ours."""
+    entry = LimitedTest(test, limits)
+    called = _called.setdefault(get_ident(), [])
+    result: Any = next((each for each in (*args, *kwargs.values()) if hasattr(each, "addError")), None)
+    with _aside(called):
+        called.append(entry)
+        try:
+            if hasattr(result, "call_test"):
+                return result.call_test(entry, function, *args, **kwargs)
+            return entry.call(function, *args, **kwargs)
+        except PhaseTimeout as error:  # of the whole call, or of closing an event loop
+            if result is None or not entry.owns(error):
+                raise
+            result.addError(test, sys.exc_info())
+            return result
+        finally:
+            called.remove(entry)
+            if not called:
+                _called.pop(get_ident(), None)
+
+
+def _aside(called: list[LimitedTest]) -> AbstractContextManager[None]:
+    """Return what has the call of a test stand aside, if this is one that a test with its own way calls."""
+    whole = called[-1].whole if called else None
+    return nullcontext() if whole is None else whole.aside()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_called.clear)

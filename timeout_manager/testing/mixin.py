@@ -1,0 +1,123 @@
+"""Limits for tests under any runner: a mixin for test cases, a decorator for one test."""
+
+from __future__ import annotations
+
+import unittest
+from functools import partial, wraps
+from inspect import iscoroutinefunction
+
+from ..accounting import TimeoutManager
+from .call import call_limited, is_called
+from .case import ending_sub_tests, not_as_expected
+from .limits import ATTRIBUTE, Group, Limit, Limits, limit_from_environ, running
+from .suite import are_limited, call_fixture, has, limited_cleanups
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any, TypeVar
+
+    from ..counting.ledger import Phase
+
+    F = TypeVar("F", bound=Callable[..., Any])
+
+__unittest = True
+
+
+def time_limit(seconds: float) -> Callable[[F], F]:
+    """Give one test a limit of its own, which holds under any runner.
+
+    ValueError or TypeError if that is no amount of seconds; 0 is no limit. TypeError for a class: write
+    ``timeout = 30`` in it, and use the mixin or the runner.
+    """
+    limit = Limit(seconds, "time_limit")
+
+    def decorate(func: F) -> F:
+        if isinstance(func, type):
+            raise TypeError(f"time_limit is for one test; in the class {func.__name__}, write `timeout = ...`")
+
+        @wraps(func)
+        def test(*args: Any, **kwargs: Any) -> Any:
+            if running():
+                return func(*args, **kwargs)
+            with Limits() as limits:
+                group = Group(limits, func.__qualname__, limit)
+                try:
+                    with ending_sub_tests(next(iter(args), None), lambda: group.parts):
+                        return group.call("test", func, *args, **kwargs)
+                finally:
+                    _judge(group.parts, args)
+
+        @wraps(func)
+        async def test_async(*args: Any, **kwargs: Any) -> Any:
+            manager = TimeoutManager(None if running() else limit.seconds, enforce=True)
+            phase = manager.timed_operation(func.__qualname__)
+            try:
+                with ending_sub_tests(next(iter(args), None), lambda: [phase]):
+                    async with phase:
+                        return await func(*args, **kwargs)
+            finally:
+                _judge([phase], args)
+
+        wrapper: Any = test_async if iscoroutinefunction(func) else test
+        setattr(wrapper, ATTRIBUTE, seconds)
+        return wrapper  # type: ignore[no-any-return]
+
+    return decorate
+
+
+def _judge(phases: Iterable[Phase], args: tuple[object, ...]) -> None:
+    if any(phase.outcome == "timeout" for phase in phases):
+        not_as_expected(*args[:1])
+
+
+class TimeLimitMixin(unittest.TestCase):
+    """To be put before TestCase among the bases: its tests and class fixtures have limits under any runner.
+
+    ``class NetTest(TimeLimitMixin, unittest.TestCase): timeout = 30``. Under a runner of ours it does nothing.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in ("setUpClass", "tearDownClass"):
+            own = vars(cls).get(name)
+            if isinstance(own, classmethod) or own is None and has(cls, name):
+                setattr(cls, name, _limited_fixture(cls, name, own))
+
+    def run(self, result: unittest.TestResult | None = None) -> unittest.TestResult | None:
+        return _call(self, super().run, result)  # type: ignore[no-any-return]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return _call(self, super().__call__, *args, **kwargs)
+
+    def debug(self) -> None:
+        _call(self, super().debug)
+
+    @classmethod
+    def doClassCleanups(cls) -> None:
+        if running() or are_limited(cls):
+            return super().doClassCleanups()
+        with limited_cleanups(cls, partial(_call_fixture, cls, "cleanup")):
+            super().doClassCleanups()
+
+
+def _call(test: TimeLimitMixin, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    if is_called(test) or running():
+        return function(*args, **kwargs)
+    with Limits(limit_from_environ()) as limits:
+        return call_limited(limits, test, function, *args, **kwargs)
+
+
+def _limited_fixture(owner: type, name: str, own: Any) -> Any:
+    """Return a fixture that calls, within the limit, the class's own, or the one that it inherits."""
+
+    def fixture(cls: type) -> Any:
+        function = getattr(super(owner, cls), name) if own is None else own.__get__(None, cls)
+        return function() if running() else _call_fixture(cls, name, function)
+
+    return classmethod(fixture)
+
+
+def _call_fixture(cls: type, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    with Limits(limit_from_environ()) as limits:
+        return call_fixture(limits, cls, name, function, *args, **kwargs)
