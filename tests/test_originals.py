@@ -1,18 +1,25 @@
 """What stands in the place of a function of the interpreter, a mock or a clock that stands still, never reaches us."""
 
+import _thread
 import ast
 import importlib
 import os
+import signal
 import sys
+import threading
 import time
 import unittest
 from glob import glob
+from xml.etree import ElementTree
 
 from . import package
 from .child import DIRECTORY, ROOT, python
 from .command import Directory
 
 PATHS = sorted(glob(os.path.join(DIRECTORY, "**", "*.py"), recursive=True))
+FUNCTION = ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda
+AT_WILL = "__main__.py", "pytest_plugin.py", os.path.join("processes", "command.py")  #: run where the user calls them
+NOT_BESIDE = "fsencode", "makedirs", "main_thread"  #: for a child that is started, when a run begins, after a fork
 CPYTHON = sys.implementation.name == "cpython"
 TESTS = os.path.dirname(os.path.abspath(__file__))
 
@@ -63,6 +70,21 @@ class NoNameOfOurs(unittest.TestCase):
                 elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                     self.assertNotEqual(node.value.id, "time", where)
 
+    def test_is_looked_up_where_a_mock_would_be_found(self):
+        known = {"os": os, "signal": signal, "threading": threading, "_thread": _thread}
+        for name, tree in sources():
+            if name.startswith("commandline") or name in AT_WILL:
+                continue
+            inside = {each for node in ast.walk(tree) if isinstance(node, FUNCTION) for each in ast.walk(node)}
+            for node in inside:
+                where = f"{name}:{getattr(node, 'lineno', '')}"
+                if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in known:
+                    found = getattr(known[node.value.id], node.attr, None)
+                    allowed = node.attr in NOT_BESIDE or isinstance(found, (type, type(os)))
+                    self.assertFalse(callable(found) and not allowed, f"{where} {node.value.id}.{node.attr}")
+                elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                    self.assertNotIn(node.func.id, ("open", "print"), where)
+
 
 FROZEN = """
 import sys, time
@@ -101,6 +123,66 @@ class TimeThatStandsStill(Directory):
         found = self.interrupted("time.monotonic = lambda: 5.0; freezer.freeze()", "")
         self.assertEqual(found[1:4] + found[5:], ["True"] * 6)
         self.assertNotIn("none", found)
+
+
+MOCKED = """
+    import builtins, faulthandler, io, json, os, signal, subprocess, sys, tempfile, threading, time, unittest
+    from unittest import mock
+
+    def hang(): time.sleep(60)
+    NAMES = [
+        "os.write", "os.getpid", "os.replace", "os.getcwd", "os.listdir", "os.stat", "os.kill", "os.waitid", "io.open",
+        "json.dumps", "json.dump", "time.time", "time.monotonic", "threading.get_ident", "threading.current_thread",
+        "threading.main_thread", "threading.Thread", "threading.enumerate", "subprocess.Popen", "subprocess.run",
+        "tempfile.mkstemp", "builtins.open", "builtins.print", "signal.signal", "signal.getsignal", "signal.setitimer",
+        "sys._current_frames", "sys._getframe", "sys.settrace", "sys.gettrace", "sys.exit", "faulthandler.register",
+    ]
+
+    def there(): return [name for name in NAMES if hasattr(sys.modules[name.split(".")[0]], name.split(".")[1])]
+
+    class Mocks(unittest.TestCase):
+        def test_a_module_is_emptied(self):
+            with mock.patch.dict(sys.modules, clear=True): hang()
+        def test_b_environment_is_emptied(self):
+            with mock.patch.dict(os.environ, clear=True): hang()
+        def test_c_import(self):
+            with mock.patch("builtins.__import__", side_effect=ImportError): hang()
+        def test_d_streams(self):
+            self.addCleanup(setattr, sys, "stderr", sys.stderr)
+            sys.stderr = None
+            hang()
+        def test_e_is_not_called(self):
+            mocks = {name: mock.patch(name).start() for name in there()}
+            time.sleep(0.4)
+            mock.patch.stopall()
+            self.assertEqual([name for name, each in mocks.items() if each.called], [])
+        def test_f_raises_and_stays(self):
+            for name in there(): mock.patch(name, side_effect=RuntimeError(name)).start()
+            hang()
+        def test_g_hangs_after_it(self): hang()
+        def test_h_fails_after_it(self): self.fail("as it should")
+        def test_i_passes_after_it(self): pass
+"""
+
+
+class MocksInTheTests(Directory):
+    def test_neither_take_limits_away_nor_break_reports_nor_see_us(self):
+        self.write(test_mocks=MOCKED)
+        files = "--junit-xml", "junit.xml", "--trace", "trace.json"
+        ran = self.unittest("--timeout", "1", "--slow-after", "0.1", *files, "test_mocks")
+        self.assertEqual(
+            {name[5]: outcome for name, outcome in ran.outcomes.items() if name != "test_mocks"},
+            {**dict.fromkeys("abcdfg", "timeout"), "e": "passed", "h": "failed", "i": "passed"},
+            ran.stderr,
+        )
+        self.assertEqual(ran.status, 1, ran.stderr)
+        self.assertIn("\nFAILED (timeouts=6, failures=1)\n", ran.stderr)
+        self.assertIn("\nSLOW: test_mocks.Mocks.test_f_raises_and_stays is still running", ran.stderr)
+        self.assertIn("in hang\n    def hang(): time.sleep(60)\n", ran.stderr)
+        self.assertIn("AssertionError: as it should", ran.stderr)
+        suite = ElementTree.parse(self.path("junit.xml")).getroot().find("testsuite")
+        self.assertEqual((suite.get("tests"), len(suite.findall("testcase"))), ("9", 9))
+        self.assertGreater(len(self.read("trace.json")), 9)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from contextlib import suppress
 from functools import partial
 
 from ..diagnosis.snapshot import line_of
@@ -22,12 +23,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
 
+_living, _main = threading.enumerate, threading.main_thread()  # before a test puts something else there
+
 SOON = 1.0  # seconds that the process has to end before it is said what it waits for; and between two looks
 
 
 def tell_of(status: int, after: float | None) -> None:
     """From now on, say what the calling thread waits for while the process ends; end it all the same after so long."""
-    sys.stdout.flush()
+    with suppress(Exception):  # tests may have put anything there
+        sys.stdout.flush()
     told: set[object] = set()
     end = INFINITY if after is None else clock.monotonic() + SOON + after
     look = partial(_look, thread.get_ident(), clock.monotonic() + SOON, told, status, end)
@@ -54,7 +58,7 @@ def _waits_for(frame: FrameType | None) -> tuple[object, str]:
     frames = list(up(frame))
     threads = []
     if any(each.f_code.co_name == "_shutdown" and each.f_globals.get("__name__") == "threading" for each in frames):
-        threads = [each for each in threading.enumerate() if not each.daemon and each is not threading.main_thread()]
+        threads = [each for each in _living() if not each.daemon and each is not _main]
     if threads:
         names = "".join(f"\n  {each.name}{_place(each)}" for each in threads)
         key: object = frozenset(each.ident for each in threads)

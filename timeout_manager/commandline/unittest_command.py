@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import unittest
+from contextlib import suppress
 
 from . import lingering
 from ..errors import PhaseTimeout
@@ -24,6 +25,7 @@ __unittest = True
 
 STATUS = 124  # the total was spent, as of coreutils' timeout
 USAGE = 2
+NOTHING = getattr(sys.modules["unittest.main"], "_NO_TESTS_EXITCODE", 0)  # no test ran: a status of its own from 3.12
 TOTAL_VARIABLE = "TEST_TIMEOUT"  # of Bazel, which kills the process then
 MARGIN, LONGEST_MARGIN = 0.1, 30.0  # of that, for our own report; at most so many seconds
 SOON = 1.0  # seconds that closing what hung has at least
@@ -91,7 +93,9 @@ def main(program: str, arguments: list[str]) -> NoReturn:
     status: Any = 0
     try:
         with limits:
-            unittest.main(module=None, argv=[program, *rest], testRunner=Runner, testLoader=TestLoader(limits, reports))
+            loader = TestLoader(limits, reports)
+            ran = unittest.main(None, argv=[program, *rest], testRunner=Runner, testLoader=loader, exit=False).result
+            status = int(not ran.wasSuccessful()) if ran.testsRun or ran.skipped else NOTHING
     except SystemExit as end:
         status = end.code
     except KeyboardInterrupt:
@@ -104,7 +108,7 @@ def main(program: str, arguments: list[str]) -> NoReturn:
         if limits.spent() and (result.not_run or result.timeouts):
             status = STATUS
     lingering.tell_of(int(status or 0) if status is None or isinstance(status, int) else 1, limits.kill_after)
-    sys.exit(status)
+    raise SystemExit(status)
 
 
 def _split(program: str, arguments: list[str]) -> tuple[dict[str, str], list[str]]:
@@ -149,15 +153,16 @@ def _limits(own: dict[str, str]) -> Limits:
 
 def _fail(program: str, message: str) -> NoReturn:
     print(f"{program}: error: {message}", file=sys.stderr)
-    sys.exit(USAGE)
+    raise SystemExit(USAGE)
 
 
 def _die_of_interrupt() -> NoReturn:
     """End as a program does that Ctrl-C has ended, so that whoever started us knows."""
-    sys.stdout.flush()
+    with suppress(Exception):  # tests may leave anything there
+        sys.stdout.flush()
     signals.signal(signals.SIGINT, signals.SIG_DFL)
     system.kill(system.getpid(), signals.SIGINT)
-    sys.exit(128 + signals.SIGINT)
+    raise SystemExit(128 + signals.SIGINT)
 
 
 def _collect(limits: Limits, result: LimitedResult) -> None:

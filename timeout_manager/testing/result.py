@@ -12,7 +12,7 @@ from .limits import group_of
 from ..originals import clock, python, thread
 from ..processes.table import TICK, alive, described, descendants, uptime
 from ..seconds import text
-from ..interpreter.frames import tell
+from ..interpreter.frames import shown, tell
 from .case import Entry, LimitedTest, name_of
 from .loader import ImportTimeout
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
+    from ..interpreter.frames import Line
     from .limits import Group, Limits, Part
     from ..processes.table import Process
     from .reports import Reports
@@ -300,8 +301,19 @@ class LimitedResult(unittest.TestResult):
             self.reports.ended(entry)
 
     def _text(self, error: BaseException) -> str:
-        err = type(error), error, error.__traceback__
-        return self._exc_info_to_string(err, _Named(""))  # type: ignore[attr-defined,no-any-return]
+        return self._exc_info_to_string((type(error), error, error.__traceback__), _Named(""))
+
+    def _exc_info_to_string(self, err: Any, test: Any) -> str:
+        try:
+            return super()._exc_info_to_string(err, test)  # type: ignore[misc,no-any-return]
+        except Exception as broken:  # a test has left a mock in the place of what it needs
+            lines: list[Line] = []
+            trace = err[2]
+            while trace is not None:
+                lines.insert(0, (trace.tb_frame.f_code, trace.tb_lineno))
+                trace = trace.tb_next
+            told = [*shown(lines), f"{err[0].__name__}: {err[1]}", f"(there is no more of this: {broken!r})"]
+            return "\n".join(told) + "\n"
 
     def _tell(self, late: list[tuple[Group, Part]], reported: list[PhaseTimeout]) -> str:
         """Say of a timeout what hung, for how long, and where."""
