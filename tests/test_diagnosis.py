@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import bdb
 import functools
+import itertools
 import os
 import pickle
 import re
@@ -272,6 +273,66 @@ def move():
 
 def spin():
     while True: pass  # noqa: E701  # in one line: that of a free thread may be seen anywhere in it
+
+
+def in_c(seconds):
+    """Return a function that is in C code for about so much processor time, and lets nobody run meanwhile."""
+    count = 10**5
+    taken = 0.0
+    while taken < 0.05:
+        count, began = 2 * count, time.thread_time()
+        sum(itertools.repeat(1, count))
+        taken = time.thread_time() - began
+
+    def body():
+        sum(itertools.repeat(1, int(count * seconds / taken)))
+        spin()
+
+    return body
+
+
+class OfALimitThatPassedInC(unittest.TestCase):
+    """The next line is not to blame, and is not told to be."""
+
+    HELD = r"\nWhen the limit passed C code held the GIL, and went on for \d+\.\d+ s\. This line is where it came back"
+    BLOCKED = r"\nFor \d+\.\d+ s after the limit nothing could interrupt it: .* may have held the GIL"
+
+    def in_thread(self, body):
+        errors = []
+        thread = threading.Thread(target=lambda: errors.append(interrupted(body=body)))
+        thread.start()
+        thread.join()
+        return errors[0].diagnosis
+
+    @unittest.skipUnless(CPYTHON and WHOLE_STACKS, "there is no GIL, or it is not CPython's")
+    @unittest.skipUnless(sys.platform == "linux", "nothing tells of it")
+    def test_the_watchdog_knows_that_the_gil_was_held(self):
+        body = in_c(1.0)
+        self.assertRegex(interrupted("thread", body).diagnosis, self.HELD)
+        self.assertRegex(self.in_thread(body), self.HELD)
+
+    @unittest.skipUnless(hasattr(signal, "setitimer"), "no alarm")
+    def test_the_alarm_does_not(self):
+        self.assertRegex(interrupted("signal", in_c(1.0)).diagnosis, self.BLOCKED)
+
+    def test_a_call_that_blocks_in_a_thread(self):
+        self.assertRegex(self.in_thread(lambda: time.sleep(1) or spin()), self.BLOCKED)
+
+    def test_our_own_threads_are_in_no_stack(self):
+        by_thread = import_module(f"{package.__name__}.enforcing.by_thread")
+        event, gone = threading.Event(), threading.Event()
+        by_thread.employ(self, lambda now: event.set() or gone.wait(30) and now + 30)
+        event.wait(30)
+        try:
+            scene = import_module(f"{package.__name__}.diagnosis.snapshot").Scene(sys._getframe())
+        finally:
+            gone.set()
+            by_thread.dismiss(self)
+        self.assertNotIn("gone.wait", str(scene))
+
+    def test_one_that_is_in_time_is_not_told_to_be_late(self):
+        self.assertNotRegex(interrupted().diagnosis, f"{self.HELD}|{self.BLOCKED}")
+        self.assertNotRegex(self.in_thread(spin), f"{self.HELD}|{self.BLOCKED}")
 
 
 class StuckOrSlow(unittest.TestCase):

@@ -12,8 +12,10 @@ from itertools import islice
 from ..originals import clock, python, thread
 from ..processes.table import descendants, family, has_children
 from ..counting.report import lines as lines_of
-from ..seconds import plain, text
-from ..interpreter.frames import WALKABLE, awaiting, in_task, own, place, processor_time, shown, stack, up
+from ..seconds import INFINITY, plain, text
+from ..interpreter import stalls
+from ..interpreter.frames import WALKABLE, awaiting, in_task, is_of_package, own, place
+from ..interpreter.frames import processor_time, shown, stack, up
 from ..interpreter.frames import text as text_of
 
 get_ident = thread.get_ident
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 GROUPS = 20  # of threads or tasks with different stacks that are shown
 NAMES = 3  # of a group
 PHASES = 30  # the last ones
+BLOCKED = 0.5  # seconds by which an interrupt is late that a call has held up; a busy machine may take less
 
 
 class Scene:
@@ -41,7 +44,7 @@ class Scene:
 
     The calling thread stands at this frame. ``task`` is the asyncio task whose time is over, if it is one, ``phases``
     those that are over, the outermost first, and ``seen`` where they stood before. What is ``like`` in another scene,
-    of the same moment, is taken from there: many tasks can have one deadline.
+    of the same moment, is taken from there: many tasks can have one deadline. Since it was ``due`` no code could look.
     """
 
     def __init__(
@@ -51,8 +54,10 @@ class Scene:
         phases: Iterable[Phase] = (),
         seen: Iterable[Sample] = (),
         like: Scene | None = None,
+        due: float = INFINITY,
     ) -> None:
         self.at = clock.monotonic()
+        self.due = due
         self.seen = list(seen)
         self.busy = processor_time(get_ident()) if self.seen else 0.0
         self.problems: list[str] = []
@@ -88,7 +93,7 @@ class Scene:
             if ident != self.thread:
                 frames = list(islice(up(frame), WALKABLE))
                 lines = tuple(stack(frames))
-                if lines:  # the watchdog has none
+                if lines and not is_of_package(frames[-1]):  # otherwise it is the watchdog
                     self.threads.setdefault(lines, []).append(_name_of_thread(ident))
                 if "asyncio" in sys.modules:
                     self.loops += map(_loop_of, filter(_runs_a_loop, frames))
@@ -135,8 +140,9 @@ class Scene:
     def motion(self) -> str:
         """Tell whether it is stuck or slow; nothing if it was not looked at before."""
         where = self.where()
-        if not self.seen or where is None:
-            return ""
+        late = self._lateness()
+        if late or not self.seen or where is None:
+            return late
         looks = 0
         for at, line, busy in reversed(self.seen):
             if line != where:
@@ -151,6 +157,17 @@ class Scene:
         else:
             what = "waiting: look for a deadlock, or for what does not come"
         return f"At the same line for the last {text(since)} (seen {looks} time{'s' * (looks > 1)}), {what}."
+
+    def _lateness(self) -> str:
+        """Tell why it was interrupted long after it was due, if it was: the line is not to blame for that."""
+        late = self.at - self.due
+        came_back = "This line is where it came back: look at what was called before."
+        if late > stalls.LATE and stalls.held(self.due, self.at):
+            return f"When the limit passed C code held the GIL, and went on for {text(late)}. {came_back}"
+        if late > BLOCKED and not self.task:
+            what = "a call did not return to the interpreter, and may have held the GIL"
+            return f"For {text(late)} after the limit nothing could interrupt it: {what}. {came_back}"
+        return ""
 
     def stacks(self) -> str:
         """Return all but the ledger."""

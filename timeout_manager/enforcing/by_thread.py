@@ -20,7 +20,7 @@ import atexit
 import sys
 from itertools import islice
 
-from ..interpreter import safepoints
+from ..interpreter import safepoints, stalls
 from ..interpreter.debugger import present
 from ..diagnosis.snapshot import lines_at
 from ..interrupting.delivery import look
@@ -52,6 +52,7 @@ _starting = RLock()  # held while the watchdog is started or stopped
 _closing = RLock()  # held while the watchdog sends a thread somewhere, lest its watch is gone
 _ties = _local()  # what ends with a thread
 _bell = allocate_lock()  # the watchdog sleeps on it; whoever lets it go wakes the watchdog
+_rung = INFINITY  # when that was done last
 _running: dict[str, LockType] = {}  # the watchdog, if it runs: what it holds until it has ended
 
 
@@ -187,7 +188,7 @@ def employ(key: object, job: Callable[[float], float], lasting: bool = False) ->
         ended.acquire()
         if _running.setdefault("watchdog", ended) is ended:
             try:
-                start_new_thread(_run, (ended,))
+                start_new_thread(_run, (ended, clock.monotonic()))
             except BaseException:
                 _running.clear()
                 del _jobs[key]
@@ -208,21 +209,26 @@ def dismiss(key: object) -> None:
 
 
 def _ring() -> None:
+    global _rung
     try:
         _bell.release()
+        _rung = clock.monotonic()
     except RuntimeError:  # it rings already
         pass
 
 
-def _run(ended: LockType) -> None:
+def _run(ended: LockType, started: float) -> None:
     """Be the watchdog."""
     if hasattr(_signal, "pthread_sigmask"):  # a signal that the kernel gives to this thread comes late
         _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGALRM,))
+    clerk = stalls.Clerk(started)
     while _running.setdefault("watchdog", ended) is ended:
         while _jobs:
             now = clock.monotonic()
             soonest = min([_ask(job, now) for job in list(_jobs.values())], default=INFINITY)
-            _bell.acquire(True, min(max(soonest - clock.monotonic(), 0.0), LONGEST))
+            clerk.wait_until(soonest)
+            is_rung = _bell.acquire(True, min(max(soonest - clock.monotonic(), 0.0), LONGEST))
+            clerk.note(_rung if is_rung else INFINITY)
         _running.clear()
         if not _jobs:  # otherwise one has just come
             break

@@ -39,6 +39,11 @@ _HIDDEN = f"{_PACKAGE}.", "unittest."
 _RUNNER = f"{_PACKAGE}.testing.limits"  # what calls the code under test; what has called that is not of interest
 
 
+def is_of_package(frame: FrameType) -> bool:
+    """Tell whether a frame is ours; a thread whose outermost one is was started here."""
+    return str(frame.f_globals.get("__name__")).startswith(_HIDDEN[0])
+
+
 def up(frame: FrameType | None) -> Iterator[FrameType]:
     """Yield the frame and its callers."""
     while frame is not None:

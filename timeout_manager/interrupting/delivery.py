@@ -96,6 +96,7 @@ def find(
     excused, watch.excused = watch.excused, ""
     if over is None:
         watch.strike = None
+        watch.looked = now
         return None
     struck = [phase for phase in bound if phase._manager is bound[0]._manager]
     last = strike = watch.strike
@@ -108,7 +109,8 @@ def find(
         error.interrupted = True
         error._outermost = struck[0]
         seen = [each for each in watch.seen if each[0] >= struck[-1]._started]
-        error._scene = Scene(frame, watch.key if watch.pulse else None, struck, seen, like)
+        due = now + left(over, struck[-1]._manager, struck[-1]._manager._clock())
+        error._scene = Scene(frame, watch.key if watch.pulse else None, struck, seen, like, max(due, watch.looked))
         watch.strike = strike = Strike(over, error)
     if last is not None and last.hits and strike.again < last.hit + LAST and last.is_handled():
         strike.again = last.hit + LAST

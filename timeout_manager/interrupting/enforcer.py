@@ -66,7 +66,7 @@ class Watch:
     """A thread or task whose phases can be interrupted: by which enforcer, which phases, and when it will look next."""
 
     __slots__ = (
-        *("key", "enforcer", "thread", "phases", "sessions", "at", "stale", "strike", "excused"),
+        *("key", "enforcer", "thread", "phases", "sessions", "at", "looked", "stale", "strike", "excused"),
         *("planned", "sample", "seen"),
         *("state", "signum", "blocked", "wait", "pulses"),
         *("pulse", "held", "cancelled"),
@@ -79,6 +79,7 @@ class Watch:
         self.phases: list[Phase] = []  # in the order of entry; empty, and no session: the watch is stopped
         self.sessions = 0
         self.at = INFINITY
+        self.looked = 0.0  # when it was looked at last, and nothing was due
         self.stale = False  # the limits have changed: look at once
         self.strike: Strike | None = None
         self.excused = ""  # the debugger that was there since the thread was sent to look
