@@ -93,7 +93,7 @@ class ACommand(unittest.TestCase):
             self.assertNotIn("'PATH'", said)
 
     def test_has_a_name(self):
-        name_of = import_module(f"{package.__name__}.processes.command").name_of
+        name_of = import_module(f"{package.__name__}.processes.name").name_of
         for args, name in {
             **{("/usr/bin/make", "-j"): "make", ("/my tools/build", "x"): "build", ("A=1",): "A=1", (): "command"},
             **{("/usr/bin/env", "A=1", "/bin/x"): "x", ("env", "-i", "x"): "env", ("env",): "env", ("a\nb",): "a?b"},

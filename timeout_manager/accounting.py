@@ -246,11 +246,23 @@ class TimeoutManager:
         and ``grace`` seconds later SIGKILL; so it does on Ctrl-C and on every other error. The PhaseTimeout has
         ``cmd``, ``output`` and ``stderr`` as far as they came, and ``killed``: what had to be ended. The command has
         the deadline in its environment (see ``from_environ``), and a session of its own unless ``preexec_fn`` or
-        ``process_group`` is given.
+        ``process_group`` is given, or ``start_new_session=False``: then the terminal's Ctrl-C and Ctrl-Z reach it, too.
         """
         from .processes.command import run
 
         return run(self, args, phase_name, grace=grace, **options)
+
+    async def run_async(
+        self, args: Any, phase_name: str | None = None, *, grace: float = 5.0, **options: Any
+    ) -> CompletedProcess[Any]:
+        """Run a command as ``run`` does, in a coroutine: the event loop goes on.
+
+        When the task is cancelled, the command ends with everything that it has started before the cancellation goes
+        on; another cancellation ends the grace. In asyncio only.
+        """
+        from .processes.awaiting import run
+
+        return await run(self, args, phase_name, grace=grace, **options)
 
     def child_environ(self) -> dict[str, str]:
         """Return the environment of this process with the deadline in it, for a child to call ``from_environ``.

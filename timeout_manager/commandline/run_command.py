@@ -12,7 +12,7 @@ from ..accounting import TimeoutManager
 from ..errors import PhaseTimeout
 from ..originals import clock
 from ..processes import deadline
-from ..processes.command import name_of
+from ..processes.name import name_of
 from ..seconds import duration, text
 from .supervisor import Supervisor, say
 

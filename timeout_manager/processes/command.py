@@ -16,7 +16,7 @@ from . import deadline
 from ..errors import PhaseTimeout
 from ..originals import clock
 from ..seconds import amount
-from .table import shown
+from .name import name_of
 from .tree import BOUND, Tree
 
 TYPE_CHECKING = False
@@ -52,6 +52,30 @@ def run(
     **options: Any,
 ) -> subprocess.CompletedProcess[Any]:
     """See ``TimeoutManager.run``."""
+    args, name, waiting = prepare(args, phase_name, grace, input, capture_output, timeout, options)
+    with child_signal(), manager.timed_operation(name, timeout) as phase:
+        command = Command(args, env, options, phase.remaining())
+        try:
+            command.start()
+            command.talk(input, phase.remaining())
+        except BaseException as error:
+            if command.is_to_end(error):
+                _end(manager, name, command, waiting)
+                command.explain(error)
+            raise
+    return command.done(check)
+
+
+def prepare(
+    args: Any,
+    phase_name: str | None,
+    grace: float,
+    input: Any,
+    capture_output: bool,
+    timeout: float | None,
+    options: dict[str, Any],
+) -> tuple[Any, str, float]:
+    """Check what a command is to be run with, and complete the options; return it, its name and the grace."""
     waiting = amount(grace, "grace")
     if waiting is None:
         raise TypeError(f"grace must be a finite number of seconds, not {grace!r}")
@@ -68,49 +92,75 @@ def run(
         options.setdefault("start_new_session", True)
     if hasattr(args, "__next__"):  # it can be read but once, and has the name
         args = list(args)
-    name = phase_name if phase_name is not None else name_of(args, bool(options.get("shell")))
-    if _is_sigchld_ignored():
-        with _sigchld_not_ignored():
-            return _run(manager, args, name, waiting, input, timeout, check, env, options)
-    return _run(manager, args, name, waiting, input, timeout, check, env, options)
+    return args, phase_name if phase_name is not None else name_of(args, bool(options.get("shell"))), waiting
 
 
-def _run(
-    manager: TimeoutManager,
-    args: Any,
-    name: str,
-    grace: float,
-    input: Any,
-    timeout: float | None,
-    check: bool,
-    env: Any,
-    options: dict[str, Any],
-) -> subprocess.CompletedProcess[Any]:
-    with manager.timed_operation(name, timeout) as phase:
-        left = phase.remaining()
+class Command:
+    """A command, what it has said, and all that has come of it."""
+
+    def __init__(self, args: Any, env: Any, options: dict[str, Any], left: float | None) -> None:
         if left == 0.0:
             raise subprocess.TimeoutExpired(args, left)
-        tree = Tree()
-        environ = with_variables(env, {**deadline.variables(left), **tree.variables()})
-        process = Child.__new__(Child)  # known before it is there: an error that comes in its start leaves it to us
-        is_started = False
-        output = errors = None
+        self.args, self.options = args, options
+        self.tree = Tree()
+        self.environ = with_variables(env, {**deadline.variables(left), **self.tree.variables()})
+        self.process = Child.__new__(Child)  # known before it is there: an error in its start leaves it to us
+        self.is_started = False
+        self.output: Any = None
+        self.errors: Any = None
+
+    def start(self) -> None:
+        _start(self.process, self.args, self.environ, self.options)
+        self.is_started = True
+
+    def talk(self, input: Any, seconds: float | None) -> None:
+        """Wait for its end, and for that of its output; TimeoutExpired after so many seconds."""
+        process = self.process
+        if process.stdin is process.stdout is process.stderr is None:
+            process.wait(seconds)
+        else:
+            self.output, self.errors = process.communicate(input, seconds)
+
+    def is_to_end(self, error: BaseException) -> bool:
+        """Tell whether an error has left something behind: one of the system's has not if it could not be started."""
+        is_started = self.is_started or bool(self.process.pid and self.process.returncode is None)
+        return is_started or isinstance(error, TimeoutError) or not isinstance(error, OSError)
+
+    def end(self, grace: float) -> None:
+        """End all of it, and take what it has said."""
+        process = self.process
         try:
-            _start(process, args, environ, options)
-            is_started = True
-            if process.stdin is process.stdout is process.stderr is None:
-                process.wait(phase.remaining())
-            else:
-                output, errors = process.communicate(input, phase.remaining())
-        except BaseException as error:
-            is_started = is_started or bool(process.pid and process.returncode is None)
-            if is_started or isinstance(error, TimeoutError) or not isinstance(error, OSError):
-                _end(manager, name, process, tree, grace, error)
-            raise
-    done = subprocess.CompletedProcess(args, process.returncode, output, errors)
-    if check:
-        done.check_returncode()
-    return done
+            process.pid = process.pid or self.tree.newborn(BIRTH)
+            self.tree.end([process] if process.pid and process.returncode is None else [], signal.SIGTERM, grace)
+        finally:
+            self.output, self.errors = _drain(process) if process.pid else (None, None)
+
+    def explain(self, error: BaseException | None) -> None:
+        """Write into a timeout what the command had said, and what had to be killed."""
+        if isinstance(error, (PhaseTimeout, subprocess.TimeoutExpired)):
+            told: Any = error
+            told.output, told.stderr = self.output, self.errors
+            told.killed, told.survivors = tuple(self.tree.killed), tuple(self.tree.survivors)
+            if self.process.pid:
+                told.cmd = self.args
+        if isinstance(error, PhaseTimeout):
+            error.__cause__ = subprocess.TimeoutExpired(error.cmd, error.timeout or 0.0, self.output, self.errors)
+
+    def done(self, check: bool) -> subprocess.CompletedProcess[Any]:
+        done = subprocess.CompletedProcess(self.args, self.process.returncode, self.output, self.errors)
+        if check:
+            done.check_returncode()
+        return done
+
+
+def longest_end(grace: float) -> float:
+    """Return the seconds that it takes to end a command, at most."""
+    return grace + BOUND + 3 * DRAIN + BIRTH
+
+
+def _end(manager: TimeoutManager, name: str, command: Command, grace: float) -> None:
+    with manager.cleanup_operation(f"end {name}", limit=longest_end(grace)):
+        command.end(grace)
 
 
 def with_variables(env: Any, variables: dict[str, str]) -> Any:
@@ -122,39 +172,6 @@ def with_variables(env: Any, variables: dict[str, str]) -> Any:
     for name, value in variables.items():
         environ[name.encode()] = os.fsencode(value)
     return environ
-
-
-def name_of(args: Any, shell: bool = False) -> str:
-    """Return a name for a command: that of its program, without the directory and without variables before it."""
-    is_line = isinstance(args, (str, bytes)) or hasattr(args, "__fspath__")
-    words = [os.fsdecode(word) for word in ([args] if is_line else args)]
-    if shell or is_line and os.name == "nt":
-        words = _after_variables(_words(words[0] if words else ""))
-    if words and os.path.basename(words[0]) == "env":
-        rest = _after_variables(words[1:])
-        words = rest if rest and not rest[0].startswith("-") else words
-    program = words[0].rstrip("/") if words else ""
-    return shown(os.path.basename(program)) if program.strip() else "command"
-
-
-def _words(line: str) -> list[str]:
-    """Return the words of a line as a shell takes them, without what is no word."""
-    import shlex
-
-    words = shlex.shlex(line, posix=os.name == "posix", punctuation_chars=True)
-    words.whitespace_split, words.commenters = True, ""
-    try:
-        return [word for word in words if word.strip(words.punctuation_chars + "{!}")]
-    except ValueError:  # a quotation without an end, or what seems to be one
-        return line.split()
-
-
-def _after_variables(words: list[str]) -> list[str]:
-    """Return the words after those that set a variable."""
-    first = 0
-    while first < len(words) and words[first].partition("=")[1] and words[first].partition("=")[0].isidentifier():
-        first += 1
-    return words[first:]
 
 
 class Child(subprocess.Popen):  # type: ignore[type-arg]
@@ -178,30 +195,18 @@ class Child(subprocess.Popen):  # type: ignore[type-arg]
                     os.close(descriptor)
         return super()._wait(timeout=timeout)  # type: ignore[misc,no-any-return]
 
+    def _communicate(self, input: Any, endtime: Any, orig_timeout: Any) -> Any:
+        """Go on with the input, too, when it is called again after a timeout: many versions forget the rest of it."""
+        if not input and self.stdin is not None and not self.stdin.closed:
+            input = getattr(self, "_input", None)
+        return super()._communicate(input, endtime, orig_timeout)  # type: ignore[misc]
+
     def _remaining_time(self, endtime: float | None) -> float | None:  # until 3.14; it goes to a selector
         return None if endtime is None else min(endtime - clock.monotonic(), LONGEST)
 
 
 def _start(process: Child, args: Any, environ: Any, options: dict[str, Any]) -> None:
     Child.__init__(process, args, env=environ, **options)
-
-
-def _end(manager: TimeoutManager, name: str, process: Child, tree: Tree, grace: float, error: BaseException) -> None:
-    """End the tree; write into a timeout what the command had said, and what had to be killed."""
-    with manager.cleanup_operation(f"end {name}", limit=grace + BOUND + 3 * DRAIN + BIRTH):
-        try:
-            process.pid = process.pid or tree.newborn(BIRTH)
-            tree.end([process] if process.pid and process.returncode is None else [], signal.SIGTERM, grace)
-        finally:
-            output, errors = _drain(process) if process.pid else (None, None)
-    if isinstance(error, (PhaseTimeout, subprocess.TimeoutExpired)):
-        told: Any = error
-        told.output, told.stderr = output, errors
-        told.killed, told.survivors = tuple(tree.killed), tuple(tree.survivors)
-        if process.pid:
-            told.cmd = process.args
-    if isinstance(error, PhaseTimeout):
-        error.__cause__ = subprocess.TimeoutExpired(error.cmd, error.timeout or 0.0, output, errors)
 
 
 def _drain(process: Child) -> tuple[Any, Any]:
@@ -250,8 +255,12 @@ def _is_sigchld_ignored() -> bool:
 
 
 @contextmanager
-def _sigchld_not_ignored() -> Iterator[None]:
+def child_signal() -> Iterator[None]:
+    """Have the system tell how children end."""
     global _waiting
+    if not _is_sigchld_ignored():
+        yield
+        return
     with _lock:
         _waiting += 1
         if _waiting == 1:

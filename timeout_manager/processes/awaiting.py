@@ -1,0 +1,131 @@
+"""Run a command in a phase of a coroutine: a thread of its own waits for it, and ends it.
+
+Time is over for it as for `command.run`. When the task is cancelled, by the phase or by others, everything that the
+command has started is ended before the cancellation goes on; another one ends the grace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from threading import Thread
+
+from ..errors import PhaseTimeout
+from .command import Command, child_signal, longest_end, prepare
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from ..accounting import TimeoutManager
+
+LOOK = 0.1  # seconds until the thread knows that its command is to end
+
+
+async def run(
+    manager: TimeoutManager,
+    args: Any,
+    phase_name: str | None = None,
+    *,
+    grace: float = 5.0,
+    input: Any = None,
+    capture_output: bool = False,
+    timeout: float | None = None,
+    check: bool = False,
+    env: Any = None,
+    **options: Any,
+) -> subprocess.CompletedProcess[Any]:
+    """See ``TimeoutManager.run_async``."""
+    args, name, waiting = prepare(args, phase_name, grace, input, capture_output, timeout, options)
+    attendant: Attendant | None = None
+    try:
+        with child_signal():
+            async with manager.timed_operation(name, timeout) as phase:
+                attendant = Attendant(Command(args, env, options, phase.remaining()), input, phase.remaining, waiting)
+                try:
+                    attendant.start()
+                    await attendant.wait()
+                except asyncio.CancelledError:
+                    with manager.cleanup_operation(f"end {name}", limit=LOOK + longest_end(waiting)):
+                        await attendant.end()
+                    raise
+                except GeneratorExit:  # nothing can be awaited any more
+                    attendant.is_over = True
+                    raise
+                if attendant.error is not None:
+                    raise attendant.error
+    except PhaseTimeout as error:
+        if attendant is not None:
+            attendant.command.explain(error)
+        raise
+    return attendant.command.done(check)
+
+
+class Attendant:
+    """Waits for a command in a thread, and ends it there when time is over, or when it is told to."""
+
+    def __init__(self, command: Command, input: Any, remaining: Callable[[], float | None], grace: float) -> None:
+        self.command, self.input, self.remaining, self.grace = command, input, remaining, grace
+        self.is_over = False
+        self.error: BaseException | None = None
+        self.loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[None] = self.loop.create_future()
+
+    def start(self) -> None:
+        """Start the command and the thread."""
+        try:
+            self.command.start()
+        except BaseException as error:
+            if not self.command.is_to_end(error):
+                raise
+            self.error, self.is_over = error, True
+        try:
+            Thread(target=self._attend, name=f"timeout_manager: {self.command.args!r:.50}").start()
+        except RuntimeError:  # no thread can be started
+            self.command.end(0.0)
+            raise
+
+    async def wait(self) -> None:
+        await asyncio.shield(self.ended)
+
+    async def end(self) -> None:
+        """Have the command ended, and wait for that; a cancellation ends the grace."""
+        self.is_over = True
+        while not self.ended.done():
+            try:
+                await self.wait()
+            except asyncio.CancelledError:
+                self.command.tree.is_hurried = True
+
+    def _attend(self) -> None:
+        try:
+            self._talk()
+        except BaseException as error:
+            self.error = error
+        try:
+            if self.error is not None or self.is_over:
+                self.command.end(self.grace)
+                self.command.explain(self.error)
+        except BaseException as error:
+            self.error = self.error or error
+        try:
+            self.loop.call_soon_threadsafe(self._set_ended)
+        except RuntimeError:  # the loop is closed
+            pass
+
+    def _talk(self) -> None:
+        """Wait until the command has ended, or is to end."""
+        input = self.input
+        while not self.is_over:
+            left = self.remaining()
+            try:
+                return self.command.talk(input, LOOK if left is None else min(left, LOOK))
+            except subprocess.TimeoutExpired:
+                if left is not None and left <= LOOK:
+                    raise
+                input = None  # it is under way
+
+    def _set_ended(self) -> None:
+        if not self.ended.done():
+            self.ended.set_result(None)
