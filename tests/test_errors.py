@@ -1,7 +1,12 @@
 """PhaseTimeout as a value: it travels, and says everything by attributes."""
 
+import asyncio
 import copy
 import pickle
+import sys
+import threading
+import time
+import traceback
 import unittest
 from importlib import import_module
 
@@ -65,6 +70,113 @@ class PhaseTimeout(unittest.TestCase):
 
     def test_an_interrupt_is_no_exception_for_except_exception(self):
         self.assertFalse(issubclass(package.PhaseInterrupt, Exception))
+
+
+class Tracebacks(unittest.TestCase):
+    """pytest leaves out the frames of modules that say so; no frame of ours is of use to who reads a timeout."""
+
+    def check(self, function, *args):
+        frames = []
+        try:
+            function(*args)
+        except package.PhaseTimeout as error:
+            frames += [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        shown = [
+            frame
+            for frame in frames
+            if frame.f_globals["__name__"].startswith(f"{package.__name__}.")
+            and not frame.f_globals.get("__tracebackhide__")
+        ]
+        self.assertEqual(shown, [])
+        self.assertTrue(any(frame.f_globals["__name__"] == __name__ for frame in frames))
+
+    def test_of_a_phase_that_is_late_or_not_begun(self):
+        def late():
+            with manager.timed_operation(limit=0):
+                pass
+
+        def cleanup():
+            with manager.cleanup_operation(limit=0):
+                pass
+
+        for manager in package.TimeoutManager(60), package.TimeoutManager(60, enforce=True):
+            for function in late, cleanup, manager.timed_operation(limit=0)(int):
+                self.check(function)
+        manager.reset(0)
+        for function in manager.check_timeout, lambda: manager.call_with_timeout(int), lambda: manager.run(["true"]):
+            self.check(function)
+        self.check(lambda: manager.execute_with_timeout(int))
+
+    def test_of_an_interrupt(self):
+        def spin():
+            while True:
+                pass
+
+        def sleep():
+            time.sleep(60)
+
+        def swallow():
+            try:
+                time.sleep(60)
+            except OSError:
+                time.sleep(60)
+
+        def run(body):
+            with manager.timed_operation(limit=0.05):
+                body()
+
+        kinds = ["thread"] if sys.platform == "win32" else ["thread", "signal"]
+        for manager in [package.TimeoutManager(60, enforce=kind) for kind in kinds]:
+            for body in spin, sleep, swallow:
+                self.check(run, body)
+        errors = []
+        thread = threading.Thread(target=lambda: errors.append(self.check(run, spin)))
+        manager = package.TimeoutManager(60, enforce="thread")
+        thread.start()
+        thread.join()
+        self.assertEqual(errors, [None])
+
+    def test_of_a_task_and_a_command(self):
+        async def wait(phase):
+            async with phase:
+                await asyncio.sleep(60)
+
+        async def block(phase):
+            async with phase:
+                time.sleep(60)
+
+        for body in wait, block:
+            manager = package.TimeoutManager(60, enforce=True)
+            self.check(lambda: asyncio.run(body(manager.timed_operation(limit=0.05))))
+            manager.reset(0)
+            self.check(lambda: asyncio.run(body(manager.timed_operation())))
+        hang = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
+        for enforce in False, True:
+            manager = package.TimeoutManager(0.05, enforce=enforce)
+            self.check(lambda: manager.run(hang, grace=0.1))
+
+    def test_of_a_function_that_has_got_its_manager(self):
+        def plain(timeout_manager):
+            with timeout_manager.timed_operation(limit=0):
+                pass
+
+        async def asynchronous(timeout_manager):
+            plain(timeout_manager)
+
+        def generator(timeout_manager):
+            yield plain(timeout_manager)
+
+        async def asynchronous_generator(timeout_manager):
+            yield plain(timeout_manager)
+
+        async def each():
+            async for _ in package.with_timeout_management(asynchronous_generator)():
+                pass
+
+        self.check(package.with_timeout_management(plain))
+        self.check(lambda: asyncio.run(package.with_timeout_management(asynchronous)()))
+        self.check(lambda: list(package.with_timeout_management(generator)()))
+        self.check(lambda: asyncio.run(each()))
 
 
 class Contexts(unittest.TestCase):

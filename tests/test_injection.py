@@ -9,7 +9,7 @@ import sys
 import unittest
 import weakref
 
-from . import package
+from . import package, typed
 
 TimeoutManager = package.TimeoutManager
 with_timeout_management = package.with_timeout_management
@@ -234,6 +234,11 @@ class Kinds(unittest.TestCase):
             return root, timeout_manager.initial_timeout
 
         self.assertEqual(with_timeout_management(timeout=5)(functools.partial(test, "all"))(), ("all", 5))
+
+
+class Types(unittest.TestCase):
+    def test_calls_that_a_type_checker_accepts(self):
+        self.assertEqual(asyncio.run(typed.main()), [1, 2, 1, 4])
 
 
 class Create(unittest.TestCase):

@@ -1,6 +1,7 @@
 """Under pytest: which limit a test has, what its reports tell, and who else is there."""
 
 import os
+import re
 import unittest
 from importlib.util import find_spec
 from xml.etree import ElementTree
@@ -40,6 +41,8 @@ class Report:
     def __init__(self, outcome, properties, sections, text):
         self.outcome, self.sections, self.text = outcome, sections, text
         self.told = properties.pop("told", None)
+        #: what the traceback and the section tell; the traceback has signs at the beginning of its lines
+        self.all = re.sub(r"(?m)^(E   |    \| )", "", text) + "\n" + sections.get("Timeout", "")
         self.phases = {name: value.rpartition(" ")[2] for name, value in properties.items()}
 
 
@@ -198,7 +201,8 @@ class TheLimit(PytestCase):
         )
         reports = self.pytest("--timeout=60", "-o", "timeout_manager_enforce=thread").reports
         self.assertEqual(reports["test_guide", "call"].told, [None, 60, "thread"])
-        self.assertEqual(reports["test_guide", "call"].phases, {"phase convert": "done"})
+        phases = {"phase convert": "done", "phase of the code under test": "done"}
+        self.assertEqual(reports["test_guide", "call"].phases, phases)
         self.assertEqual(reports["test_marked", "call"].told, 90)
         self.assertEqual(reports["test_own", "call"].told, [30, "none"])
 
@@ -326,6 +330,48 @@ class Enforcing(PytestCase):
             else:
                 self.assertIn(told, ("timer", "signal", "thread"))
 
+    def test_is_that_of_every_manager_that_is_made_while_a_test_runs(self):
+        self.write(
+            test_forms=f"""
+            import threading
+            import pytest
+            from {package.__name__} import TimeoutManager, create_timeout_manager, with_timeout_management
+            from unittest import TestCase
+            class Own(TimeoutManager):
+                def __init__(self): super().__init__(5)
+            EARLY = TimeoutManager(5)
+            @with_timeout_management(timeout=5)
+            def helper(name, timeout_manager): return use(name, timeout_manager)
+            def use(name, manager):
+                with manager.timed_operation(name): return manager.enforcement
+            @pytest.fixture(scope="module")
+            def module(): return use("fixture", TimeoutManager(5))
+            @pytest.fixture
+            def after():
+                yield
+                use("teardown", TimeoutManager(5))
+            def test(module, after, tell, timeout_from_marker):
+                managers = TimeoutManager(timeout_from_marker), create_timeout_manager(5), Own()
+                managers += TimeoutManager.from_environ(5), TimeoutManager(5, enforce=False)
+                tell([module, helper("helper"), use("early", EARLY), *map(use, "abcde", managers)])
+            class TestUnit(TestCase):
+                def test_unit(self): use("unit", TimeoutManager(5))
+                def test_late(self):
+                    manager = TimeoutManager(5, enforce=False)
+                    with manager.timed_operation("late", limit=0): pass
+            def test_early(): use("again", EARLY)
+            """
+        )
+        reports = self.pytest("-o", "timeout_manager_enforce=thread", status=1).reports
+        self.assertEqual(reports["test", "call"].told, ["thread", "thread", "none", *["thread"] * 4, "none"])
+        self.assertEqual([*reports["test", "setup"].phases], ["phase fixture"])
+        phases = [f"phase {name}" for name in ("fixture", *"abcde", "helper")]
+        self.assertEqual([*reports["test", "call"].phases], phases)
+        self.assertEqual([*reports["test", "teardown"].phases], [*phases, "phase teardown"])
+        self.assertEqual(reports["test_unit", "call"].phases, {"phase unit": "done"})
+        self.assertEqual(reports["test_early", "call"].phases, {})  # it is nobody's
+        self.assertRegex(reports["test_late", "call"].sections["Timeout"], r"(?m)^late .* timeout$")
+
     def test_by_something_else_is_an_error_that_names_the_ini(self):
         self.write(test_e="def test(): pass")
         with open(self.path("pytest.ini"), "w") as file:
@@ -426,9 +472,9 @@ class Reports(PytestCase):
         ):
             report = reports[f"test_{name}", when]
             self.assertEqual((report.outcome, report.phases[f"phase {phase}"]), ("failed", "timeout"), name)
-            section = report.sections["Timeout"]
-            self.assertRegex(section, r"Stack of thread \w+ .*\n(.*\n)*.*, in hang\n    time\.sleep\(60\)", name)
-            self.assertRegex(section, rf"(?m)^{phase} .* timeout$", name)
+            stack = r"Stack of thread \w+ .*\n(.*\n)*.*, in hang\n +time\.sleep\(60\)"
+            self.assertEqual(len(re.findall(stack, report.all)), 1, report.all)
+            self.assertRegex(report.sections["Timeout"], rf"(?m)^{phase} .* timeout$", name)
             self.assertIn(f"Timeout exceeded after {phase} phase!", report.text)
             if name in ("call", "setup", "unittest"):  # pytest 7 and 8 show every frame of a chain or a group
                 self.assertNotIn(DIRECTORY, report.text)
@@ -440,11 +486,35 @@ class Reports(PytestCase):
             enforce = f"timeout_manager_enforce={mechanism}"
             ran = self.pytest("-o", enforce, "--junit-xml=junit.xml", "-o", "junit_family=xunit1", status=1)
             self.check(ran.reports)
-        self.assertRegex(ran.stdout, r"(?m)^-+ Timeout -+\nStack of thread")
+        self.assertRegex(ran.stdout, r"(?m)^-+ Timeout -+\n(Stack of thread|phase )")
         cases = {case.get("name"): case for case in ElementTree.parse(self.path("junit.xml")).iter("testcase")}
         properties = {each.get("name"): each.get("value") for each in cases["test_fails"].iter("property")}
         self.assertEqual(list(properties), ["phase around", "phase around > build", "phase around > run"])
         self.assertRegex(properties["phase around > run"], r"^\d+\.\d{3} s, failed$")
+
+    def test_without_the_plugin_show_no_source_of_ours(self):
+        self.write(
+            test_plain=f"""
+            import time
+            import pytest
+            from {package.__name__} import TimeoutManager, with_timeout_management
+            def fetch():
+                try: time.sleep(60)
+                except TimeoutError: raise ValueError("no answer")
+            @pytest.mark.parametrize("enforce", [False, True, "thread"])
+            def test_late(enforce):
+                with TimeoutManager(0.1, enforce=enforce).timed_operation(): time.sleep(0.2)
+            def test_chain():
+                with TimeoutManager(0.1, enforce=True).timed_operation(): fetch()
+            @with_timeout_management(timeout=0.1, enforce=True)
+            def test_decorated(timeout_manager): timeout_manager.call_with_timeout(time.sleep, 60)
+            def test_misuse(): TimeoutManager("a")
+            """
+        )
+        ran = self.pytest(plugins=("-p", "no:timeout"), status=1)
+        self.assertEqual(len(ran.reports), 18)
+        self.assertNotIn(DIRECTORY, ran.stdout)
+        self.assertNotIn("hidden", ran.stdout)
 
     def check_unprintable(self, *options):
         self.write(test_unprintable=UNPRINTABLE)
@@ -452,8 +522,8 @@ class Reports(PytestCase):
         reports = self.pytest(*options, status=1, PYTHONIOENCODING="utf-8:replace").reports
         self.assertEqual(reports["test_passes", "call"].phases, {r"phase a\udcff\x1b[1m": "done"})
         self.assertEqual(reports["test_hangs", "call"].phases, {r"phase c\udcff\x1b[1m": "timeout"})
+        self.assertEqual(reports["test_hangs", "call"].all.count(r"Stack of thread b\udcff\x1b[1m "), 1)
         section = reports["test_hangs", "call"].sections["Timeout"]
-        self.assertIn(r"Stack of thread b\udcff\x1b[1m ", section)
         self.assertRegex(section, r"(?m)^c\\udcff\\x1b\[1m .* timeout$")
 
     def test_can_be_xml_whatever_a_phase_is_called(self):

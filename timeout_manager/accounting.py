@@ -6,6 +6,8 @@ from .originals import clock as real
 from .counting.ledger import Budget, Phase, caller
 from .seconds import INFINITY, LONGEST_WAIT, amount, mechanism, scale, scaled, text
 
+__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,12 +13,14 @@ from sys import modules
 from .accounting import TimeoutManager
 from .counting.calls import check_function
 
+__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
     from typing import Any, TypeVar, overload
 
-    F = TypeVar("F", bound=Callable[..., Any])
+    T = TypeVar("T")
 else:
 
     def overload(func):
@@ -42,9 +44,11 @@ def create_timeout_manager(timeout_from_marker: float | None = None, **options: 
 
 
 @overload
-def with_timeout_management(func: F) -> F: ...
+def with_timeout_management(func: Callable[..., T]) -> Callable[..., T]: ...
 @overload
-def with_timeout_management(*, timeout: float | None = None, **options: Any) -> Callable[[F], F]: ...
+def with_timeout_management(
+    *, timeout: float | None = None, **options: Any
+) -> Callable[[Callable[..., T]], Callable[..., T]]: ...
 def with_timeout_management(func: Any = None, *, timeout: float | None = None, **options: Any) -> Any:
     """Call the function with a fresh TimeoutManager as its argument ``timeout_manager``.
 

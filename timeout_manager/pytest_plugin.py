@@ -8,14 +8,14 @@ is, its option and marker are read, not defined again, and a budget is over a li
 from __future__ import annotations
 
 import os
+from functools import wraps
 from inspect import unwrap
-from sys import modules
 
 import pytest  # type: ignore[import-not-found, unused-ignore]
 
 from . import injection
 from .accounting import TimeoutManager
-from .errors import PhaseTimeout
+from .errors import PhaseTimeout, beneath
 from .processes.deadline import less_margin
 from .testing.limits import Limit
 from .originals import clock
@@ -38,6 +38,7 @@ else:
 
 OPTION, ENFORCE, SECTION = "--timeout", "timeout_manager_enforce", "Timeout"
 WISHES: dict[str, bool | str] = {"false": False, "true": True, **{name: name for name in MECHANISMS}}
+MANAGERS = 1000  # of a test that are kept; one that makes more of them is about something else
 
 
 # -- Settings. By `-p` this is loaded before pytest-timeout and the conftests, which may define --timeout, too; so it
@@ -161,9 +162,7 @@ def _manager(item: Any, limit: float | None, **options: Any) -> TimeoutManager:
     if _has_pytest_timeout(item.config):
         left = _limit(item) if running.alarm is None else max(running.alarm - clock.monotonic(), 0.0)
         seconds = min(INFINITY if seconds is None else seconds, less_margin(left) / (scale() or 1.0))
-    manager = TimeoutManager(seconds, **{"enforce": _mechanism(item.config), **options})
-    running.managers.append(manager)
-    return manager
+    return TimeoutManager(seconds, **options)
 
 
 @fixture
@@ -201,6 +200,24 @@ def pytest_timeout_cancel_timer(item: Any) -> None:
 
 
 @wrapper
+def pytest_runtest_protocol(item: Any) -> Iterator[None]:
+    """Know the managers that are made while a test runs, its fixtures too, and have them enforce what the ini says."""
+    original = TimeoutManager.__init__
+    running, mechanism = _running(item), _mechanism(item.config)
+
+    @wraps(original)
+    def init(self: TimeoutManager, *args: Any, **options: Any) -> None:
+        __tracebackhide__ = True
+        original(self, *args, **{"enforce": mechanism, **options})
+        if len(running.managers) < MANAGERS:
+            running.managers.append(self)
+
+    setattr(TimeoutManager, "__init__", init)
+    yield
+    setattr(TimeoutManager, "__init__", original)
+
+
+@wrapper
 def pytest_runtest_call(item: Any) -> Iterator[None]:
     """Make the manager of a test that `with_timeout_management` decorates, be it a function or one of a TestCase."""
     original = injection.make_manager
@@ -230,17 +247,17 @@ def pytest_runtest_makereport(item: Any, call: Any) -> Iterator[None]:
         for phase in manager.phases
     ]
     item.user_properties[:] = others + running.properties
-    for name, module in list(modules.items()):
-        if name.startswith(f"{__package__}.") and name != __name__:
-            vars(module)["__tracebackhide__"] = True  # what timed out is a line of the test's, not of ours
     if _timeouts(call) and _has_pytest_timeout(item.config):
         item.config.hook.pytest_timeout_cancel_timer(item=item)  # as it does itself, but not before it has a report
     outcome: Any = yield
     timeouts = _timeouts(call)
     if timeouts:
-        texts = [*(error.diagnosis for error in timeouts), *(manager.report() for manager in managers)]
-        text = printable("\n\n".join(filter(None, dict.fromkeys(texts))))
-        outcome.get_result().sections.append((SECTION, text))
+        report = outcome.get_result()
+        told = report.longreprtext
+        texts = [error.diagnosis for error in timeouts if not _has_lines(told, error.diagnosis)]
+        texts += [manager.report() for manager in managers if manager.phases]
+        if texts:
+            report.sections.append((SECTION, printable("\n\n".join(dict.fromkeys(texts)))))
     if call.when == "teardown":
         running.managers.clear()  # it may be run again
 
@@ -263,9 +280,10 @@ def _encodable(data: Any) -> Any:
 
 def _timeouts(call: Any) -> list[PhaseTimeout]:
     """Return those among the error of a call, its causes and contexts, and the members of groups."""
-    found: list[Any] = [call.excinfo.value] if call.excinfo else []
-    for each in found:
-        members = getattr(each, "exceptions", ())
-        near = each.__cause__, each.__context__, *(members if isinstance(members, tuple) else ())
-        found += [other for other in near if other is not None and not any(other is known for known in found)]
+    found = beneath(call.excinfo.value) if call.excinfo else []
     return [each for each in found if isinstance(each, PhaseTimeout)]
+
+
+def _has_lines(told: str, text: str) -> bool:
+    """Tell whether all lines of a text are told already: from 3.11 the error has notes, which a traceback shows."""
+    return all(line in told for line in text.splitlines())

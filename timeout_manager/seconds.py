@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 __unittest = True  # a setting in a test that is no amount is shown without our frames
 
 TYPE_CHECKING = False

@@ -16,6 +16,8 @@ from inspect import (
 from ..errors import PhaseTimeout
 from .ledger import caller
 
+__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,6 +5,8 @@ from __future__ import annotations
 from ..originals import python
 from .ledger import Phase, caller
 
+__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType, TracebackType

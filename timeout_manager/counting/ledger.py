@@ -26,6 +26,8 @@ COUNTS_CANCELLATIONS = version_info >= (3, 11)  #: a task knows by how many it w
 
 get_ident = thread.get_ident
 
+__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,6 +9,8 @@ from ..errors import LET_PASS, PhaseInterrupt, PhaseTimeout, beneath, is_for_oth
 from .ledger import Budget, left
 from ..seconds import path as line, plain, text
 
+__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -30,6 +30,8 @@ from ..interrupting.enforcer import Watch
 
 get_ident = thread.get_ident
 
+__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable

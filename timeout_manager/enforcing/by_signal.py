@@ -51,6 +51,8 @@ from ..interrupting.enforcer import MOMENT, Watch
 
 RLock, get_ident = thread.RLock, thread.get_ident
 
+__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType

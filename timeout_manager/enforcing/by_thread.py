@@ -34,6 +34,8 @@ from ..interrupting.enforcer import LAST, MOMENT, SUSPENDED, Watch
 RLock, _local, allocate_lock = thread.RLock, thread._local, thread.allocate_lock
 get_ident, start_new_thread = thread.get_ident, thread.start_new_thread
 
+__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _thread import LockType

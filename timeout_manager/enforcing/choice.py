@@ -21,6 +21,8 @@ from ..interrupting.whereabouts import standing
 from ..counting.verdict import is_debugged, overrun, timeout_in
 from ..interrupting.enforcer import Watch
 
+__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType

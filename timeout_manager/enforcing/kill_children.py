@@ -14,6 +14,8 @@ from sys import modules
 from ..originals import system
 from ..processes.tree import Tree
 
+__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable

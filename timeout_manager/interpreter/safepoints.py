@@ -26,6 +26,8 @@ from .frames import up
 
 RLock, get_ident = thread.RLock, thread.get_ident
 
+__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

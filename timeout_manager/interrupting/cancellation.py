@@ -13,6 +13,8 @@ from weakref import ref
 from ..errors import chain
 from ..counting.ledger import COUNTS_CANCELLATIONS
 
+__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -34,6 +34,8 @@ from .whereabouts import abandon, bind, find_borders, next_look, place, standing
 from ..counting.verdict import is_debugged, timeout_in
 from .enforcer import LAST, MOMENT, Strike, Watch
 
+__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType

@@ -8,6 +8,8 @@ from ..errors import PhaseInterrupt, chain
 from ..seconds import INFINITY
 from ..interpreter.frames import own, processor_time
 
+__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable

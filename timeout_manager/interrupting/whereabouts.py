@@ -24,6 +24,8 @@ from ..interpreter.turns import greenlet, is_alive
 from ..seconds import INFINITY
 from .enforcer import LAST, SUSPENDED
 
+__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable

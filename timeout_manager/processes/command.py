@@ -19,6 +19,8 @@ from ..seconds import amount
 from .name import name_of
 from .tree import BOUND, Tree
 
+__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .limits import Part
     from ..counting.ledger import Phase
 
+__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 __unittest = True
 
 BODY, END = 0, 1  # the groups of parts of a test: setUp and the test itself; tearDown and the cleanups

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     Seconds = Optional[float]
 
+__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 __unittest = True  # unittest leaves our frames out of its tracebacks
 
 METHODS = "auto", *MECHANISMS

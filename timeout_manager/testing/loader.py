@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .limits import Limits
     from .reports import Reports
 
+__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 __unittest = True
 
 

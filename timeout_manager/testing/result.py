@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..processes.table import Process
     from .reports import Reports
 
+__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 __unittest = True
 
 SHOWN = 100  # names of tests that did not run, for each reason

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from .reports import Reports
 
+__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 __unittest = True
 
 

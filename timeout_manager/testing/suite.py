@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
+__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 __unittest = True
 
 _MISSING: Any = object()
