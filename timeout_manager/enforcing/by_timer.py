@@ -37,6 +37,8 @@ from ..originals import clock, python, signals, system, thread
 from ..seconds import INFINITY
 from .by_signal import is_deaf
 
+__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType

@@ -16,6 +16,8 @@ from functools import lru_cache
 from ..originals import signals, system, thread
 from ..seconds import INFINITY
 
+__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any

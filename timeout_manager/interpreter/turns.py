@@ -10,6 +10,8 @@ from __future__ import annotations
 from sys import modules
 from weakref import ref
 
+__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
