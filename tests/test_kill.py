@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 import unittest
 from subprocess import PIPE, run
 
@@ -374,6 +375,37 @@ print([phase.outcome for phase in manager.phases])
         done = self.count("go(lambda: time.sleep(1.5))", TIMEOUT_MANAGER_ENFORCE="off")
         self.assertEqual(done.returncode, 1, done)
         self.assertIn("Timeout exceeded after hang phase!", done.stderr.splitlines()[-1])
+
+    @unittest.skipUnless(sys.platform == "linux", "without /proc nothing is known of grandchildren")
+    def test_ends_the_children_of_run_and_of_kill_children_with_the_process(self):
+        child = "[sys.executable, '-c', 'import time; print(1, flush=True); time.sleep(20)']"
+        shell = f"['sh', '-c', '\"$0\" \"$@\"; :', *{child}]"
+        for where, code in (
+            ("subprocess", f"go(lambda: subprocess.run({shell}))"),
+            ("Popen", f"go(lambda: subprocess.Popen({child}).wait())"),
+            ("multiprocessing", "go(lambda: fork())"),
+            ("run", f"package.TimeoutManager(60).run({shell})"),
+        ):
+            prelude = """
+import multiprocessing, subprocess
+package.TimeoutManager(60).run(["true"])
+manager = package.TimeoutManager(1.5, enforce="thread", kill_after=0.5, kill_children=0.5)
+def fork():
+    process = multiprocessing.get_context("fork").Process(target=lambda: (print(1, flush=True), time.sleep(20)))
+    process.start()
+    process.join()
+def work():
+    CODE
+if "package.Time" in CODE_TEXT:
+    threading.Thread(target=go, args=[lambda: time.sleep(60)]).start()
+threading.Thread(target=work).start()
+"""
+            prelude = prelude.replace("CODE_TEXT", repr(code)).replace("CODE", code)
+            with self.subTest(where=where):
+                began = time.monotonic()
+                done = self.go(prelude)  # which reads until all have closed the pipe
+                self.assertEqual((done.returncode, done.stdout.split()), (124, ["1"]), done)
+                self.assertLess(time.monotonic() - began, 18)
 
     def test_seconds_are_checked(self):
         for value in "1", float("nan"), True:

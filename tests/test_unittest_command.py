@@ -530,6 +530,12 @@ class Ends(Directory):
             then=("--kill-after=4 test_thread_then_handler", 0, "alive:\n  the first\n", "in slow_goodbye"),
         )
 
+    @unittest.skipUnless(LINUX, "without /proc it is not held")
+    def test_kill_children_ends_what_the_end_waits_for(self):
+        began = time.monotonic()
+        self.end_all(process=("--kill-children=1 test_process", 0, "(the child)"))  # which holds the pipes open
+        self.assertLess(time.monotonic() - began, 18)
+
     def test_nothing_is_said_of_what_ends_by_itself(self):
         self.write(test_left=self.LEFT)
         ran = self.unittest("--timeout", "30", "--kill-after", "30", "test_left.Left.test_fails")

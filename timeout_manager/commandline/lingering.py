@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 
 from ..diagnosis.snapshot import line_of
-from ..enforcing import by_thread, kill_after
+from ..enforcing import by_thread, kill_after, kill_children
 from ..interpreter.frames import shown, stack, tell, up
 from ..originals import clock, python, thread
 from ..processes.table import family, has_children
@@ -28,20 +28,25 @@ _living, _main = threading.enumerate, threading.main_thread()  # before a test p
 SOON = 1.0  # seconds that the process has to end before it is said what it waits for; and between two looks
 
 
-def tell_of(status: int, after: float | None) -> None:
-    """From now on, say what the calling thread waits for while the process ends; end it all the same after so long."""
+def tell_of(status: int, after: float | None, with_children: bool) -> None:
+    """From now on, say what the calling thread waits for while the process ends; end it all the same after so long.
+
+    ``with_children``: and the child that it waits for, too.
+    """
     with suppress(Exception):  # tests may have put anything there
         sys.stdout.flush()
     told: set[object] = set()
     end = INFINITY if after is None else clock.monotonic() + SOON + after
-    look = partial(_look, thread.get_ident(), clock.monotonic() + SOON, told, status, end)
+    look = partial(_look, thread.get_ident(), clock.monotonic() + SOON, told, status, end, with_children)
     try:
         by_thread.employ("lingering", look, lasting=True)
     except RuntimeError:  # no thread can be started
         pass
 
 
-def _look(main: int, at: float, told: set[object], status: int, end: float, now: float) -> float:
+def _look(
+    main: int, at: float, told: set[object], status: int, end: float, with_children: bool, now: float
+) -> float:
     if now < at:
         return at
     key, text = _waits_for(python._current_frames().get(main))
@@ -49,6 +54,8 @@ def _look(main: int, at: float, told: set[object], status: int, end: float, now:
         told.add(key)
         tell(f"\n{text}\n")
     if now >= end:
+        if with_children:
+            kill_children.note(main, up(python._current_frames().get(main)))
         kill_after.kill("", "", status)
     return min(now + SOON, end)
 

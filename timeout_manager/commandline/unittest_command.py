@@ -107,7 +107,8 @@ def main(program: str, arguments: list[str]) -> NoReturn:
             _die_of_interrupt()
         if limits.spent() and (result.not_run or result.timeouts):
             status = STATUS
-    lingering.tell_of(int(status or 0) if status is None or isinstance(status, int) else 1, limits.kill_after)
+    number = int(status or 0) if status is None or isinstance(status, int) else 1
+    lingering.tell_of(number, limits.kill_after, limits.kill_children is not None)
     raise SystemExit(status)
 
 

@@ -61,7 +61,9 @@ def _register(phase: Phase, watch: Watch) -> None:
         return
     phase._watch = watch
     if phase._manager._kill_children is not None:
-        from . import kill_children  # noqa: F401  # not for the first time where a signal is handled
+        from . import kill_children
+
+        kill_children.guard(phase)
 
 
 def leave(phase: Phase, watch: Watch | None, struck: PhaseTimeout | None) -> None:

@@ -23,6 +23,7 @@ import sys
 from . import by_thread
 from ..errors import LET_PASS
 from ..originals import clock, files, python, system, thread
+from ..processes import bound
 from ..seconds import INFINITY, path, text
 from ..interpreter.frames import STDERR, suspended_in, tell, up
 from ..interpreter.timer import CALL, TO_PROCESS, NoTimer, Timer, free_signals, library
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 STATUS = 124
 _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 AGAIN = 0.1  # seconds until the next look at a block that is over but not running
+ENDING = 10.0  # seconds that it may take to end what ends with the process
 LATER = 0.5, 0.55, 0.8  # seconds by which the timers are later: line, stacks, end
 
 _ends: dict[Phase, float] = {}  # when the process is to be ended
@@ -155,8 +157,22 @@ def kill(why: str, report: str, status: int = STATUS) -> NoReturn:
         lines = "", why, f"The process ends with status {status}.", report and f"\n{report}"
         tell("\n".join(["", *filter(None, lines), ""]))
         _dump()
+        _put_off(ENDING)
+        if "subprocess" in sys.modules:
+            from . import kill_children
+
+            kill_children.note_all()
+            bound.end_all()
     finally:
         system._exit(status)
+
+
+def _put_off(seconds: float) -> None:
+    """Let the kernel's timers wait for what is done here."""
+    with _lock:
+        for phase in _ends:
+            _ends[phase] = clock.monotonic() + seconds
+        _set_timers()
 
 
 def _dump() -> None:

@@ -12,7 +12,7 @@ import subprocess
 from contextlib import contextmanager
 from threading import Lock, current_thread, main_thread
 
-from . import deadline
+from . import bound, deadline
 from ..errors import PhaseTimeout
 from ..originals import clock
 from ..seconds import amount
@@ -112,6 +112,7 @@ class Command:
         self.errors: Any = None
 
     def start(self) -> None:
+        bound.bind(self.tree, [self.process])
         _start(self.process, self.args, self.environ, self.options)
         self.is_started = True
 
@@ -149,6 +150,7 @@ class Command:
             error.__cause__ = subprocess.TimeoutExpired(error.cmd, error.timeout or 0.0, self.output, self.errors)
 
     def done(self, check: bool) -> subprocess.CompletedProcess[Any]:
+        bound.release(self.tree)
         done = subprocess.CompletedProcess(self.args, self.process.returncode, self.output, self.errors)
         if check:
             done.check_returncode()

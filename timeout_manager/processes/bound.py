@@ -1,0 +1,35 @@
+"""The trees of processes that end with this one, where it is ended from within."""
+
+from __future__ import annotations
+
+from weakref import WeakKeyDictionary
+
+from ..originals import signals, system
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from typing import Any
+
+    from .tree import Tree
+
+_bound: WeakKeyDictionary[Tree, Collection[Any]] = WeakKeyDictionary()  # with their roots, until nobody knows them
+
+
+def bind(tree: Tree, roots: Collection[Any]) -> None:
+    """Have a tree end with this process, until it is released."""
+    _bound[tree] = roots
+
+
+def release(tree: Tree) -> None:
+    _bound.pop(tree, None)
+
+
+def end_all() -> None:
+    """Kill all of them: this process ends."""
+    for tree, roots in _bound.copy().items():
+        tree.end(roots, signals.SIGKILL, 0.0)
+
+
+if hasattr(system, "register_at_fork"):
+    system.register_at_fork(after_in_child=_bound.clear)
