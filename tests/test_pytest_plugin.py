@@ -360,6 +360,7 @@ class Enforcing(PytestCase):
                     manager = TimeoutManager(5, enforce=False)
                     with manager.timed_operation("late", limit=0): pass
             def test_early(): use("again", EARLY)
+            def test_check(): TimeoutManager(0).check_timeout()
             """
         )
         reports = self.pytest("-o", "timeout_manager_enforce=thread", status=1).reports
@@ -370,6 +371,7 @@ class Enforcing(PytestCase):
         self.assertEqual([*reports["test", "teardown"].phases], [*phases, "phase teardown"])
         self.assertEqual(reports["test_unit", "call"].phases, {"phase unit": "done"})
         self.assertEqual(reports["test_early", "call"].phases, {})  # it is nobody's
+        self.assertIn("used of 0.00 s", reports["test_check", "call"].sections["Timeout"])
         self.assertRegex(reports["test_late", "call"].sections["Timeout"], r"(?m)^late .* timeout$")
 
     def test_by_something_else_is_an_error_that_names_the_ini(self):

@@ -314,6 +314,9 @@ class TheDecorator(unittest.TestCase):
     def test_says_what_it_does_not_take(self):
         with self.assertRaisesRegex(TypeError, "in the class Case, write `timeout"):
             testing().time_limit(3)(type("Case", (), {}))
+        for kind in classmethod, staticmethod:
+            with self.assertRaisesRegex(TypeError, f"time_limit goes below @{kind.__name__}"):
+                testing().time_limit(3)(kind(len))
         with self.assertRaisesRegex(ValueError, "time_limit must not be negative, but is -3"):
             testing().time_limit(-3)
         with self.assertRaisesRegex(ValueError, "nan"):

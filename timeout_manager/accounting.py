@@ -179,8 +179,8 @@ class TimeoutManager:
         """Return a phase to enter, or to decorate a function with.
 
         It is over when its own ``limit`` (seconds; None = none, 0 or less = spent), a limit around it or the budget
-        is. A block that ends later raises PhaseTimeout on leaving; an error of the block itself is never replaced,
-        unless it is a timeout by its type (``subprocess.TimeoutExpired``, ...), which becomes the cause.
+        is. A block that ends later raises PhaseTimeout on leaving. An error of the block passes, unless it is late and
+        a timeout by its type (``subprocess.TimeoutExpired``, ...), or the block was interrupted: then it is the cause.
         """
         return Phase(self, phase_name, limit if limit is None else scaled(limit, "limit", self._scale))
 

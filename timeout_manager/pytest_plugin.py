@@ -255,7 +255,7 @@ def pytest_runtest_makereport(item: Any, call: Any) -> Iterator[None]:
         report = outcome.get_result()
         told = report.longreprtext
         texts = [error.diagnosis for error in timeouts if not _has_lines(told, error.diagnosis)]
-        texts += [manager.report() for manager in managers if manager.phases]
+        texts += [manager.report() for manager in [each for each in managers if each.phases] or managers]
         if texts:
             report.sections.append((SECTION, printable("\n\n".join(dict.fromkeys(texts)))))
     if call.when == "teardown":

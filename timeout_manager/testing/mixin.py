@@ -7,6 +7,7 @@ from functools import partial, wraps
 from inspect import iscoroutinefunction
 
 from ..accounting import TimeoutManager
+from ..counting.calls import check_function
 from .call import call_limited, is_called
 from .case import ending_sub_tests, not_as_expected
 from .limits import ATTRIBUTE, Group, Limit, Limits, limit_from_environ, running
@@ -36,6 +37,7 @@ def time_limit(seconds: float) -> Callable[[F], F]:
     def decorate(func: F) -> F:
         if isinstance(func, type):
             raise TypeError(f"time_limit is for one test; in the class {func.__name__}, write `timeout = ...`")
+        check_function(func, "time_limit")
 
         @wraps(func)
         def test(*args: Any, **kwargs: Any) -> Any:

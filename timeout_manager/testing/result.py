@@ -11,7 +11,7 @@ from ..errors import PhaseTimeout
 from .limits import group_of
 from ..originals import clock, python, thread
 from ..processes.table import TICK, alive, described, descendants, uptime
-from ..seconds import text
+from ..seconds import plain, text
 from ..interpreter.frames import shown, tell
 from .case import Entry, LimitedTest, name_of
 from .loader import ImportTimeout
@@ -326,7 +326,7 @@ class LimitedResult(unittest.TestResult):
             error = part.error
             assert error is not None
             about = part.subject and getattr(part.subject, "__qualname__", part.subject)
-            place = f"{part.name} ({about})" if about else part.name
+            place = f"{part.name} ({plain(about)})" if about else part.name
             if error.interrupted:
                 told.append(f"Time ran out in {place} after {text(error.elapsed)}; the limit is {group}.")
             else:
