@@ -599,6 +599,29 @@ class Contract:
 
         self.in_thread(go)
 
+    def test_reset_sends_no_signal_that_could_meet_what_comes_next(self):
+        with self.manager(LONG).timed_operation() as phase:
+            phase._manager.reset(LONG)
+            read, write = socket.socketpair()
+            with read, write:
+                for each in read, write:
+                    each.setblocking(False)
+                before = self.hear(write.fileno())
+                try:
+                    for _ in range(20):
+                        phase._manager.reset(LONG)
+                        time.sleep(0.002)
+                finally:
+                    self.hear(before)
+                self.assertEqual(select.select([read], [], [], 0), ([], [], []))
+
+    def hear(self, descriptor):
+        """Have every signal that a handler of Python's gets write to this descriptor; return the one before."""
+        try:
+            return signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
+        except ValueError:  # signals are not for this thread
+            return -1
+
     def test_reset_from_another_thread_gives_an_open_phase_less_time(self):
         manager = self.manager(LONG)
 

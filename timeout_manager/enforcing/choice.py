@@ -177,7 +177,13 @@ def refresh(manager: TimeoutManager) -> None:
             by_asyncio.call(key, _catch_up, top, key)
     tasks = [watch for pulse in by_asyncio.pulses.copy().values() for watch in pulse.watches.copy().values()]
     for watch in (by_timer.watch, by_signal.watch, *by_thread.watches.copy().values(), *tasks):
-        if any(phase._manager is manager for phase in watch.phases.copy()):
+        phases = watch.phases.copy()
+        if not any(phase._manager is manager for phase in phases):
+            continue
+        if watch.key == here and watch.pulse is None:  # without a signal, which could meet what is next
+            now = clock.monotonic()
+            watch.enforcer.arm(watch, min(now + phase._left(now) for phase in phases))
+        else:
             watch.stale = True
             watch.enforcer.poke(watch)
     if manager._kill_after is not None:
