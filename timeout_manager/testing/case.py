@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from functools import partial, wraps
 
 from ..errors import LET_PASS, PhaseTimeout
-from .limits import CALL, Group, Limits
+from .limits import CALL, Group, Limit, Limits
 from ..originals import clock
 
 
@@ -41,6 +41,7 @@ _CALLS = (
 )
 _CLOSE_LOOP = frozenset({"_tearDownAsyncioRunner", "_tearDownAsyncioLoop"})
 _METHODS = ("setUp", "setUp", BODY), ("", "test", BODY), ("tearDown", "tearDown", END)  # "": that of the test
+_TIMES = "getTimeout"  # of trial: it ends by itself what waits in its reactor, which would not survive an interrupt
 _LATER = 0x20 | 0x80 | 0x200  # flags of code: generators, coroutines, asynchronous generators
 _PLAIN = frozenset({"unittest.case", "unittest.async_case", f"{__package__}.mixin"})  # where `run` has our parts only
 _NOTHING: frozenset[Any] = frozenset()
@@ -87,9 +88,10 @@ class Entry:
         """Tell whether an error is an interrupt of a part of this, or has the text of one: some keep no more."""
         if any(group.owns(error) for group in self.groups.values()):
             return True
-        timeouts = self.timeouts
-        words = str(error) if timeouts else ""
-        return any(str(each) in words for each in timeouts)
+        if not any(part.outcome == "timeout" or getattr(part, "_struck", None) is not None for part in self.parts):
+            return False
+        words = str(error)
+        return "Timeout exceeded after " in words and f"in {self.name} > " in words
 
 
 class LimitedTest(Entry):
@@ -103,6 +105,7 @@ class LimitedTest(Entry):
         self.whole: Group | None = None  # the call around the other parts
         self.open: dict[int, Group] = {}  # the groups to which parts are added
         self.before: dict[str, Any] = {}  # what was in the place of what stands in for methods of the test
+        self.handed_on = 0.0  # the limit of which the framework has been told
         self.has_loop = False
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -118,7 +121,10 @@ class LimitedTest(Entry):
             self._detach()
 
     def _call_whole(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        self.whole = self.groups[len(self.groups)] = Group(self.limits, self.name, self.limit)
+        limit = self.limit
+        if limit.seconds and self.handed_on:
+            limit = Limit(2 * limit.seconds, limit.source)  # for setUp and the test, and for what comes after
+        self.whole = self.groups[len(self.groups)] = Group(self.limits, self.name, limit)
         return self.whole.call(CALL, function, *args, **kwargs)
 
     def _attach(self) -> None:
@@ -132,6 +138,9 @@ class LimitedTest(Entry):
         if calls is None:
             calls = self.limits.calls[kind] = [call for call in _CALLS if _calls_code_under_test(kind, *call[:2])]
             self.limits.ways[kind] = ways(kind)
+        if self.limit.seconds and hasattr(kind, _TIMES):
+            own, self.handed_on = getattr(test, _TIMES), self.limit.seconds * self.limits.factor
+            self._stand_in(_TIMES, lambda: min(own(), self.handed_on))
         if "run" in self.limits.ways[kind]:
             for attribute, name, which in _METHODS:
                 self._stand_in_for_own(attribute or getattr(test, "_testMethodName", ""), name, which)
@@ -141,6 +150,15 @@ class LimitedTest(Entry):
         if hasattr(kind, "subTest"):
             self._stand_in("subTest", partial(_sub_test, test, lambda: self.parts))
         self.has_loop = not _CLOSE_LOOP.isdisjoint(self.before)
+
+    def timeout_by_framework(self, error: BaseException | None) -> PhaseTimeout | None:
+        """Return the timeout that an error stands for which the framework has made of our limit."""
+        if not self.handed_on or type(error).__name__ != "TimeoutError" or f" {self.handed_on} " not in str(error):
+            return None
+        timeout = PhaseTimeout(str(error))
+        timeout.phase, timeout.timeout, timeout.elapsed = CALL, self.handed_on, self.handed_on
+        timeout.diagnosis = str(error)
+        return timeout
 
     def _stand_in(self, attribute: str, function: Callable[..., Any]) -> None:
         own = vars(self.test)

@@ -110,6 +110,7 @@ class Limits:
         self._watch: Watch | None = None  # what stays armed
         kills: dict[str, Any] = {"kill_after": self.kill_after, "kill_children": self.kill_children}
         self._session = TimeoutManager(1e8, enforce=enforce, **kills)
+        self._elsewhere = TimeoutManager(1e8, enforce=True, **kills)  # a suite may run its tests in other threads
 
     def __enter__(self) -> Limits:
         """Stay armed between the tests."""
@@ -147,7 +148,8 @@ class Limits:
         return (left if left > 0 else min((self.end - self.began) * CLOSING, LONGEST_CLOSING)) / self.factor
 
     def manager(self, seconds: float | None) -> TimeoutManager:
-        return self._session._another(seconds)
+        session = self._session if get_ident() == self.thread else self._elsewhere
+        return session._another(seconds)
 
     def of(self, *places: object) -> Limit:
         """Return the nearest limit: the attribute ``timeout`` of the first place that has one, else that of the run.

@@ -271,7 +271,12 @@ class LimitedResult(unittest.TestResult):
         return any(entry is not None and entry.owns(error) for entry in (self.current, self.before))
 
     def _is_reported(self, test: Any, error: BaseException | None) -> bool:
-        """Take a timeout of which a suite tells that runs its tests in other processes or threads."""
+        """Take a timeout of which a framework tells, or a suite that runs its tests in other processes or threads."""
+        if isinstance(self.current, LimitedTest):
+            by_framework = self.current.timeout_by_framework(error)
+            if by_framework is not None:
+                self.current.reported.append(by_framework)
+                return True
         path = error.phase_path if isinstance(error, PhaseTimeout) else ()
         name = name_of(test)
         if not path or name not in (path[0], f"{path[-1]} ({path[0]})"):
