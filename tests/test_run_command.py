@@ -1,7 +1,9 @@
 """``python -m timeout_manager run``: the habits of coreutils' ``timeout``, and nothing left behind."""
 
+import contextlib
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -11,7 +13,7 @@ import unittest
 from unittest import mock
 
 from . import package
-from .child import hear
+from .child import ROOT, environment, hear
 from .command import Directory
 
 # What both do with the same command line; the exit status is that of coreutils 9.1.
@@ -72,8 +74,6 @@ class Habits(Directory):
             self.assertEqual(status(f"{real} {line}"), expected, line)
 
     def environment(self):
-        from .child import ROOT, environment
-
         return mock.patch.dict(os.environ, environment(PYTHONPATH=ROOT), clear=True)
 
     def go(self, *arguments, text=None):
@@ -94,6 +94,118 @@ class Habits(Directory):
         self.assertRegex(ran.stderr, rf"run: sending signal TERM to \d+ bash .*sleep 60\.{word}")
         time.sleep(0.1)
         self.assert_gone(f"60.{word}")
+
+    def test_all_of_it_has_the_rest_of_the_grace(self):
+        script = "(trap 'sleep 0.5; echo saved; exit' TERM; sleep 60 & wait) & sleep 60; :"
+        ran = self.go("-k", "20", "0.5", "sh", "-c", script)
+        self.assertEqual((ran.status, ran.stdout), (124, "saved\n"))
+
+    def test_signals_do_not_put_the_end_off(self):
+        script = "trap '' TERM; echo there; while :; do sleep 1; done"
+        process = self.start("run", "-k", "1", "60", "bash", "-c", script)
+        self.assertEqual(process.stdout.readline(), "there\n")
+        began = time.monotonic()
+        while process.poll() is None and time.monotonic() < began + 15:
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.3)
+        self.assertEqual(self.end(process).status, -signal.SIGKILL)
+
+    def test_who_is_born_while_it_looks_gets_the_signal(self):
+        word = f"60.{os.getpid()}{time.monotonic_ns()}"
+        ran = self.go("0.5", "bash", "-c", f"while :; do sleep {word} & sleep 0.004; done")
+        self.assertEqual(ran.status, 124)
+        time.sleep(0.1)
+        self.assert_gone(word)
+
+    @unittest.skipUnless(sys.platform == "linux", "only there orphans can be taken over")
+    def test_what_has_no_parent_no_session_and_no_environment_is_found(self):
+        word = f"60.{os.getpid()}{time.monotonic_ns()}"
+        script = f"(env -i setsid sh -c 'trap : TERM; (sleep {word} &); sleep {word}; sleep {word}' &) ; sleep 60"
+        self.assertEqual(self.go("-k", "0.2", "0.5", "sh", "-c", script).status, 124)
+        self.assert_gone(word)
+
+    @unittest.skipUnless(sys.platform == "linux", "only there orphans can be taken over")
+    def test_orphans_are_collected(self):
+        script = "(sh -c 'echo $$ > pid' &); while [ ! -s pid ]; do sleep 0.01; done; sleep 0.5; ! kill -0 $(cat pid)"
+        self.assertEqual(self.go("20", "sh", "-c", script).status, 0)
+
+    @unittest.skipUnless(sys.platform == "linux", "only there orphans can be taken over")
+    def test_but_not_where_they_may_be_of_others(self):
+        word = f"60.{os.getpid()}{time.monotonic_ns()}"
+        command = f"{sys.executable} -m {package.__name__} run -k 0.2 0.5 sleep 5"
+        script = f"(sleep 0.2; sleep {word} >/dev/null & echo $!) & exec {command}"
+        with self.environment():
+            done = subprocess.run(["sh", "-c", script], stdout=subprocess.PIPE, text=True, timeout=60)
+        self.assertEqual(done.returncode, 124)
+        os.kill(int(done.stdout), signal.SIGKILL)
+
+    def test_whatever_is_known_of_processes(self):
+        for ps in "/no/such/ps", "true":
+            self.write(
+                blind=f"""
+                from {package.__name__}.commandline import run_command
+                from {package.__name__}.processes import table, tree
+                table.has_proc = tree.has_proc = lambda: False
+                table.PS = ({ps!r},)
+                run_command.main("blind", {["-k", "0.3", "0.3"]} + __import__("sys").argv[1:])
+                """
+            )
+            for script, statuses in (
+                ("sleep WORD & sleep WORD; :", (124,)),
+                ("trap '' TERM; sleep WORD & while :; do sleep WORD; done", (137,)),
+                ("(trap '' TERM; exec sleep WORD) & sleep WORD; :", (124, -signal.SIGKILL)),  # no subreaper elsewhere
+            ):
+                word = f"60.{os.getpid()}{time.monotonic_ns()}"
+                ran = self.end(self.start("sh", "-c", script.replace("WORD", word), module="blind"))
+                self.assertIn(ran.status, statuses, (script, ran.stderr))
+                self.assert_gone(word)
+
+    def test_on_a_terminal_in_the_background(self):
+        import pty
+
+        for command, options in ("cat", "-k1"), ("stty tostop; echo there; exec sleep 5", "-v"):
+            ours = f"{sys.executable} -m {package.__name__} run {options} 0.5 sh -c '{command}'"
+            pid, terminal = pty.fork()
+            if not pid:
+                with self.environment():
+                    os.execvp("bash", ["bash", "-c", f"{ours}; echo status $?"])
+            said = b""
+            with contextlib.suppress(OSError):  # nobody is there any more
+                while b"status" not in said:
+                    readable = select.select([terminal], [], [], 30)[0]
+                    said += os.read(terminal, 1000) if readable else b"it hangs, status"
+            os.close(terminal)
+            self.assertRegex(said, b"status 124", command)
+            os.waitpid(pid, 0)
+
+    def test_streams_that_are_closed_or_full(self):
+        ours = f"{sys.executable} -m {package.__name__} run -v"
+        full = "2>/dev/full" if os.path.exists("/dev/full") else "2>&-"
+        with self.environment():
+            for streams in "<&-", ">&-", "2>&-", "<&- >&- 2>&-", full:
+                for line, expected in ("5 sh -c 'kill -TERM $$'", 143), ("0.2 sleep 5", 124), ("x true", 125):
+                    done = subprocess.run(["bash", "-c", f"({ours} {line}) {streams}"], capture_output=True, timeout=60)
+                    self.assertEqual((done.returncode, done.stdout), (expected, b""), (streams, line))
+
+    def test_no_module_of_the_folder_is_imported(self):
+        self.write(signal="print('run')", json="print('run')", subprocess="print('run')", ctypes="print('run')")
+        ran = self.go("5", "sh", "-c", "exit 7")
+        self.assertEqual((ran.status, ran.stdout, ran.stderr), (7, "", ""))
+
+    def test_the_environment_is_as_it_was(self):
+        for variables in {}, {"LC_CTYPE": "C"}, {"LC_ALL": "C"}, {"LANG": "C"}, {"LC_CTYPE": "C.UTF-8"}:
+            given = {"PATH": os.environ["PATH"], "PYTHONPATH": ROOT, **variables}
+            command = [sys.executable, "-m", package.__name__, "run", "5", "env"]
+            said = subprocess.run(command, env=given, stdout=subprocess.PIPE, text=True, timeout=60).stdout
+            lines = [line for line in said.splitlines() if not line.startswith("TIMEOUT_MANAGER_")]
+            if os.path.exists("/proc/self/environ"):
+                self.assertEqual(sorted(lines), sorted(f"{name}={value}" for name, value in given.items()))
+
+    def test_a_deadline_of_others_is_named(self):
+        ran = self.end(self.start("run", "60", "sleep", "5", TIMEOUT_MANAGER_DEADLINE="1:1:another"))
+        self.assertEqual(ran.status, 124)
+        self.assertIn("run: time is over by TIMEOUT_MANAGER_DEADLINE of the environment", ran.stderr)
+        self.assertEqual(self.end(self.start("run", "0.2", "sleep", "5")).stderr, "")
 
     def test_nor_where_the_environment_asks_for_interrupts(self):
         ran = self.end(self.start("run", "0.5", "sleep", f"5.{os.getpid()}", TIMEOUT_MANAGER_ENFORCE="auto"))

@@ -16,6 +16,7 @@ from errno import ENOEXEC
 from shutil import which
 from subprocess import TimeoutExpired
 
+from ..interpreter.frames import tell
 from ..originals import clock
 from ..processes import deadline
 from ..processes.command import Child, with_variables
@@ -177,7 +178,7 @@ class OwnTree(Tree):
     """The tree of a command that is in the group of this process."""
 
     def _group(self, root: Any) -> Group:
-        return OwnGroup(root)
+        return OwnGroup(root, self.adopts)
 
     def is_blind(self) -> bool:
         """Tell whether nothing was known of processes, and the group of this one is still that of the command."""
@@ -187,17 +188,19 @@ class OwnTree(Tree):
 class OwnGroup(Group):
     """The command and the group of this process, where nothing else is known of processes."""
 
-    def __init__(self, root: Any) -> None:
+    def __init__(self, root: Any, adopts: bool) -> None:
         super().__init__(root)
         self.group = os.getpgrp()
+        self.adopts = adopts  # all that is left of the command is a child of this process
 
     def is_left(self) -> bool:
-        return self.root.poll() is None
+        return self.adopts and collect(self.root) or self.root.poll() is None
 
     def _send(self, number: int) -> None:
-        if number == signal.SIGKILL and leave_group():
+        if number == signal.SIGKILL and (os.getpgrp() != self.group or leave_group()):
             os.killpg(self.group, number)
         elif number in UNHEARD:
+            self.adopts = self.adopts and number != signal.SIGKILL  # nobody else can be killed without this process
             self.root.send_signal(number)
         elif number:
             before = signal.signal(number, signal.SIG_IGN)
@@ -267,9 +270,9 @@ def as_inherited() -> Any:
 
 
 def say(line: str) -> None:
-    """Print a line on stderr, if there is one and it takes it; elsewhere nobody expects it."""
-    try:
-        if sys.stderr is not None:
-            print(line, file=sys.stderr)
-    except OSError:
-        pass
+    """Write a line to stderr, if it was open when this process began: another file may have that number then.
+
+    Not by ``sys.stderr``, which would keep what a full disk does not take, and end with another status for that.
+    """
+    if sys.stderr is not None:
+        tell(f"{line}\n")
