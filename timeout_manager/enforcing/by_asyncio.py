@@ -24,9 +24,11 @@ from ..interrupting.cancellation import cancel, count, uncancel, uncount
 from ..interrupting.delivery import find, mark, seize
 from ..originals import clock, system, thread
 from ..seconds import INFINITY
-from ..interpreter.frames import awaiting, suspended_in
+from ..interpreter import safepoints
+from ..interpreter.frames import awaiting, suspended_in, up
+from ..interpreter.turns import callers
 from ..interrupting.whereabouts import bind, find_borders, give_up, next_look, outlives_task, standing_in_task
-from ..interrupting.enforcer import Watch
+from ..interrupting.enforcer import FIRST, LAST, Watch
 
 get_ident = thread.get_ident
 
@@ -41,10 +43,11 @@ if TYPE_CHECKING:
     from ..diagnosis.snapshot import Scene
     from ..interrupting.enforcer import Strike
 
-_no_interrupt = frozenset({"_tick", "_rest", "_ended"})  # see interrupt
+_no_interrupt = frozenset({"_tick", "_arrived", "_rest", "_ended"})  # see interrupt
 
 NAME = "asyncio"
 GRACE = 0.1  # seconds after which a timer of the loop that has not fired means that the loop is blocked
+SWALLOWS = 2  # cancellations that the block may swallow before something else is raised as well
 LINGER = 0.1  # seconds for which the thread of a loop stays watched after its last phase
 
 pulses: dict[Any, Pulse] = {}  #: by the loop
@@ -59,6 +62,7 @@ class Pulse:
         self.watches: dict[Any, Watch] = {}  # by the task
         self.at = INFINITY
         self.timer: Any = None  # fires then
+        self.sending = -INFINITY  # until then no other task is sent anywhere: they share the thread
         self.resting: Any = None  # the timer that lets the thread go, if there is no phase by then
 
     def is_busy(self) -> bool:
@@ -87,7 +91,7 @@ class Pulse:
         for task, watch in self.watches.copy().items():
             blocked = watch.at + GRACE <= now
             if task is current and (blocked or watch.strike is not None and watch.strike.tries):
-                error = seize(watch, stack, frame, landed, now)
+                error = seize(watch, _whole(stack, task), frame, landed, now)
             elif blocked:
                 due = find(watch, standing_in_task(watch), frame, now, scene)
                 scene = due and _fresh(due[0], now) or scene
@@ -194,8 +198,14 @@ def _look(watch: Watch, now: float, like: Scene | None) -> Scene | None:
     if due is None:
         return None
     strike, struck = due
-    strike.next(now)
-    watch.at = strike.again
+    if strike.hits >= SWALLOWS and watch.pulse is not None:
+        if now < watch.pulse.sending:
+            watch.at = watch.pulse.sending
+            return None
+        watch.pulse.sending = now + FIRST
+    if strike.hits < SWALLOWS or not _send(watch):
+        strike.next(now)
+    watch.at = strike.again if strike.again > now else now + LAST
     mark(struck, strike)
     bind(find_borders(watch.phases, struck, suspended_in(watch.key.get_coro())))
     if struck[0] in watch.cancelled:
@@ -204,6 +214,36 @@ def _look(watch: Watch, now: float, like: Scene | None) -> Scene | None:
         watch.cancelled.append(struck[0])
     cancel(watch.key, strike)
     return _fresh(strike, now)
+
+
+def _send(watch: Watch) -> bool:
+    """Have the task look where it lands when it runs on; return False if that cannot be."""
+    return safepoints.arrange(get_ident(), 0, suspended_in(watch.key.get_coro()), _arrived)
+
+
+def _arrived(frame: FrameType, at: int) -> None:
+    """Raise where the running task has landed, if it was sent there and its phase is still over."""
+    error = None
+    watches = [watch for pulse in pulses.copy().values() for watch in pulse.watches.values()]
+    sent = {watch.key: watch for watch in watches if watch.strike is not None and watch.strike.hits >= SWALLOWS}
+    watch = sent.get(_current())
+    if watch is not None:
+        error = seize(watch, _whole(dict.fromkeys(up(frame)), watch.key), frame, at, clock.monotonic())
+        arm(watch, watch.at)
+    if error is not None or not sent:
+        safepoints.withdraw(get_ident())
+    if error is not None:
+        try:
+            raise error
+        finally:
+            del error
+
+
+def _whole(stack: dict[FrameType, None], task: Any) -> dict[FrameType, None]:
+    """Add what the running task awaits and waits in: greenlets that run parts of it, and up to 3.9 all that is between
+    the loop and a coroutine that handles an error.
+    """
+    return {**stack, **dict.fromkeys(callers()), **dict.fromkeys(suspended_in(task.get_coro()))}
 
 
 def _fresh(strike: Strike, now: float) -> Scene | None:
@@ -266,6 +306,7 @@ def _leave(pulse: Pulse) -> None:
             timer.cancel()
     pulse.timer = pulse.resting = None
     pulse.at = INFINITY
+    safepoints.withdraw(get_ident())
     pulses.pop(pulse.loop, None)
     behind = pulse.behind
     if behind is not None:

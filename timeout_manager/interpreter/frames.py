@@ -5,6 +5,7 @@ Taking one has to be quick: code objects and line numbers. The text is made when
 
 from __future__ import annotations
 
+import gc
 import sys
 from functools import lru_cache
 from itertools import islice
@@ -100,8 +101,8 @@ def suspended_in(coroutine: Any) -> list[FrameType]:
                 frames += [frame, *list(held(frame))[::-1]]
                 coroutine = getattr(coroutine, "gi_yieldfrom" if kind == "gi" else kind + "_await", None)
                 break
-        else:
-            break
+        else:  # what `async for` awaits does not tell of which generator it is
+            coroutine = next((each for each in gc.get_referents(coroutine) if hasattr(each, "ag_frame")), None)
     return frames[::-1]
 
 

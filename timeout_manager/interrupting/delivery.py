@@ -29,7 +29,6 @@ from ..interpreter.safepoints import guarded
 from ..originals import clock, python
 from ..counting.ledger import Budget, Phase, left
 from ..interpreter.frames import up
-from ..interpreter.turns import callers
 from .whereabouts import abandon, bind, find_borders, next_look, place, standing
 from ..counting.verdict import is_debugged, timeout_in
 from .enforcer import LAST, MOMENT, Strike, Watch
@@ -59,8 +58,6 @@ def look(watch: Watch, frame: FrameType, landed: int) -> BaseException | None:
     stack = dict.fromkeys(up(frame))
     if any(map(guarded, stack)):
         return None
-    if watch.pulses:  # the task may have a greenlet run a part of it
-        stack.update(dict.fromkeys(callers()))
     error = seize(watch, stack, frame, landed, now)
     if error is None and not (watch.strike and watch.strike.tries):
         for pulse in watch.pulses:
