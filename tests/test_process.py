@@ -233,6 +233,13 @@ class NoSurvivor(unittest.TestCase):
         if sys.version_info >= (3, 11):
             self.end("(SLEEP &) & (setsid SLEEP &) ; set -m; SLEEP & SLEEP", process_group=0)
 
+    def test_without_a_session_of_its_own(self):
+        end = self.end("(SLEEP &) & (setsid SLEEP &) ; set -m; SLEEP & SLEEP", start_new_session=False)
+        self.assertIn("bash", str(end.killed))
+        code = "import os; print(os.getsid(0) == os.getsid(os.getppid()))"
+        for options, shared in ({"start_new_session": False}, b"True\n"), ({}, b"False\n"):
+            self.assertEqual(TimeoutManager().run([PYTHON, "-c", code], stdout=-1, **options).stdout, shared)
+
     def test_that_is_stopped(self):
         self.end("SLEEP & kill -STOP $!; kill -STOP $$; SLEEP")
 

@@ -87,8 +87,9 @@ class Tree:
     def end(self, roots: Collection[Any], number: int, grace: float) -> None:
         """Send this signal to everything in the tree, after the grace SIGKILL to what is left; note what came of it.
 
-        KeyboardInterrupt ends the grace.
+        KeyboardInterrupt ends the grace. A root that has not been started yet has no number.
         """
+        roots = [root for root in roots if root.pid]
         if sys.platform == "win32":
             for root in roots:
                 subprocess.run(["taskkill", "/F", "/T", "/PID", str(root.pid)], capture_output=True, check=False)
