@@ -5,7 +5,7 @@ and in another one: counting and enforcing, alone and in a session, nested, thro
 with bodies that swallow. ``tasks`` does so in coroutines, some of which are cancelled by others at the same moment.
 ``holes`` lets limits pass in loops that share a function with their `with`, `try` and
 `finally`. Every indented count has to be 0. How many: ``main=1000000 worker=200000``, and ``holes=420`` for each of
-the 24 combinations of a loop, what is around it, and a mechanism.
+the 36 combinations of a loop, what is around it, and a mechanism.
 """
 
 from __future__ import annotations
@@ -115,7 +115,10 @@ def phases(number, wishes, seed):
     """Run so many phases in the calling thread, and count what went wrong."""
     random, counts = Random(seed), Counter()
     main = threading.current_thread() is threading.main_thread()
-    handlers = {number: signal.getsignal(number) for number in range(1, 65) if number not in (32, 33)} if main else {}
+    before = handlers_now() if main else {}
+    with package.TimeoutManager(60, enforce=True).timed_operation("first"):
+        pass  # the handler that stays between phases is there from now on
+    handlers = handlers_now() if main else {}
     while counts["phases"] < number:
         try:
             batch(random, random.choice(wishes), counts, main)
@@ -126,9 +129,14 @@ def phases(number, wishes, seed):
         if main:
             left = signal.getsignal(signal.SIGALRM) != handlers[signal.SIGALRM]
             counts["handlers or timers left"] += left or signal.getitimer(signal.ITIMER_REAL) != (0.0, 0.0)
-    for each, handler in handlers.items():
-        counts["handlers or timers left"] += signal.getsignal(each) != handler
+    counts["handlers or timers left"] += main and handlers_now() != handlers
+    package.TimeoutManager.give_back()
+    counts["handlers or timers left"] += main and handlers_now() != before
     return counts
+
+
+def handlers_now():
+    return {number: signal.getsignal(number) for number in signal.valid_signals()}
 
 
 def batch(random, wish, counts, main):
@@ -349,7 +357,7 @@ def main(arguments):
     before, bad = thread_count(), 0
     for name, size in sizes.items():
         if name == "main":
-            counted = [("phases, main thread", phases(size, [True, False, "thread"], 1))]
+            counted = [("phases, main thread", phases(size, [True, False, "signal", "thread"], 1))]
         elif name == "worker":
             interval = sys.getswitchinterval()
             sys.setswitchinterval(1e-5)
@@ -359,6 +367,7 @@ def main(arguments):
             counted = [("phases in tasks", tasks(size, 5))]
         else:
             counted = [
+                ("holes, timer", holes(size, True, 3)),
                 ("holes, signal", holes(size, "signal", 3)),
                 ("holes, thread", in_worker(holes, size, "thread", 4)),
             ]
