@@ -297,7 +297,7 @@ class MeddlingTests(Directory):
             "e": "mock.patch('threading.Thread').start(); mock.patch('threading.Lock').start()",
             "f": "faulthandler.cancel_dump_traceback_later()",
             "g": "signal.pthread_sigmask(signal.SIG_BLOCK, range(1, signal.NSIG))",
-            "h": "[signal.signal(n, signal.SIG_DFL) for n in range(signal.SIGRTMIN, signal.SIGRTMAX)]",
+            "h": "[signal.signal(n, signal.SIG_DFL) for n in range(signal.SIGRTMIN, signal.SIGRTMAX + 1)]",
             "i": "gc.freeze() if hasattr(gc, 'freeze') else None; sys.setswitchinterval(0.5)",
         }
         self.write(
@@ -329,19 +329,27 @@ class MeddlingTests(Directory):
             self.assertEqual((ran.status, ran.last), (0, "OK"), ran.stderr)
             self.assertIn("report.json cannot be written any more: ", ran.stderr)
 
-    @unittest.skipUnless(POSIX and hasattr(sys, "monitoring"), "needs sys.monitoring")
-    def test_that_block_every_signal_while_they_run_in_python(self):
+    @unittest.skipUnless(POSIX and CPYTHON, "needs a way into another thread")
+    def test_that_block_or_replace_every_signal_while_they_run_in_python(self):
         self.write(
-            test_blocked="""
+            test_deaf="""
             import signal, unittest
-            class Blocked(unittest.TestCase):
+            def hang():
+                while True:
+                    len("")
+            class Deaf(unittest.TestCase):
                 def test_blocked(self):
                     signal.pthread_sigmask(signal.SIG_BLOCK, range(1, signal.NSIG))
-                    while True: pass
-                test_blocked.timeout = 0.2
+                    hang()
+                def test_replaced(self):
+                    for number in range(signal.SIGRTMIN, signal.SIGRTMAX + 1): signal.signal(number, signal.SIG_DFL)
+                    hang()
+                def test_tidy(self): pass
             """
         )
-        self.assertEqual(self.unittest("--timeout", "60").outcomes["test_blocked"], "timeout")
+        outcomes = self.unittest("--timeout", "1", "test_deaf.Deaf").outcomes
+        outcomes = [outcomes[f"test_{name}"] for name in ("blocked", "replaced", "tidy")]
+        self.assertEqual(outcomes, ["timeout", "timeout", "passed"])
 
 
 class TheWholeRun(Directory):

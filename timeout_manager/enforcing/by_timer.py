@@ -248,7 +248,7 @@ def _try(signum: int) -> None:
             raise NoTimer("the signal of a timer does not arrive here")
         if _timer is None:  # otherwise a signal handler has opened a phase meanwhile
             _signum, _timer = signum, timer
-            watch.state = safepoints.thread_state() if safepoints.IS_CHEAP else 0
+            watch.state = safepoints.thread_state()
     finally:
         if blocked:
             signals.pthread_sigmask(signals.SIG_BLOCK, (signum,))
