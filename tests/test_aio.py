@@ -502,6 +502,26 @@ class CancelledByOthers(Case):
         self.assertTrue(task.cancelled())
 
 
+class WithAnyio(Case):
+    async def test_a_scope_that_cancels_its_own_task_too_and_ends_that_itself(self):
+        task = asyncio.current_task()
+
+        async def group():
+            try:
+                await hang()
+            except asyncio.CancelledError:
+                asyncio.get_running_loop().call_soon(task.cancel, "Cancelled via cancel scope 7f0000000000")
+                try:
+                    await hang()
+                except asyncio.CancelledError:
+                    COUNTS and task.uncancel()
+                raise
+
+        with self.assertRaises(PhaseTimeout):
+            async with self.phase():
+                await group()
+
+
 @unittest.skipUnless(COUNTS, "asyncio has no timeout and no TaskGroup before Python 3.11")
 class WithTheLibrary(Case):
     async def test_inside_and_around_its_timeout(self):

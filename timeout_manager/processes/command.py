@@ -216,9 +216,10 @@ def _start(process: Child, args: Any, environ: Any, options: dict[str, Any]) -> 
 def _drain(process: Child) -> tuple[Any, Any]:
     """Return what has come from the pipes, close them, and collect the process."""
     output = errors = None
+    is_text = getattr(process, "text_mode", False)  # gevent's does not tell
     try:
         for pipe in process.stdout, process.stderr:
-            if process.text_mode and pipe is not None:  # type: ignore[attr-defined]
+            if is_text and pipe is not None:
                 pipe.reconfigure(errors="replace")  # type: ignore[attr-defined]  # it may be cut within a character
         for _ in range(2):  # a machine that stands still for a moment costs but one look
             try:
@@ -228,7 +229,7 @@ def _drain(process: Child) -> tuple[Any, Any]:
                 output, errors = late.output, late.stderr
     except ValueError:  # they are closed
         pass
-    if process.text_mode:  # type: ignore[attr-defined]
+    if is_text:
         output, errors = (_text(process, part) for part in (output, errors))
     for pipe in process.stdin, process.stdout, process.stderr:
         if pipe is not None:
