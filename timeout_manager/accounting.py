@@ -39,8 +39,9 @@ class TimeoutManager:
     stderr, if a block is still running that long after its deadline, also where limits are not enforced. It is not
     scaled. None: never.
 
-    ``kill_children``, seconds or None, ends the process for which an interrupted phase was waiting in ``subprocess``,
-    with all that came of it: SIGTERM when the phase is left, SIGKILL so many seconds later. None leaves it alone.
+    ``kill_children``, seconds or None, ends the process for which an interrupted phase was waiting, in ``subprocess``,
+    ``multiprocessing`` or ``asyncio``, or by reading from a pipe of it (Linux), with all that came of it: SIGTERM when
+    the phase is left, or when nothing can interrupt its thread, SIGKILL so many seconds later. None leaves it alone.
     ``run`` does not need this. ValueError without ``enforce``: then no phase is interrupted.
 
     ``clock`` returns seconds that never go back; it is there for tests, and limits on another clock than

@@ -8,6 +8,8 @@ look at once; of a thread, ``arrived``, called where it was sent to. When it fir
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import partial
 from warnings import warn
 
 from . import by_asyncio, by_signal, by_thread, by_timer, kill_after
@@ -64,6 +66,8 @@ def _register(phase: Phase, watch: Watch) -> None:
         from . import kill_children
 
         kill_children.guard(phase)
+        with suppress(RuntimeError):  # no thread can be started
+            by_thread.employ((kill_children, phase), partial(kill_children.look, phase))
 
 
 def leave(phase: Phase, watch: Watch | None, struck: PhaseTimeout | None) -> None:
@@ -75,6 +79,7 @@ def leave(phase: Phase, watch: Watch | None, struck: PhaseTimeout | None) -> Non
     if phase._manager._kill_children is not None:
         from . import kill_children
 
+        by_thread.dismiss((kill_children, phase))
         kill_children.end(phase, phase._manager._kill_children, struck)
 
 

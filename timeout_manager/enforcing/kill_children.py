@@ -3,18 +3,20 @@
 Nothing else is certain to belong to the phase: when a thread ends, the system gives its children to another one. But
 whoever waits in ``subprocess`` or ``multiprocessing`` says for whom, by the frames of the call. All that has come of
 that process is held before the interrupt is raised, since ``subprocess.run`` then kills the one that it knows. It ends
-when the phase is left (`tree`), or with this process.
+when the phase is left (`tree`), or with this process. Who reads from a pipe waits for those who can write into it, and
+only another thread can see from which one it reads, so the watchdog looks just before the time is over. Where a thread
+waits in a call that nothing interrupts, the watchdog ends the child, and the call returns.
 """
 
 from __future__ import annotations
 
-import signal
 from sys import modules
 
-from ..interpreter.frames import up
-from ..originals import python, system
-from ..processes import bound
+from ..interpreter.frames import suspended_in, up
+from ..originals import python, signals, system, thread
+from ..processes import bound, readers
 from ..processes.tree import Tree
+from ..seconds import INFINITY
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
     from ..errors import PhaseTimeout
     from ..counting.ledger import Phase
 
+SHORTLY = 0.02  # seconds before its time is over when it is seen what a phase waits for
+BLOCKED = 0.2  # seconds after which a thread that has not come to be interrupted will not
+
+_lock = thread.RLock()  # held while something is ended, and looked at
 _open: set[Phase] = set()  # those whose children are to be ended
 _awaited: dict[object, tuple[Tree, list[Any]]] = {}  # what has been taken hold of, and for whom the phase was waiting
 
@@ -43,46 +49,125 @@ def note(phase: object, stack: Iterable[FrameType]) -> None:
             break
         process = _waits_for(frame)
         if process is not None and process.returncode is None:
-            tree, processes = _awaited.setdefault(phase, (Tree(since=0.0), []))
-            processes.append(process)
-            tree.look(processes)
-            bound.bind(tree, processes)
+            _hold(phase, process)
+
+
+def _hold(phase: object, process: Any) -> None:
+    tree, processes = _awaited.setdefault(phase, (Tree(since=0.0), []))
+    processes.append(process)
+    tree.look(processes)
+    bound.bind(tree, processes)
 
 
 def note_all() -> None:
     """Take hold of what every phase is waiting for now: this process ends."""
-    frames = python._current_frames()
     for phase in _open.copy():
         if phase._watch is not None:
-            note(phase, up(frames.get(phase._watch.thread.key)))
+            note(phase, _frames(phase))
+
+
+def look(phase: Phase, now: float) -> float:
+    """Take hold of what the phase waits for when its time is nearly over; return when to look again.
+
+    Called by another thread, which can see in what call of the system the thread is.
+    """
+    rest = phase._left(phase._manager._clock())
+    if rest > SHORTLY:
+        return now + rest - SHORTLY
+    if not _lock.acquire(False):
+        return now + SHORTLY
+    try:
+        if phase not in _open:
+            return INFINITY
+        if phase not in _awaited:
+            watch = phase._watch
+            note(phase, _frames(phase))
+            if phase not in _awaited and watch is not None and phase._key == watch.key:
+                for pid in readers.writers(watch.key):
+                    _hold(phase, _Child(pid))
+        elif rest < -BLOCKED and _is_blocked(phase):
+            tree, processes = _awaited[phase]
+            if rest < -BLOCKED - (phase._manager._kill_children or 0.0):
+                tree.end(processes, signals.SIGKILL, 0.0)
+                return INFINITY
+            tree.send(processes, signals.SIGTERM)
+    finally:
+        _lock.release()
+    return now + BLOCKED
+
+
+def _frames(phase: Phase) -> list[FrameType]:
+    """Return where the phase stands, the innermost first."""
+    frames: list[FrameType] = []
+    for frame in up(None if phase._watch is None else python._current_frames().get(phase._watch.thread.key)):
+        if frame.f_code.co_name == "run_until_complete":  # what an event loop runs
+            frames += _suspended(frame.f_locals.get("future"))
+        frames.append(frame)
+    return frames if phase._key.__class__ is int or phase._frame in frames else _suspended(phase._key)
+
+
+def _suspended(task: Any) -> list[FrameType]:
+    return suspended_in(task.get_coro()) if hasattr(task, "get_coro") else []
+
+
+def _is_blocked(phase: Phase) -> bool:
+    """Tell whether nothing interrupts what the phase waits in, and it will not end with the process."""
+    watch = phase._watch
+    is_worker = watch is not None and watch.key == phase._key and watch.enforcer.NAME == "thread" and not watch.signum
+    return is_worker and phase._manager._kill_after is None
+
+
+class _Child:
+    """A child process that somebody else waits for."""
+
+    returncode = None
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    def poll(self) -> None:
+        pass
 
 
 def _waits_for(frame: FrameType) -> Any:
-    """Return the process for which a frame waits, if it is of ``subprocess`` or ``multiprocessing``."""
-    module = frame.f_globals.get("__name__")
+    """Return the process for which a frame waits, if it is of ``subprocess``, ``multiprocessing`` or ``asyncio``."""
+    module = str(frame.f_globals.get("__name__"))
+    process = frame.f_locals.get("self")
     if module == "subprocess":
-        process = frame.f_locals.get("self")
         return process if isinstance(process, modules["subprocess"].Popen) else None
-    if str(module).startswith("multiprocessing.popen_"):
-        return frame.f_locals.get("self")
+    if module.startswith("multiprocessing.popen_"):
+        return process
+    if module in ("asyncio.subprocess", "asyncio.streams"):
+        transport = getattr(process, "_transport", None)  # of a process, or of a pipe of one
+        transport = getattr(getattr(transport, "_protocol", None), "proc", transport)
+        started = getattr(transport, "_proc", None)
+        return None if started is None or started.returncode is not None else _Child(started.pid)
     return None
 
 
 def end(phase: Phase, grace: float, struck: PhaseTimeout | None) -> None:
-    """The phase is left: end what it was waiting for."""
+    """The phase is left: end what it was waiting for, if its time is over."""
     _open.discard(phase)
-    if phase in _awaited:
-        tree, processes = _awaited.pop(phase)
-        tree.end([process for process in processes if process.returncode is None], signal.SIGTERM, grace)
+    with _lock:
+        tree, processes = _awaited.pop(phase, (None, []))
+        if tree is None:
+            return
         bound.release(tree)
-        for process in processes:
-            process.poll()  # nobody waits for it any more
-        if struck is not None:
-            struck.killed = (*struck.killed, *tree.killed)
-            struck.survivors = (*struck.survivors, *tree.survivors)
+        if struck is None and getattr(phase, "_rest", 1.0) > 0.0:
+            for held in tree.found.values():
+                held.let_go()
+            return
+        tree.end([process for process in processes if process.returncode is None], signals.SIGTERM, grace)
+    for process in processes:
+        process.poll()  # nobody waits for it any more
+    if struck is not None:
+        struck.killed = (*struck.killed, *tree.killed)
+        struck.survivors = (*struck.survivors, *tree.survivors)
 
 
 def _forked() -> None:
+    global _lock
+    _lock = thread.RLock()
     _open.clear()
     _awaited.clear()
 
