@@ -51,6 +51,7 @@ _FILLING = frozenset({0, EXTENDED_ARG}) | _named("NOT_TAKEN")
 _WITH = _named("SETUP_WITH", "SETUP_ASYNC_WITH")
 _SETUP = _WITH | _named("SETUP_FINALLY")
 _POP_BLOCK = _named("POP_BLOCK")
+_NOP = _named("NOP")
 _AFTER_SETUP = _SETUP | _POP_BLOCK
 _WITH_STARTS = opmap.get("WITH_EXCEPT_START")
 _AWAITS = _named("SEND", "YIELD_VALUE")
@@ -277,7 +278,8 @@ def _landings(code: CodeType, _: int) -> frozenset[int]:
     for at in range(0, len(raw), 2):
         head = _head(raw, at) if raw[at] != EXTENDED_ARG else -1
         if head >= 0:
-            found.add(head)
+            if raw[head] not in _NOP:  # the first of a `try`, which the exception table leaves out
+                found.add(head)
             if not _split_off(code, raw, at):
                 found.add(at)
         elif raw[at] in _CALL and handlers(code, at) == handlers(code, _next(raw, at)):

@@ -69,6 +69,9 @@ class _Visit:
         self.frames: dict[FrameType, tuple[bool, bool]] = {}  # what is traced, and how it was before
         self.undo: Callable[[], None] = lambda: None
 
+    def note(self, frame: FrameType) -> None:
+        self.frames.setdefault(frame, (frame.f_trace_opcodes, frame.f_trace_lines))
+
     def at(self, frame: FrameType, at: int) -> None:
         if at in landings(frame.f_code) and not any(guarded(each) for each in up(frame)):
             self.arrive(frame, at)
@@ -175,18 +178,20 @@ class _Gate:
 
     def __init__(self, visit: _Visit) -> None:
         self.visit = visit
+        self.set: set[FrameType] = set()
 
     def __bool__(self) -> bool:
         frame = python._getframe(1)
-        if frame in self.visit.frames:
+        if frame in self.set:
             self.visit.at(frame, frame.f_lasti)
         else:
             self.trace(frame)
         return False
 
     def trace(self, frame: FrameType | None) -> None:
-        while frame is not None and frame not in self.visit.frames:
-            self.visit.frames[frame] = frame.f_trace_opcodes, frame.f_trace_lines
+        while frame is not None and frame not in self.set:
+            self.set.add(frame)
+            self.visit.note(frame)
             frame.f_trace_opcodes, frame.f_trace_lines = True, False
             frame = frame.f_back
 
@@ -197,21 +202,24 @@ def _trace(ident: int, state: int, frames: Iterable[FrameType], arrive: Arrive) 
         state = thread_state()
     if not state:
         return False
-    if ident in _visits:
-        return True
-    from ctypes import PyDLL, c_void_p, cast, py_object
-
-    visit = _visits[ident] = _Visit(arrive)
     stack = list(frames)
-    tracer = python.gettrace() if own else next((frame.f_trace for frame in stack if frame.f_trace), None)
-    visit.undo = lambda: _untrace(ident, visit, tracer)
-    gate = _Gate(visit)
-    if own:
-        gate.trace(stack[0])
-    interpreter = PyDLL(None)
-    set_trace = interpreter._PyEval_SetTrace
-    set_trace.argtypes = c_void_p, c_void_p, py_object
-    set_trace(state, cast(interpreter.PyObject_IsTrue, c_void_p), gate)
+    visit = _visits.get(ident)
+    if visit is None:
+        from ctypes import PyDLL, c_void_p, cast, py_object
+
+        visit = _visits[ident] = _Visit(arrive)
+        tracer = python.gettrace() if own else next((frame.f_trace for frame in stack if frame.f_trace), None)
+        visit.undo = lambda: _untrace(ident, visit, tracer)
+        gate = _Gate(visit)
+        if own:
+            gate.trace(stack[0])
+        interpreter = PyDLL(None)
+        set_trace = interpreter._PyEval_SetTrace
+        set_trace.argtypes = c_void_p, c_void_p, py_object
+        set_trace(state, cast(interpreter.PyObject_IsTrue, c_void_p), gate)
+    for frame in stack:  # a loop that jumps back to the very instruction comes to no new line
+        visit.note(frame)
+        frame.f_trace_opcodes = True
     return True
 
 
