@@ -5,7 +5,7 @@ and in another one: counting and enforcing, alone and in a session, nested, thro
 with bodies that swallow. ``tasks`` does so in coroutines, some of which are cancelled by others at the same moment.
 ``holes`` lets limits pass in loops that share a function with their `with`, `try` and
 `finally`. Every indented count has to be 0. How many: ``main=1000000 worker=200000``, and ``holes=420`` for each of
-the 36 combinations of a loop, what is around it, and a mechanism.
+the 48 combinations of a loop, what is around it, and a mechanism.
 """
 
 from __future__ import annotations
@@ -243,6 +243,9 @@ while True:
         continue
     x = 0
 """,
+    "while True": """
+while True: pass
+""",
     "while x": """
 x = 1
 while x:
@@ -264,6 +267,15 @@ x = 1
 while x:
     while cond():
         x += 1
+""",
+    "while True, try": """
+while True:
+    try:
+        x += 1
+    except ValueError:
+        pass
+    if sys.version_info[:2] == (3, 10):  # which never looks at the head of such a loop
+        time.sleep(0)
 """,
     "while True, if": """
 while True:
@@ -302,7 +314,7 @@ def holes(number, wish, seed):
     counts = Counter()
     for template, handlers in (WITH, ("outside",)), (WITH_TRY, ("except", "finally")):
         for body in BODIES.values():
-            space, indented = {}, body.strip().replace("\n", "\n" + " " * 12)
+            space, indented = {"sys": sys, "time": time}, body.strip().replace("\n", "\n" + " " * 12)
             exec(template.format(indented), space)
             for _ in range(number):
                 hole(space["hole"], handlers, wish, counts)

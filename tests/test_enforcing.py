@@ -14,7 +14,8 @@ import time
 import unittest
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import repeat
 from unittest import mock
 
 from . import package
@@ -30,6 +31,26 @@ LATE = 1  # what returns after so many seconds has been looked at before
 BRIEF = 5  # what goes on for so long was not interrupted
 CPYTHON = sys.implementation.name == "cpython"
 HANG = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
+
+FORMS = (
+    *("while True: pass", "while 1: x += 1", "while x: pass", "while True: continue", "while x: x += 1; x -= 1"),
+    *("for _ in repeat(0): pass", "for _ in iter(int, 1): x = 1", "[0 for x in repeat(0) if x]"),
+    *("any(x for x in repeat(0))", "for _ in (x for x in repeat(0)): pass", "(lambda: {x for x in repeat(0) if x})()"),
+    *("exec('while True: pass')", "while True:\n   while True: pass", "while True:\n   with suppress(): pass"),
+    *("for _ in repeat(0):\n   try: x += 1\n   except ValueError: pass",),
+    *(  # 3.10 looks for nothing at the head of such a loop, not even for Ctrl-C
+        ("while True:\n   try: x += 1\n   except ValueError: pass", "while True:\n   try: pass\n   finally: pass")
+        if sys.version_info[:2] != (3, 10)
+        else ()
+    ),
+)
+
+
+def loops(form, phase):
+    """Run a loop of this form in the very function that has the `with`."""
+    space = {"repeat": repeat, "suppress": suppress}
+    exec(f"def go(phase):\n x = 1\n with phase:\n  {form}", space)
+    space["go"](phase)
 
 
 def burn(seconds=LONG):
@@ -142,6 +163,25 @@ class Contract:
         error = self.assert_times_out(body)
         self.assertIs(seen[0], error)
         self.assertTrue(str(error).startswith("Timeout exceeded after run phase!"))
+
+    def test_loops_of_every_form_end_also_under_a_tracer(self):
+        def trace(frame, event, arg):
+            return trace
+
+        def go(form, tracer):
+            before = sys.gettrace()
+            sys.settrace(tracer or before)
+            try:
+                with self.assertRaises(PhaseTimeout) as caught:
+                    loops(form, self.manager().timed_operation("run", LIMIT))
+            finally:
+                sys.settrace(before)
+            self.assertTrue(caught.exception.interrupted)
+
+        for form in FORMS:
+            for tracer in None, trace:
+                with self.subTest(form=form, traced=tracer is not None):
+                    self.in_thread(lambda: go(form, tracer))
 
     def test_a_loop_ends_at_the_deadline_of_the_budget(self):
         def go():
