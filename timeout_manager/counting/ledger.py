@@ -157,7 +157,8 @@ class Phase:
                 find_users(self, frame)
             self._struck = None
             if until < INFINITY:
-                if now < until and watch.at <= until <= watch.at + EARLY and watch.key == key:  # armed already
+                is_armed = now < until and watch.at <= until <= watch.at + EARLY and watch.key == key
+                if is_armed and not (watch.phases and watch.shared):
                     self._watch = watch
                     watch.phases.append(self)
                 else:
@@ -231,7 +232,8 @@ class Phase:
             if watch is not None:
                 phases = watch.phases
                 is_quick = len(phases) == 1 or self.limit is None and self.parent is not None  # nothing to put off
-                if is_quick and watch.sessions and struck is None and phases[-1] is self and not manager._takes_long:
+                is_quick = is_quick and watch.sessions and not watch.covered and struck is None and phases[-1] is self
+                if is_quick and not manager._takes_long:
                     phases.pop()
                 else:
                     manager._enforcer.leave(self, watch, struck)

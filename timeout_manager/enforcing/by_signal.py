@@ -13,27 +13,35 @@ taken off. An alarm that comes when neither is due is somebody's ``kill``, and g
 timer that is not the one we set was installed by the block, and stays. Reading the handler after setting it tells
 whether it took: some servers ignore that silently.
 
-An alarm can come between the last look of the interpreter and the system call that blocks, and then does not end that
-call (2 of 150,000 phases on 3.15), so it repeats until it has been handled; the interval also tells our timer from
-others. And it can come late, when the kernel gives it to another thread, which has to run first (and up to 3.9 the main
-thread is not told then). So one alarm that was due and has not come is owed: the next one that nobody is known to have
-set is taken for it; it is discarded before the handler is put back, which it would meet; and where that is SIG_DFL, an
-alarm within a second after one of ours does not kill.
+Our timer is known by its interval, and it never ends by itself. Where another one is found in its place, the block has
+set that, and where there is none, the block has cancelled it, and with it the other one that is accounted for: neither
+is set again. A handler that a block has set stays, and no timer of ours is set while it is there. Where a phase begins
+within that block, its handler is covered like one that was there before, until the phase has ended.
 
-From half of a limit of a second or more on it also comes a few times to see where the block stands. Calls of the
-standard library go on after that (PEP 475), all but ``signal.pause``.
+An alarm can come between the last look of the interpreter and the system call that blocks, and then does not end that
+call (2 of 150,000 phases on 3.15), so it repeats until it has been handled: once in a second, since there is C code
+that begins its wait anew after each signal, and looks only when none has come for a while (gRPC, 200 ms). And it can
+come late, when the kernel gives it to another thread, which has to run first (and up to 3.9 the main thread is not told
+then). So one alarm that was due and has not come is owed: the next one that nobody is known to have set is taken for
+it; it is discarded before the handler is put back, which it would meet; and where that is SIG_DFL, an alarm within a
+second after one of ours does not kill.
+
+It never comes before a limit is over: C code that does not go on after a signal would be cut short. Where the block
+stands before is seen by the watchdog alone, if that runs for some other reason.
 
 What remains: C code that does not return to the interpreter is not interrupted. Linux rounds what is left of a timer
 down to whole microseconds, so one of somebody else that has less than one left when it is read looks like none, and is
-lost (about 1 in 1,000 of those due within 80 microseconds of entering a phase). A block that replaces our timer or our
-handler has taken the limits of the open phases away, until a phase that is due earlier arms the alarm again; leaving
-them late is still a timeout. A block that calls ``exec`` hands its alarm on to the new program.
+lost (about 1 in 1,000 of those due within 80 microseconds of entering a phase). A block that cancels or replaces our
+timer, or our handler, has taken the limits of the open phases away until the next phase begins in it; leaving them late
+is still a timeout. One that replaces the handler alone, and does not cancel the timer, gets our alarm at the limit. A
+block that calls ``exec`` hands its alarm on to the new program.
 """
 
 from __future__ import annotations
 
 import atexit
 import sys
+from itertools import islice
 
 try:  # what `signal` wraps: numbers in, numbers out, and not what a test may have put in its place
     from _signal import ITIMER_REAL, SIG_BLOCK, SIG_DFL, SIG_IGN, SIG_UNBLOCK, SIGALRM  # type: ignore[import-not-found]
@@ -44,10 +52,11 @@ except ImportError:  # Windows; WASI and Pyodide have the signal, but not the ti
 from ..diagnosis.snapshot import lines_at
 from ..interrupting.delivery import look
 from ..interpreter.safepoints import guarded
-from ..originals import clock, system, thread
+from ..originals import clock, python, system, thread
 from ..seconds import INFINITY
-from ..interpreter.frames import up
-from ..interrupting.enforcer import MOMENT, Watch
+from ..interpreter.frames import WALKABLE, up
+from ..interrupting.enforcer import FIRST, LAST, MOMENT, Watch
+from . import by_thread
 
 RLock, get_ident = thread.RLock, thread.get_ident
 
@@ -62,13 +71,20 @@ _no_interrupt = frozenset({"_fired", "arrived"})  # see interrupt
 
 NAME = "signal"
 SLACK = 1e-5  # seconds: an alarm is late, never early; this is for the rounding of the figures
-REPEAT = 0.05 + id(sys.modules[__name__]) // 64 % 1000 * 1e-5  # seconds; the interval tells our timer from others
+REPEAT = LAST + id(sys.modules[__name__]) // 64 % 1000 * 1e-5  # seconds; the interval tells our timer from others
 ROUNDING = 5e-6  # of an interval that is read back
 LATE = 1.0  # for so long after one of ours nobody's alarm kills the process: it may be ours
 LONGEST = 1e8  # what every setitimer takes
 FOREIGN = "the handler of SIGALRM was not installed by Python, and could not be put back"
 
-watch = Watch(0, sys.modules[__name__])  #: over the main thread
+
+def _new() -> Watch:
+    made = Watch(0, sys.modules[__name__])
+    made.shared = True
+    return made
+
+
+watch = _new()  #: over the main thread
 _running = False
 _taking = False  # the handler is set, but not yet the timer: what comes is not ours
 _main = 0  # the ident of the main thread, once it is known
@@ -110,8 +126,7 @@ def start(at: float) -> Watch | None:
     if _running:
         if watch.key != get_ident():
             return None
-        if at < watch.at:
-            arm(watch, at)
+        _look_after(at)
         return watch
     if setitimer is None or get_ident() != _main and is_deaf():
         return None
@@ -168,40 +183,63 @@ def _hold() -> Watch:
 
 def stop(watch: Watch) -> None:
     """Give the alarm back."""
-    global _running, _owed, _armed, _foreign
+    global _running, _owed
     if not watch.key or not _running:  # it is of the process that this one was forked from; it was stopped
         return
     with _closing:
         _running = False
     watch.at = INFINITY
-    rest, interval = setitimer(ITIMER_REAL, 0.0)
-    if getsignal(SIGALRM) is _fired:
-        now = clock.monotonic()
-        if _owed or _armed <= now or now - _recent < LATE:
-            signal(SIGALRM, SIG_IGN)  # discards one that waits for another thread to run
-        signal(SIGALRM, _previous)
-    foreign = _foreign
-    rest = _next(rest, interval)
-    if rest:
-        setitimer(ITIMER_REAL, rest, interval)
-    elif foreign < INFINITY:
-        setitimer(ITIMER_REAL, max(foreign - clock.monotonic(), 1e-6), _interval)
-    _armed = _foreign = INFINITY
+    while watch.covered:
+        _uncover()
+    _give_back()
     _owed = watch.stale = False  # if one comes still, it is the business of the handler that the block has left
     if watch.blocked:
         watch.blocked = False
         pthread_sigmask(SIG_BLOCK, (SIGALRM,))
 
 
+def _give_back() -> None:
+    """Put back the handler that was there, and the timer of somebody else, unless the block has set others."""
+    now = clock.monotonic()
+    may_come = _owed or _armed <= now or now - _recent < LATE
+    rest, interval = _take_off()
+    if getsignal(SIGALRM) is _fired:
+        if may_come:
+            signal(SIGALRM, SIG_IGN)  # discards one that waits for another thread to run
+        signal(SIGALRM, _previous)
+    if rest:
+        setitimer(ITIMER_REAL, rest, interval)
+
+
+def _take_off() -> tuple[float, float]:
+    """Take the timer off; return that of somebody else, as it is to go on: (0.0, 0.0) if there is none."""
+    global _armed, _foreign
+    rest, interval = setitimer(ITIMER_REAL, 0.0)
+    if _is_ours(interval):
+        lent = _foreign < INFINITY
+        rest, interval = (max(_foreign - clock.monotonic(), 1e-6), _interval) if lent else (0.0, 0.0)
+    _armed = _foreign = INFINITY
+    return rest or interval, interval
+
+
+def _is_ours(interval: float) -> bool:
+    """Tell whether this is our timer: always one that repeats, after a time that nobody else has."""
+    return abs(interval - REPEAT) <= ROUNDING
+
+
 def arm(watch: Watch, at: float) -> None:
     """Fire at this instant, or when the other timer is due if that is earlier."""
-    global _armed, _owed, _foreign, _interval
+    global _armed, _owed
     watch.at = at
+    if not _is_heard():  # it would meet the handler of the block
+        if _is_ours(getitimer(ITIMER_REAL)[1]):
+            rest, interval = _take_off()
+            setitimer(ITIMER_REAL, rest, interval)
+        return
     now = clock.monotonic()
     before, owed = _armed, _owed
     _owed = owed or before < INFINITY  # until it is known that it was not due when it was set anew
-    due = watch.next(now)
-    _armed = due if due < _foreign else _foreign
+    _armed = at if at < _foreign else _foreign
     seconds = _armed - now
     if not 1e-6 < seconds < LONGEST:
         seconds = 1e-6 if seconds <= 1e-6 else LONGEST if _armed < INFINITY else 0.0
@@ -210,14 +248,57 @@ def arm(watch: Watch, at: float) -> None:
         if seconds and not 0.0 < rest < seconds:
             setitimer(ITIMER_REAL, seconds, REPEAT)
         return
-    rest, interval = setitimer(ITIMER_REAL, seconds, REPEAT)
+    found = setitimer(ITIMER_REAL, seconds, REPEAT)
     if clock.monotonic() < before:
         _owed = owed
-    rest = _next(rest, interval)
-    if rest:
-        _foreign, _interval = now + rest, interval
-        if _foreign < _armed:
-            arm(watch, at)
+    accounted = _foreign
+    _account(now, *found)
+    if _foreign != accounted:
+        arm(watch, watch.at)
+    else:
+        watch.next(now)
+        by_thread.expect(watch.sample)
+
+
+def _account(now: float, rest: float, interval: float) -> None:
+    """Note what was found in the place of our timer.
+
+    Ours repeats: where there is none the block has taken it off, and with it the one that is accounted for.
+    """
+    global _foreign, _interval
+    if not _is_ours(interval):
+        _foreign, _interval = now + (rest or interval) if rest or interval else INFINITY, interval
+
+
+def _look_after(at: float) -> None:
+    """See to it that the alarm comes at this instant at the latest, and to us: a block may have changed that."""
+    if not _is_heard():
+        _cover()
+    elif watch.at <= at and _is_ours(getitimer(ITIMER_REAL)[1]):
+        return
+    arm(watch, min(at, watch.at))
+
+
+def settle(watch: Watch) -> None:
+    """A phase or session has ended: give the handler back that a block around it has set, if it has begun there."""
+    if len(watch.phases) + watch.sessions <= watch.covered[-1][0]:
+        _uncover()
+
+
+def _cover() -> None:
+    """Take over from the handler that a block has set, while it calls what has phases of its own."""
+    global _previous
+    handler = getsignal(SIGALRM)
+    if handler is not None:
+        watch.covered.append((len(watch.phases) + watch.sessions, _previous))
+        _previous = handler
+        signal(SIGALRM, _fired)
+
+
+def _uncover() -> None:
+    global _previous
+    _give_back()
+    _previous = watch.covered.pop()[1]
 
 
 def poke(watch: Watch) -> None:
@@ -229,21 +310,13 @@ def poke(watch: Watch) -> None:
 
 def arrived(frame: FrameType, at: int) -> None:
     """Look where the thread was sent to (-1: it was not)."""
-    global _armed
-    is_sample = True
     error = None
     try:
-        now = clock.monotonic()
-        is_sample = at < 0 and watch.is_sample(now)
-        if is_sample:
-            watch.see(lines_at(up(frame)), now)
-        else:
-            error = look(watch, frame, at)
+        error = look(watch, frame, at)
         _go_on()
-    except RecursionError:  # the block has used up the stack; the timer repeats
-        _armed = -INFINITY
-        if not is_sample:
-            raise
+    except RecursionError:  # the block has used up the stack
+        setitimer(ITIMER_REAL, FIRST, REPEAT)
+        raise
     if error is not None:
         try:
             raise error
@@ -252,26 +325,31 @@ def arrived(frame: FrameType, at: int) -> None:
 
 
 def _fired(signum: int, frame: FrameType | None) -> None:
-    global _armed, _owed, _recent, _foreign
+    global _owed, _recent, _foreign
     now = clock.monotonic()
     if frame is None or not _running:  # it came while the watch was stopped, or not begun
         if _taking and (_previous != SIG_DFL or now - _recent > LATE):
             _hand_on(signum, frame)
         return None
-    if now >= _armed - SLACK:
-        _armed = INFINITY
-        _recent = now
-    elif not watch.stale and not _owed and getsignal(SIGALRM) is _fired:
-        if _previous != SIG_DFL or now - _recent > LATE:
+    due = now >= _armed - SLACK
+    if not watch.stale and getsignal(SIGALRM) is _fired and not (_owed if not due else _is_timely(now)):
+        if _previous != SIG_DFL or now - max(_recent, _armed if due else _recent) > LATE:
             return _forward(signum, frame)
+    if due:
+        _recent = now
     _owed = False
     if now >= _foreign - SLACK:
         if any(guarded(each) for each in up(frame)):
             _foreign = now + MOMENT
             return arm(watch, watch.at)
-        _foreign = _foreign + _interval if _interval else INFINITY
         return _forward(signum, frame)
     return arrived(frame, -1)
+
+
+def _is_timely(now: float) -> bool:
+    """Tell whether the alarm that has come is that of our timer, which is due: the block may have set another one."""
+    rest, interval = getitimer(ITIMER_REAL)
+    return _is_ours(interval) or bool(rest) and not interval
 
 
 def _is_heard() -> bool:
@@ -280,26 +358,22 @@ def _is_heard() -> bool:
     return handler is _fired or "_fired" in getattr(handler, "__globals__", {}).get("_no_interrupt", ())
 
 
-def _next(rest: float, interval: float) -> float:
-    """Return in how many seconds a timer that was read is due next, if it is somebody else's; 0.0 if there is none.
-
-    One that repeats has no rest while its alarm is on its way.
-    """
-    return 0.0 if abs(interval - REPEAT) <= ROUNDING else rest or interval
-
-
 def _go_on() -> None:
     if _running:  # a look can close the last phase
         arm(watch, watch.at)
 
 
 def _forward(signum: int, frame: FrameType | None) -> None:
-    """Hand an alarm that is not ours to the handler that was there; it may set its timer anew."""
-    _note_foreign()  # it may be running still, if the watch has only begun
+    """Hand an alarm that is not ours to the handler that was there, with its timer as it is without ours."""
+    global _foreign
+    if clock.monotonic() >= _foreign - SLACK:
+        _foreign = _foreign + _interval if _interval else INFINITY
+    rest, interval = _take_off()
+    if rest:
+        setitimer(ITIMER_REAL, rest, interval)
     try:
         _hand_on(signum, frame)
     finally:
-        _note_foreign()
         _go_on()
 
 
@@ -309,15 +383,6 @@ def _hand_on(signum: int, frame: FrameType | None) -> None:
     elif _previous == SIG_DFL:
         signal(signum, SIG_DFL)
         raise_signal(signum)
-
-
-def _note_foreign() -> None:
-    """Take the timer off, and keep the account of it if it is not ours."""
-    global _foreign, _interval
-    rest, interval = setitimer(ITIMER_REAL, 0.0)
-    rest = _next(rest, interval)
-    if rest:
-        _foreign, _interval = clock.monotonic() + rest, interval
 
 
 def _forked() -> None:
@@ -342,9 +407,20 @@ def _begin_anew() -> None:
     global watch, _armed, _foreign
     _armed = _foreign = INFINITY
     watch.forget()
-    watch = Watch(0, sys.modules[__name__])
+    watch = _new()
 
 
+def _see(now: float) -> float:
+    """See where the main thread stands, if the watchdog runs; return when to do so again."""
+    if not _running:
+        return INFINITY
+    watch.next(now)
+    if watch.is_sample(now):
+        watch.see(lines_at(islice(up(python._current_frames().get(watch.key)), WALKABLE)), now)
+    return watch.sample if now < watch.sample else INFINITY
+
+
+by_thread.guests.append(_see)
 atexit.register(_exit)
 if hasattr(system, "register_at_fork"):
     system.register_at_fork(after_in_child=_forked)

@@ -50,6 +50,8 @@ LONGEST = 1e6  # seconds that a lock waits for everywhere
 watches: dict[int, Watch] = {}  #: by the ident of the thread
 _jobs: dict[object, Callable[[float], float]] = {}  # what the watchdog does: each says when to come again
 _lasting: set[object] = set()  # which of them go on while exit handlers run
+guests: list[Callable[[float], float]] = []  #: what it does besides, while it runs anyway
+_wakes = -INFINITY  # when it comes next by itself
 _starting = RLock()  # held while the watchdog is started or stopped
 _closing = RLock()  # held while the watchdog sends a thread somewhere, lest its watch is gone
 _ties = _local()  # what ends with a thread
@@ -210,6 +212,12 @@ def dismiss(key: object) -> None:
             ended = _running.get("watchdog")
 
 
+def expect(at: float) -> None:
+    """Have the watchdog come at this instant at the latest, if it runs."""
+    if at < _wakes:
+        _ring()
+
+
 def _ring() -> None:
     global _rung
     try:
@@ -221,16 +229,18 @@ def _ring() -> None:
 
 def _run(ended: LockType, started: float) -> None:
     """Be the watchdog."""
+    global _wakes
     if hasattr(_signal, "pthread_sigmask"):  # a signal that the kernel gives to this thread comes late
         _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGALRM,))
     clerk = stalls.Clerk(started)
     while _running.setdefault("watchdog", ended) is ended:
         while _jobs:
             now = clock.monotonic()
-            soonest = min([_ask(job, now) for job in list(_jobs.values())], default=INFINITY)
+            _wakes = soonest = min([_ask(job, now) for job in [*_jobs.values(), *guests]])
             clerk.wait_until(soonest)
             is_rung = _bell.acquire(True, min(max(soonest - clock.monotonic(), 0.0), LONGEST))
             clerk.note(_rung if is_rung else INFINITY)
+        _wakes = -INFINITY
         _running.clear()
         if not _jobs:  # otherwise one has just come
             break

@@ -91,6 +91,8 @@ def _unregister(phase: Phase, watch: Watch, struck: PhaseTimeout | None) -> None
         phases.remove(phase)
     if watch.strike is not None and (not phases or watch.strike.over is phase):
         watch.strike = None
+    if watch.covered:
+        watch.enforcer.settle(watch)
     if not phases and not watch.sessions:
         watch.enforcer.stop(watch)
     elif not phases and struck is not None:
@@ -225,6 +227,8 @@ def open_session(manager: TimeoutManager) -> Watch | None:
 def close_session(watch: Watch) -> None:
     """Disarm, and put everything back, unless phases are open that need it."""
     watch.sessions -= 1
+    if watch.covered:
+        watch.enforcer.settle(watch)
     if not watch.sessions and not watch.phases:
         watch.enforcer.stop(watch)
 

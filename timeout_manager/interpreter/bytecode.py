@@ -278,8 +278,9 @@ def _landings(code: CodeType, _: int) -> frozenset[int]:
     for at in range(0, len(raw), 2):
         head = _head(raw, at) if raw[at] != EXTENDED_ARG else -1
         if head >= 0:
-            if raw[head] not in _NOP:  # the first of a `try`, which the exception table leaves out
-                found.add(head)
+            while raw[head] in _NOP:  # that of a `try` is missing in the exception table
+                head += 2
+            found.add(head)
             if not _split_off(code, raw, at):
                 found.add(at)
         elif raw[at] in _CALL and handlers(code, at) == handlers(code, _next(raw, at)):

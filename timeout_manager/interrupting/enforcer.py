@@ -71,6 +71,7 @@ class Watch:
         *("key", "enforcer", "thread", "phases", "sessions", "at", "looked", "stale", "strike", "excused"),
         *("planned", "sample", "seen"),
         *("state", "signum", "blocked", "wait", "pulses"),
+        *("shared", "covered"),
         *("pulse", "held", "cancelled"),
     )
 
@@ -94,6 +95,9 @@ class Watch:
         self.blocked = False  # and whether that was blocked before
         self.wait = MOMENT  # of the watchdog, for a thread that does not arrive
         self.pulses: tuple[Pulse, ...] = ()  # of the event loops that may be blocked in it
+        # of the main thread, by SIGALRM
+        self.shared = False  # by what others can take away: look after it wherever a phase begins
+        self.covered: list[tuple[int, Any]] = []  # handlers of blocks: how much was open, and what was there
         # of a task
         self.pulse: Pulse | None = None
         self.held = False  # it has a session for the moment after its last phase
