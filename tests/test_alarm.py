@@ -11,6 +11,7 @@ import threading
 import time
 import unittest
 import warnings
+from itertools import permutations
 from unittest import mock
 
 from . import package
@@ -233,6 +234,200 @@ class ForeignAlarms(unittest.TestCase):
         finally:
             signal.signal = kept
         self.assertEqual(signal.getsignal(signal.SIGALRM), self.handle)
+
+
+class WhatABlockDoesToTheAlarm(unittest.TestCase):
+    """Code in a block sets, cancels and replaces timer and handler: it all stays as if there were no phase."""
+
+    def setUp(self):
+        self.calls = []
+        self.before = lambda *args: self.calls.append("before")
+        self.own = lambda *args: self.calls.append("own")
+        handler = signal.signal(signal.SIGALRM, signal.SIG_IGN)
+        self.addCleanup(signal.signal, signal.SIGALRM, handler)
+        self.addCleanup(signal.setitimer, signal.ITIMER_REAL, 0)
+        self.steps = {
+            "alarm(0)": lambda: signal.alarm(0),
+            "setitimer(0)": lambda: signal.setitimer(signal.ITIMER_REAL, 0),
+            "setitimer(new)": lambda: signal.setitimer(signal.ITIMER_REAL, LONG / 3),
+            "SIG_DFL": lambda: signal.signal(signal.SIGALRM, signal.SIG_DFL),
+            "own handler": lambda: signal.signal(signal.SIGALRM, self.own),
+            "handler back": lambda: signal.signal(signal.SIGALRM, self.saved),
+        }
+
+    def begin(self, pending):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, self.before)
+        signal.setitimer(signal.ITIMER_REAL, LONG if pending else 0)
+
+    def end(self):
+        """Return whose handler there is, and which timer."""
+        rest = signal.getitimer(signal.ITIMER_REAL)[0]
+        handler = signal.getsignal(signal.SIGALRM)
+        whose = {self.before: "before", self.own: "own", signal.SIG_DFL: "SIG_DFL"}.get(handler, handler)
+        return whose, "none" if not rest else "that before" if rest > LONG / 2 else "new"
+
+    def go(self, order, between=lambda: None):
+        self.saved = signal.getsignal(signal.SIGALRM)
+        for step in order:
+            self.steps[step]()
+            between()
+
+    def in_a_phase(self, order):
+        with TimeoutManager(LONG / 4, enforce="signal").timed_operation("run"):
+            self.go(order)
+
+    def in_a_session(self, order):
+        manager = TimeoutManager(LONG / 4, enforce="signal")
+        with manager:
+            with manager.timed_operation("first"):
+                self.go(order)
+            with manager.timed_operation("second"):
+                pass
+            manager.reset(LONG / 5)
+
+    def in_a_session_without_phase(self, order):
+        manager = TimeoutManager(LONG / 4, enforce="signal")
+
+        def between():
+            with manager.timed_operation("run", LONG / 5):
+                pass
+
+        with manager:
+            self.go(order, between)
+
+    def around_phases_of_others(self, order):
+        def between():
+            manager = TimeoutManager(enforce="signal")
+            with manager.timed_operation("inner", LONG / 5), manager.timed_operation("innermost"):
+                pass
+
+        with TimeoutManager(LONG / 4, enforce="signal").timed_operation("outer"):
+            self.go(order, between)
+
+    def where_limits_change(self, order):
+        manager = TimeoutManager(LONG / 4, enforce="signal")
+        with manager.timed_operation("run"):
+            self.go(order, lambda: manager.reset(LONG / 5))
+
+    def test_all_orders_leave_what_they_leave_without_a_phase(self):
+        places = self.in_a_phase, self.in_a_session, self.in_a_session_without_phase, self.around_phases_of_others
+        orders = [order for length in (1, 2, 3) for order in permutations(self.steps, length)]
+        for pending in True, False:
+            for order in orders:
+                self.begin(pending)
+                self.go(order)
+                expected = self.end()
+                for place in (*places, self.where_limits_change):
+                    with self.subTest(order=order, pending=pending, place=place.__name__):
+                        self.begin(pending)
+                        place(order)
+                        self.assertEqual((self.end(), self.calls), (expected, []))
+
+    def test_after_all_of_them_the_limits_hold_in_the_next_phase(self):
+        for length in 1, 2:
+            for order in permutations(self.steps, length):
+                for name in "outer", "inner":
+                    with self.subTest(order=order, limit=name):
+                        self.begin(True)
+                        manager = TimeoutManager(LONG / 4, enforce="signal")
+                        with self.assertRaises(PhaseTimeout) as caught:
+                            with manager.timed_operation("outer", LIMIT if name == "outer" else None):
+                                self.go(order)
+                                with manager.timed_operation("inner", LIMIT if name == "inner" else None):
+                                    spin(MARGIN)
+                        self.assertEqual((caught.exception.limited_phase, caught.exception.interrupted), (name, True))
+        self.assertEqual(self.calls, [])
+
+    def test_and_in_the_next_phase_of_a_session(self):
+        for order in permutations(self.steps, 1):
+            with self.subTest(order=order):
+                self.begin(True)
+                manager = TimeoutManager(LONG / 4, enforce="signal")
+                with manager:
+                    with manager.timed_operation("first", LONG / 5):
+                        self.go(order)
+                    with self.assertRaises(PhaseTimeout) as caught:
+                        with manager.timed_operation("second", LIMIT):
+                            spin(MARGIN)
+                self.assertTrue(caught.exception.interrupted)
+
+    def test_a_timer_that_a_block_sets_comes_on_time_and_once(self):
+        self.steps["setitimer(new)"] = lambda: signal.setitimer(signal.ITIMER_REAL, 2 * LIMIT)
+        for order in permutations(["setitimer(new)", "own handler", "alarm(0)"]):
+            for place in self.in_a_phase, self.around_phases_of_others:
+                with self.subTest(order=order, place=place.__name__):
+                    self.begin(True)
+                    place(order)
+                    self.calls.clear()
+                    spin(6 * LIMIT)
+                    comes = order.index("alarm(0)") < order.index("setitimer(new)")
+                    self.assertEqual(self.calls, ["own"] * comes)
+
+    def test_one_that_replaces_ours_and_comes_after_the_limit_reaches_its_handler(self):
+        self.begin(False)
+        with self.assertRaises(PhaseTimeout):
+            with TimeoutManager(enforce="signal").timed_operation("run", LIMIT):
+                signal.setitimer(signal.ITIMER_REAL, 3 * LIMIT)
+                spin(MARGIN)
+        self.assertEqual(self.calls, ["before"])
+
+    def test_a_handler_that_cancels_its_interval_timer_is_not_called_again(self):
+        def handle(*args):
+            self.calls.append("before")
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+        self.before = handle
+        self.begin(False)
+        signal.setitimer(signal.ITIMER_REAL, LIMIT, LIMIT)
+        with TimeoutManager(enforce="signal").timed_operation("run", LONG):
+            spin(6 * LIMIT)
+        self.assertEqual((self.calls, self.end()), (["before"], ("before", "none")))
+
+    def test_as_pytest_timeout_does_it_at_every_failure(self):
+        """It sets handler and timer for each test; phases of fixtures are open around that."""
+        self.begin(False)
+        manager = TimeoutManager(LONG / 4, enforce="signal")
+        with manager.timed_operation("fixture"):
+            for test in range(3):
+                signal.signal(signal.SIGALRM, self.own)
+                signal.setitimer(signal.ITIMER_REAL, LONG / 3)
+                with self.assertRaises(PhaseTimeout) as caught:
+                    with TimeoutManager(LIMIT, enforce="signal").timed_operation("in the test"):
+                        spin(MARGIN)
+                self.assertTrue(caught.exception.interrupted)
+                self.assertEqual(self.end(), ("own", "new"))
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        self.assertEqual((self.calls, self.end()), ([], ("SIG_DFL", "none")))
+
+
+class InTime(unittest.TestCase):
+    """No signal comes before a limit."""
+
+    def test_no_alarm_before_the_limit(self):
+        seen = []
+        with TimeoutManager(enforce="signal").timed_operation("outer", LONG):
+            with TimeoutManager(enforce="signal").timed_operation("earlier", 1.5):
+                signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+                seen.append(signal.sigtimedwait([signal.SIGALRM], 1.2))
+            seen.append(signal.sigtimedwait([signal.SIGALRM], 0.6))
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
+        self.assertEqual(seen, [None, None])
+
+    def test_what_begins_its_wait_anew_after_each_signal_is_interrupted(self):
+        """As gRPC does; here what comes is put back when none has come for a while."""
+        start = time.monotonic()
+        with self.assertRaises(PhaseTimeout):
+            with TimeoutManager(enforce="signal").timed_operation("run", LIMIT):
+                signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+                try:
+                    time.sleep(2 * LIMIT)
+                    while signal.sigtimedwait([signal.SIGALRM], 0.4):
+                        self.assertLess(time.monotonic() - start, MARGIN)
+                    signal.raise_signal(signal.SIGALRM)
+                finally:
+                    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
 
 
 class AtTheEndOfTheInterpreter(unittest.TestCase):

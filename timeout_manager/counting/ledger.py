@@ -232,8 +232,8 @@ class Phase:
             if watch is not None:
                 phases = watch.phases
                 is_quick = len(phases) == 1 or self.limit is None and self.parent is not None  # nothing to put off
-                is_quick = is_quick and watch.sessions and not watch.covered and struck is None and phases[-1] is self
-                if is_quick and not manager._takes_long:
+                lasts = watch.sessions and not watch.covered and not manager._takes_long
+                if is_quick and lasts and struck is None and phases[-1] is self:
                     phases.pop()
                 else:
                     manager._enforcer.leave(self, watch, struck)

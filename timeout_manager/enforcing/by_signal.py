@@ -93,6 +93,7 @@ _foreign = INFINITY  # when the timer of somebody else is due,
 _interval = 0.0  # and its interval
 _armed = INFINITY  # when the timer is due as we have set it,
 _owed = False  # and whether it was due before it was set anew: that signal may be on its way still
+_looking = False  # what comes meanwhile waits for that
 _recent = -INFINITY  # when one of ours was due last
 _closing = RLock()  # held while another thread sends the signal, lest it finds the handler gone
 
@@ -248,6 +249,8 @@ def arm(watch: Watch, at: float) -> None:
         if seconds and not 0.0 < rest < seconds:
             setitimer(ITIMER_REAL, seconds, REPEAT)
         return
+    watch.next(now)
+    by_thread.expect(watch.sample)
     found = setitimer(ITIMER_REAL, seconds, REPEAT)
     if clock.monotonic() < before:
         _owed = owed
@@ -255,9 +258,6 @@ def arm(watch: Watch, at: float) -> None:
     _account(now, *found)
     if _foreign != accounted:
         arm(watch, watch.at)
-    else:
-        watch.next(now)
-        by_thread.expect(watch.sample)
 
 
 def _account(now: float, rest: float, interval: float) -> None:
@@ -310,9 +310,14 @@ def poke(watch: Watch) -> None:
 
 def arrived(frame: FrameType, at: int) -> None:
     """Look where the thread was sent to (-1: it was not)."""
+    global _looking
     error = None
     try:
-        error = look(watch, frame, at)
+        _looking = True
+        try:
+            error = look(watch, frame, at)
+        finally:
+            _looking = False
         _go_on()
     except RecursionError:  # the block has used up the stack
         setitimer(ITIMER_REAL, FIRST, REPEAT)
@@ -343,7 +348,7 @@ def _fired(signum: int, frame: FrameType | None) -> None:
             _foreign = now + MOMENT
             return arm(watch, watch.at)
         return _forward(signum, frame)
-    return arrived(frame, -1)
+    return None if _looking else arrived(frame, -1)
 
 
 def _is_timely(now: float) -> bool:
@@ -360,7 +365,8 @@ def _is_heard() -> bool:
 
 def _go_on() -> None:
     if _running:  # a look can close the last phase
-        arm(watch, watch.at)
+        soon = clock.monotonic() + MOMENT  # a look can take longer than it is to the next, which would interrupt it
+        arm(watch, soon if watch.stale or watch.at < soon else watch.at)
 
 
 def _forward(signum: int, frame: FrameType | None) -> None:
