@@ -338,8 +338,12 @@ class OfALimitThatPassedInC(unittest.TestCase):
 class StuckOrSlow(unittest.TestCase):
     SAME = r"^At the same line for the last SOON \(seen \d times?\), "
 
-    def motion(self, body, enforce=True, limit=1.2):
+    def motion(self, body, enforce=True, limit=1.2, beside=True):
+        watchdog = import_module(f"{package.__name__}.enforcing.by_thread")
+        if beside:  # it runs for some other reason
+            watchdog.employ(self, lambda now: float("inf"))
         told = interrupted(enforce, body, limit).diagnosis
+        watchdog.dismiss(self)
         line = next((line for line in told.splitlines() if line.startswith(("At the same", "Moving"))), "")
         return re.sub(r"\d+\.\d+ m?s", "SOON", line)
 
@@ -355,6 +359,9 @@ class StuckOrSlow(unittest.TestCase):
     def test_stuck(self):
         for enforce in "signal", "thread":
             self.assertRegex(self.motion(hang, enforce), self.SAME + "waiting: ")
+
+    def test_by_a_signal_it_is_looked_at_only_where_the_watchdog_runs(self):
+        self.assertEqual(self.motion(hang, "signal", beside=False), "")
 
     @unittest.skipUnless(hasattr(time, "pthread_getcpuclockid"), "the processor time of a thread is not known")
     def test_busy(self):
