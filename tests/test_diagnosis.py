@@ -350,11 +350,15 @@ class StuckOrSlow(unittest.TestCase):
     def by_runner(self, method, body):
         """Return what is said of a test that does not end."""
         limits = import_module(f"{package.__name__}.testing.limits")
+        watchdog = import_module(f"{package.__name__}.enforcing.by_thread")
+        watchdog.employ(self, lambda now: float("inf"))
         run = limits.Limits(1.2, method=method)
         try:
             limits.Group(run, "a.test", run.timeout).call("test", body)
         except PhaseTimeout as error:
             return re.sub(r"\d+\.\d+ m?s", "SOON", error.diagnosis)
+        finally:
+            watchdog.dismiss(self)
 
     def test_stuck(self):
         for enforce in "signal", "thread":

@@ -33,7 +33,7 @@ def present() -> str:
         others = [islice(up(frame), WALKABLE) for frame in frames.values()]
         if any(frame.f_globals.get("__name__") in ("pdb", "bdb") for frame in chain(up(own), *others)):
             return "pdb"
-    return _name(python.gettrace()) or _monitor()
+    return name(python.gettrace()) or _monitor()
 
 
 def say(what: str, name: str) -> None:
@@ -44,7 +44,8 @@ def say(what: str, name: str) -> None:
         tell(f"{what} There is a debugger ({name}): nothing is interrupted.\n")
 
 
-def _name(tracer: Any) -> str:
+def name(tracer: Any) -> str:
+    """Name the debugger to which a trace function belongs; "" if it is that of something else."""
     if tracer is None:
         return ""
     owner = getattr(tracer, "__self__", tracer)

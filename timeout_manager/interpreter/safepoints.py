@@ -21,6 +21,7 @@ from __future__ import annotations
 import sys
 
 from ..originals import python, system, thread
+from . import debugger
 from .bytecode import landings
 from .frames import up
 
@@ -218,8 +219,9 @@ def _trace(ident: int, state: int, frames: Iterable[FrameType], arrive: Arrive) 
         set_trace.argtypes = c_void_p, c_void_p, py_object
         set_trace(state, cast(interpreter.PyObject_IsTrue, c_void_p), gate)
     for frame in stack:  # a loop that jumps back to the very instruction comes to no new line
-        visit.note(frame)
-        frame.f_trace_opcodes = True
+        if not debugger.name(frame.f_trace):  # which knows no such event, and may take the tracing back
+            visit.note(frame)
+            frame.f_trace_opcodes = True
     return True
 
 
