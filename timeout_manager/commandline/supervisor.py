@@ -121,7 +121,8 @@ class Supervisor:
         if self.foreground:
             self.process.send_signal(number)
         else:
-            told = [f"{each.pid} {each.command}" for each in self.tree.send(self._roots(), number)]
+            reached = [each for each in self.tree.send(self._roots(), number) if not each.is_refused]
+            told = [f"{each.pid} {each.command}" for each in reached]
         self._tell(f"sending signal {name_of_signal(number)} to", told, self.verbose)
 
     def _kill(self) -> None:
