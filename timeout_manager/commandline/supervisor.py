@@ -199,7 +199,7 @@ class OwnGroup(Group):
 
     def _send(self, number: int) -> None:
         if number == signal.SIGKILL and (os.getpgrp() != self.group or leave_group()):
-            os.killpg(self.group, number)
+            os.killpg(self.group, number)  # where this is the first process, all of its system but itself
         elif number in UNHEARD:
             self.adopts = self.adopts and number != signal.SIGKILL  # nobody else can be killed without this process
             self.root.send_signal(number)
@@ -210,8 +210,13 @@ class OwnGroup(Group):
 
 
 def leave_group() -> bool:
-    """Leave the group of this process for a new one; tell whether that could be done."""
+    """Leave the group of this process for a new one; tell whether that could be done, or need not be.
+
+    The first process of a system is not killed from within, and Linux never lets it end in the group of another one.
+    """
     group = os.getpgrp()
+    if os.getpid() == 1:
+        return True
     other = os.fork()
     if not other:
         signal.pause()
