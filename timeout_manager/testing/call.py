@@ -71,22 +71,48 @@ def call_limited(limits: Limits, test: Any, function: Callable[..., Any], *args:
     """Call what runs a test within the limits; tell its result of it if that is ours."""
     entry = LimitedTest(test, limits)
     called = _called.setdefault(get_ident(), [])
+    told: list[BaseException] = []
     result: Any = next((each for each in (*args, *kwargs.values()) if hasattr(each, "addError")), None)
     with _aside(called):
         called.append(entry)
         try:
             if hasattr(result, "call_test"):
                 return result.call_test(entry, function, *args, **kwargs)
-            return entry.call(function, *args, **kwargs)
+            with _listening(result, told):
+                return entry.call(function, *args, **kwargs)
         except PhaseTimeout as error:  # of the whole call, or of closing an event loop
             if result is None or not entry.owns(error):
                 raise
-            result.addError(test, sys.exc_info())
+            if error not in told:  # by the class itself
+                result.addError(test, sys.exc_info())
             return result
         finally:
             called.remove(entry)
             if not called:
                 _called.pop(get_ident(), None)
+
+
+@contextmanager
+def _listening(result: Any, told: list[BaseException]) -> Iterator[None]:
+    """Note which errors a result is told of."""
+    own = getattr(result, "__dict__", {})
+    before = own.get("addError")
+    add: Any = getattr(result, "addError", None)
+
+    def note(test: Any, err: Any, *args: Any, **kwargs: Any) -> Any:
+        told.append(err and err[1])
+        return add(test, err, *args, **kwargs)
+
+    if add is None:
+        yield
+        return
+    own["addError"] = note
+    try:
+        yield
+    finally:
+        own.pop("addError", None)
+        if before is not None:
+            own["addError"] = before
 
 
 def _aside(called: list[LimitedTest]) -> AbstractContextManager[None]:

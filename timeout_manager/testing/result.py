@@ -46,7 +46,7 @@ class LimitedResult(unittest.TestResult):
     interruptions: list[tuple[Any, str]]  #: the same of what Ctrl-C has ended
     not_run: dict[str, str]  #: names of tests, in their order, and why
     ran: set[str]  #: names of tests, too
-    failed: dict[Any, str]  # classes and modules that could not be set up, and why not
+    failed: dict[str, str]  # names of classes and modules that could not be set up, and why not
     interrupted: bool  #: by Ctrl-C
     hinted: bool  # a limit of its own would have helped
     hung: dict[tuple[int, float], Process]  # what tests that were late have started, by number and start
@@ -88,7 +88,12 @@ class LimitedResult(unittest.TestResult):
             self.stop()
 
     def addError(self, test: Any, err: Any) -> None:
-        if not self._is_ours(err[1]) and not self._is_reported(test, err[1]):
+        ours = self._is_ours(err[1]) or self._is_reported(test, err[1])
+        name = name_of(test)
+        fixture, _, owner = name.rstrip(")").partition(" (")
+        if fixture in SETS_UP:
+            self.failed[owner] = f"{name} {'timed out' if ours else 'failed'}"
+        if not ours:
             super().addError(test, err)
             self._note(test, "error", err)
 
@@ -182,12 +187,9 @@ class LimitedResult(unittest.TestResult):
         try:
             return group.call(name, function, *args, **kwargs)
         except BaseException as error:
-            skipped = isinstance(error, unittest.SkipTest)
             if not (entry.late or isinstance(error, KeyboardInterrupt)):
-                entry.outcome = "skipped" if skipped else "error"
+                entry.outcome = "skipped" if isinstance(error, unittest.SkipTest) else "error"
                 entry.texts.append(self._text(error))
-            if name in SETS_UP and (entry.late or not skipped):
-                self.failed[owner] = f"{entry.name} {'timed out' if entry.late else 'failed'}"
             raise
         finally:
             self._end(entry, _Named(entry.name))
@@ -351,7 +353,7 @@ class LimitedResult(unittest.TestResult):
                 told += ["It ended in this:", self._text(cause), ""]
         return "\n".join(told).rstrip() + "\n"
 
-    def leave_out(self, tests: Iterable[tuple[str, Any, Any]]) -> None:
+    def leave_out(self, tests: Iterable[tuple[str, str, str]]) -> None:
         """Note which of these tests did not run that were to run: their names, and their classes and modules."""
         limits, rest = self.limits, ""
         if limits.spent():

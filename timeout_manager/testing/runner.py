@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import unittest
+from unittest.util import strclass
 
 from . import loader  # its ImportTimeout would be taken for a test where its name is
 from ..enforcing import by_thread
@@ -95,9 +95,9 @@ def tests_of(suite: Any) -> Iterator[Any]:
             yield from tests_of(each)
 
 
-def _named(test: Any) -> tuple[str, Any, Any]:
-    """Return the name of a test, its class and its module, which are there after it, too."""
-    return test.id(), test.__class__, sys.modules.get(test.__class__.__module__)
+def _named(test: Any) -> tuple[str, str, str]:
+    """Return the names of a test, its class and its module."""
+    return test.id(), strclass(test.__class__), test.__class__.__module__
 
 
 class _Summary:
