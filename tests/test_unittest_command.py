@@ -502,7 +502,7 @@ class Ends(Directory):
             ran = self.end(run)
             with self.subTest(name):
                 after = re.split(r"\n(?:OK|FAILED|NO TESTS).*\n", ran.stderr)[-1]
-                for each in (*words, f"The process ends with status {status}.\n", "(most recent call first):"):
+                for each in (*words, f"The process ends with status {status}.\n", "(most recent call first"):
                     self.assertIn(each, after)
                 self.assertNotIn(os.path.join(package.__name__, "watchdog"), after)
                 self.assertEqual(ran.status, status, ran.stderr)

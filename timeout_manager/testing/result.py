@@ -346,7 +346,7 @@ class LimitedResult(unittest.TestResult):
                 told.append(f"  {scene.line()}")
                 told += [scene.motion()] if scene.is_one_line() else ["", scene.stacks()]
                 told.append("")
-            if error.killed:
+            if error.killed or error.survivors:
                 told += [error._ended(), ""]
             cause = error.__cause__
             if cause is not None:
