@@ -18,7 +18,10 @@ from .command import Directory
 
 PATHS = sorted(glob(os.path.join(DIRECTORY, "**", "*.py"), recursive=True))
 FUNCTION = ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda
-AT_WILL = "__main__.py", "pytest_plugin.py", os.path.join("processes", "command.py")  #: run where the user calls them
+AT_WILL = {  #: run where the user calls them
+    *("__main__.py", "pytest_plugin.py"),
+    *(os.path.join("processes", name) for name in ("command.py", "name.py")),
+}
 NOT_BESIDE = "fsencode", "makedirs", "main_thread"  #: for a child that is started, when a run begins, after a fork
 CPYTHON = sys.implementation.name == "cpython"
 TESTS = os.path.dirname(os.path.abspath(__file__))
