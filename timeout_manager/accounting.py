@@ -47,7 +47,7 @@ class TimeoutManager:
     ``clock`` returns seconds that never go back; it is there for tests, and limits on another clock than
     ``time.monotonic`` are only counted.
 
-    All methods can be called from any thread. Each thread, and each asyncio task, has its own stack of open phases; the
+    All methods can be called from any thread. Each thread, task and greenlet has its own stack of open phases; the
     budget is shared, and runs while at least one phase of the manager is open anywhere.
     """
 
