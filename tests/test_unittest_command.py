@@ -156,8 +156,9 @@ class AHungTest(Directory):
         self.assertIn("It ended in this:\nTraceback", ran.stderr)
 
     @unittest.skipUnless(POSIX, "no SIGALRM")
-    def test_by_the_other_method(self):
+    def test_by_the_other_methods(self):
         self.check("--method", "signal")
+        self.check("--method", "thread")
 
     def test_has_the_phases_of_unittest(self):
         self.write(

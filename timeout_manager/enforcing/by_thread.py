@@ -212,6 +212,11 @@ def dismiss(key: object) -> None:
             ended = _running.get("watchdog")
 
 
+def runs() -> bool:
+    """Tell whether the watchdog runs."""
+    return bool(_running)
+
+
 def expect(at: float) -> None:
     """Have the watchdog come at this instant at the latest, if it runs."""
     if at < _wakes:

@@ -35,12 +35,14 @@ from ..interrupting.delivery import look
 from ..interrupting.enforcer import MOMENT, Watch
 from ..originals import clock, python, signals, system, thread
 from ..seconds import INFINITY
+from . import by_thread
 from .by_signal import is_deaf
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import FrameType
     from typing import Optional
 
@@ -120,9 +122,13 @@ def stop(watch: Watch) -> None:
 
 def arm(watch: Watch, at: float) -> None:
     """Fire at this instant."""
+    now = clock.monotonic()
     if _timer is not None:
-        _timer.set(at - clock.monotonic())
-    watch.at = at  # last: if the signal comes before, the timer is early rather than late
+        _timer.set(at - now)
+    watch.at = at  # not before: if the signal comes in between, the timer is early rather than late
+    if by_thread.runs():
+        watch.next(now)
+        by_thread.expect(watch.sample)
 
 
 def poke(watch: Watch) -> None:
@@ -179,16 +185,26 @@ def attend(now: float) -> float:
         is_heard = signals.getsignal(_signum) is _fired
         if not is_heard:
             _timer.off()
-        frames = islice(up(python._current_frames().get(watch.key)), WALKABLE)
-        if watch.is_sample(now):
-            watch.see(lines_at(frames), now)
-        elif watch.at + (TICK if is_heard else 0.0) <= now:
+        if watch.at + (TICK if is_heard else 0.0) <= now:
             watch.excused = watch.excused or present()
-            safepoints.arrange(watch.key, watch.state, frames, arrived)
-        due = watch.next(now)
-        return due if now < due < again else again
+            safepoints.arrange(watch.key, watch.state, _frames(), arrived)
+        return again
     finally:
         _closing.release()
+
+
+def _see(now: float) -> float:
+    """See where the main thread stands, if the watchdog runs; return when to do so again."""
+    if not _running:
+        return INFINITY
+    watch.next(now)
+    if watch.is_sample(now):
+        watch.see(lines_at(_frames()), now)
+    return watch.sample if now < watch.sample else INFINITY
+
+
+def _frames() -> Iterator[FrameType]:
+    return islice(up(python._current_frames().get(watch.key)), WALKABLE)
 
 
 # -- the signal and the timer ------------------------------------------------------------------------------------------
@@ -314,6 +330,7 @@ def _begin_anew() -> None:
     watch = Watch(0, sys.modules[__name__])
 
 
+by_thread.guests.append(_see)
 atexit.register(_exit)
 if hasattr(system, "register_at_fork"):
     system.register_at_fork(after_in_child=_forked)
