@@ -132,7 +132,7 @@ def enforced_phase(in_session: bool) -> list[float]:
     manager = package.TimeoutManager(3600, enforce="signal")
 
     def ours() -> None:
-        manager._phases.clear()
+        manager._ledger.phases.clear()
         for _ in range(PHASES):
             with manager.timed_operation("convert"):
                 pass
@@ -150,7 +150,7 @@ def async_phases() -> list[float]:
     manager = package.TimeoutManager(3600, enforce=True)
 
     async def ours() -> float:
-        manager._phases.clear()
+        manager._ledger.phases.clear()
         start = time.perf_counter()
         for _ in range(PHASES):
             async with manager.timed_operation("fetch", 60):

@@ -47,7 +47,7 @@ class Case(unittest.TestCase):
 
     def check(self):
         self.assertLess(time.monotonic() - self.began, MARGIN)
-        self.assertFalse(self.manager._open)
+        self.assertFalse(self.manager._ledger.open)
         self.assertFalse(sys.modules[f"{package.__name__}.enforcing.by_asyncio"].pulses)
         self.assertFalse(self.is_watched())
         if hasattr(signal, "SIGALRM"):
@@ -995,7 +995,7 @@ class Concurrent(Case):
                         await asyncio.sleep(0.001)
 
         await asyncio.gather(work(), work())
-        self.assertFalse(self.manager._sessions)
+        self.assertFalse(self.manager._ledger.sessions)
 
     async def test_what_is_left_between_two_phases(self):
         async with self.phase(LONG):

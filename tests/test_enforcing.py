@@ -882,7 +882,7 @@ class Contract:
             """The methods have other names, and a phase whose time is not over is around it."""
 
             def begin(self):
-                self.around = self.phase._manager.timed_operation("around", LONG)
+                self.around = self.phase.ledger.phase("around", LONG)
                 self.around.__enter__()
                 return super().__enter__()
 
@@ -976,7 +976,7 @@ class Contract:
                 self.phase.__enter__()
 
             def hang(self):
-                with self.phase._manager.timed_operation("part", LIMIT):
+                with self.phase.ledger.phase("part", LIMIT):
                     spin()
 
         class Hangs(Suite):
@@ -1245,10 +1245,10 @@ class BetweenABlockAndItsExit(unittest.TestCase):
         with manager.timed_operation("first") as first:
             pass
         with manager.timed_operation("second") as second:
-            place, second._lasti = second._lasti, first._lasti  # as if the block of the second one was left
+            place, second.lasti = second.lasti, first.lasti  # as if the block of the second one was left
             with mock.patch.object(standing, "LOSES_EXITS", False):
-                self.assertEqual(standing.standing(second._watch, {sys._getframe(): None}), ([], [second]))
-            second._lasti = place
+                self.assertEqual(standing.standing(second.watch, {sys._getframe(): None}), ([], [second]))
+            second.lasti = place
         self.assertEqual(second.outcome, "done")
 
 

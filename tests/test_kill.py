@@ -288,7 +288,7 @@ try:
     go(lambda: None)
 except RuntimeError as error:
     print(error)
-assert not manager._open and len(manager.phases) == 1, manager.phases
+assert not manager._ledger.open and len(manager.phases) == 1, manager.phases
 assert not alarm.watch.phases and not kill._ends and not watchdog._jobs
 if hasattr(signal, "setitimer"):
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
@@ -332,7 +332,7 @@ except package.PhaseTimeout:
             ("task", "go_async()"),
             ("thread of a task", "go_async(lambda: time.sleep(60))"),
             ("reset", f"manager.reset(1e9)\nwith manager.timed_operation('hang'):\n manager.reset(0.2)\n {sleep}"),
-            ("no limit before", f"manager._initial = None; manager.reset()\nTHREAD\ngo(lambda: {sleep})"),
+            ("no limit before", f"manager._ledger.initial = None; manager.reset()\nTHREAD\ngo(lambda: {sleep})"),
         ):
             prelude = """
 import asyncio

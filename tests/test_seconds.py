@@ -13,7 +13,7 @@ TimeoutManager = package.TimeoutManager
 INFINITY = float("inf")
 
 WAYS = {
-    "initial_timeout": lambda manager, value: TimeoutManager(value, clock=manager._clock).initial_timeout,
+    "initial_timeout": lambda manager, value: TimeoutManager(value, clock=manager._ledger.clock).initial_timeout,
     "limit": lambda manager, value: manager.timed_operation("build", limit=value).limit,
     "limit of a cleanup": lambda manager, value: manager.cleanup_operation("tidy", limit=value).limit,
     "timeout": lambda manager, value: manager.reset(value) or manager.remaining_timeout,

@@ -32,7 +32,7 @@ def begin():
 
 def end():
     assert state() == before[0], (state(), before[0])
-    assert not manager._open and not other._open, (manager._open, other._open)
+    assert not manager._ledger.open and not other._ledger.open, (manager._ledger.open, other._ledger.open)
     assert not watchdog.watches and not watchdog._jobs
     assert not any(each.watch.phases or each.watch.sessions for each in (timer, alarm))
     try:

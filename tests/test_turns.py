@@ -153,7 +153,7 @@ class WhosePhases(Imitation):
         gc.collect()
         self.assertIsNone(weak())
         phase.__exit__(None, None, None)
-        self.assertEqual((phase.outcome, manager._open), ("done", {}))
+        self.assertEqual((phase.outcome, manager._ledger.open), ("done", {}))
 
 
 class NotLost(Imitation):
@@ -180,7 +180,7 @@ class NotLost(Imitation):
             phase = self.wait_in_hub(owner, 0.1)
             with self.assertRaises(PhaseTimeout):
                 phase.__exit__(None, None, None)
-            self.assertEqual((phase.outcome, phase._manager._open), ("timeout", {}))
+            self.assertEqual((phase.outcome, phase.ledger.open), ("timeout", {}))
 
     def test_one_that_is_in_time_keeps_its_result(self):
         phase = self.wait_in_hub(self.stack(self.main), LONG)
@@ -200,7 +200,7 @@ class NotLost(Imitation):
         with self.assertRaises(PhaseTimeout), manager.timed_operation("short", 0.05):
             time.sleep(LONG)
         time.sleep(0.2)
-        rest = patient._watch.at - time.monotonic()
+        rest = patient.watch.at - time.monotonic()
         patient.__exit__(None, None, None)
         self.assertGreater(rest, 10)
 
@@ -212,7 +212,7 @@ class NotLost(Imitation):
             enter_by_hand(phase) if entered_by_hand else owner.enter(phase)
             self.running, owner.dead = self.main, True
             time.sleep(0.3)
-            self.assertEqual((phase.outcome, manager._open), ("failed", {}), entered_by_hand)
+            self.assertEqual((phase.outcome, manager._ledger.open), ("failed", {}), entered_by_hand)
 
     def test_kill_after_is_for_those_that_wait_too(self):
         for owner in self.main, self.stack(self.main):
@@ -331,7 +331,7 @@ class RealGreenlets(unittest.TestCase):
             each.switch()
         right = {n: "done" if n % 2 == 0 else (str(n), False) for n in range(8)}
         self.assertEqual(ended, right)
-        self.assertEqual(self.manager._open, {})
+        self.assertEqual(self.manager._ledger.open, {})
 
     @unittest.skipIf(sys.implementation.name == "pypy", "there it just ends")
     def test_a_greenlet_that_is_given_up_leaves_its_phase(self):
@@ -343,7 +343,7 @@ class RealGreenlets(unittest.TestCase):
         given_up.switch()
         del given_up
         gc.collect()
-        self.assertEqual((self.manager.phases[0].outcome, self.manager._open), ("failed", {}))
+        self.assertEqual((self.manager.phases[0].outcome, self.manager._ledger.open), ("failed", {}))
 
     def test_a_blocked_loop_where_a_greenlet_runs_a_part_of_the_task(self):
         def query():

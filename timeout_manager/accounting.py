@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from .originals import clock as real
-from .counting.ledger import Budget, Phase, caller
-from .seconds import INFINITY, LONGEST_WAIT, amount, mechanism, scale, scaled, text
+from .counting.ledger import Ledger, Phase
+from .seconds import INFINITY, LONGEST_WAIT, amount, scale, scaled, text
+from .seconds import mechanism as mechanism_of
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from subprocess import CompletedProcess
     from typing import Any, NoReturn, TypeVar
-
-    from .interrupting.enforcer import Watch
 
     T = TypeVar("T")
 
@@ -61,61 +60,40 @@ class TimeoutManager:
         clock: Callable[[], float] = real.monotonic,
     ) -> None:
         self._scale = scale()
-        self._clock = clock
-        self._kill_after = amount(kill_after, "kill_after")
-        self._kill_children = amount(kill_children, "kill_children")
-        self._takes_long = self._kill_after is not None or self._kill_children is not None  # to enter and leave a phase
-        self._enforce = mechanism(enforce)
-        if kill_children is not None and not (enforce or self._enforce):
+        mechanism = mechanism_of(enforce)
+        kills = amount(kill_after, "kill_after"), amount(kill_children, "kill_children")
+        if kill_children is not None and not (enforce or mechanism):
             raise ValueError(
                 f"kill_children={kill_children!r} ends what an interrupted phase was waiting for, and without enforce"
                 " none is interrupted; enforce=True works, or run(), which ends all that it has started in any case"
             )
-        self._enforcer: Any = None  # the module, where limits are enforced
-        escalates = self._kill_after is not None and self._enforce is not None
-        if (self._enforce or escalates) and clock is real.monotonic:
-            from .enforcing import choice
+        seconds = scaled(initial_timeout, "initial_timeout", self._scale)
+        escalates = kills[0] is not None and mechanism is not None
+        if (mechanism or escalates) and clock is real.monotonic:
+            from .enforcing.ledger import EnforcedLedger
 
-            self._enforcer = choice
-        self._begin(initial_timeout)
-
-    def _begin(self, initial_timeout: float | None) -> None:
-        self._initial = scaled(initial_timeout, "initial_timeout", self._scale)
-        self._made = self._clock()
-        self._budget = Budget(INFINITY if self._initial is None else self._initial, self._made)
-        self._phases: list[Phase] = []
-        self._open: dict[object, Phase] = {}  # thread or task -> its innermost phase that is charged to the budget
-        self._aside: dict[object, Phase] = {}  # the same where a cleanup is open
-        self._watch: Watch | None = self._enforcer and self._enforcer.NOBODY  # the one that was used last
-        #: thread or task -> what is watched in its open sessions, and how many phases there were before
-        self._sessions: dict[object, list[tuple[Watch | None, int]]] = {}
-
-    def _inherit(self, seconds: float) -> None:
-        """Take these seconds, which are not to be scaled, from the parent process."""
-        if seconds < INFINITY:
-            self._initial = seconds
-            self._budget = Budget(seconds, self._made, inherited=True)
+            self._ledger: Ledger = EnforcedLedger(seconds, clock, mechanism or False, *kills)
+        else:
+            self._ledger = Ledger(seconds, clock)
 
     def _another(self, initial_timeout: float | None) -> TimeoutManager:
         """Return a fresh manager with the settings of this one, in less time than it takes to make one."""
         other = object.__new__(type(self))
-        other.__dict__.update(self.__dict__)
-        other._begin(initial_timeout)
+        other._scale = self._scale
+        other._ledger = self._ledger.another(scaled(initial_timeout, "initial_timeout", self._scale))
         return other
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            "a TimeoutManager cannot be pickled or copied: its budget runs in this process; a child has a manager of"
-            " its own, with what is left, by TimeoutManager.from_environ() in an environment like child_environ()"
-        )
+        self._ledger.__reduce__()
 
     def __repr__(self) -> str:
-        return f"<TimeoutManager {text(self._used())} used of {text(self._initial)}, {len(self._phases)} phases>"
+        ledger = self._ledger
+        return f"<TimeoutManager {text(ledger.used())} used of {text(ledger.initial)}, {len(ledger.phases)} phases>"
 
     @property
     def initial_timeout(self) -> float | None:
         """The budget that it was made with, in seconds after scaling; None = no limit. ``reset()`` goes back to it."""
-        return self._initial
+        return self._ledger.initial
 
     @property
     def remaining_timeout(self) -> float | None:
@@ -125,42 +103,32 @@ class TimeoutManager:
         frozen between phases. In a thread or task with open phases it is what is left of the tightest: of their own
         limits and the budget (inside a cleanup: of the cleanup's limit).
         """
-        left = self._remaining()
+        left = self._ledger.remaining()
         return left if left is None or left < LONGEST_WAIT else LONGEST_WAIT
 
     @property
     def expired(self) -> bool:
         """Whether the budget is spent. A phase's own limit is the phase's affair: ``Phase.expired()``."""
-        return self._budget.amount - self._used() <= 0.0
+        return self._ledger.left() == 0.0
 
     @property
     def enforcement(self) -> str:
         """What would interrupt the calling code: "none", "timer", "signal", "thread" or "asyncio"."""
-        return "none" if self._enforcer is None else self._enforcer.choice(self._enforce)
+        return self._ledger.mechanism()
 
     @property
     def phases(self) -> tuple[Phase, ...]:
         """Every phase so far, open ones too, in the order of entry."""
-        return tuple(self._phases)
+        return tuple(self._ledger.phases)
 
     def __enter__(self) -> TimeoutManager:
         """Open a session: what enforces the limits stays armed between the phases of this thread or task. They nest."""
-        watch = None if self._enforcer is None else self._enforcer.open_session(self)
-        self._sessions.setdefault(caller(), []).append((watch, len(self._phases)))
+        self._ledger.open_session()
         return self
 
     def __exit__(self, kind: type[BaseException] | None = None, *error: object) -> None:
         """Close the session: disarm, and put everything back as it was. A RuntimeWarning if it has limited nothing."""
-        here = caller()
-        sessions = self._sessions.get(here)
-        if not sessions:
-            raise RuntimeError("a session can only be closed in the thread or task that opened it, and once")
-        watch, before = sessions.pop()
-        if not sessions:
-            del self._sessions[here]
-        if watch is not None:
-            self._enforcer.close_session(watch)
-        if kind is None and len(self._phases) == before and not self._open:
+        if self._ledger.close_session() and kind is None:
             from warnings import warn
 
             why = "the session has limited nothing, since there was no phase in it: only phases have limits"
@@ -183,7 +151,7 @@ class TimeoutManager:
         is. A block that ends later raises PhaseTimeout on leaving. An error of the block passes, unless it is late and
         a timeout by its type (``subprocess.TimeoutExpired``, ...), or the block was interrupted: then it is the cause.
         """
-        return Phase(self, phase_name, limit if limit is None else scaled(limit, "limit", self._scale))
+        return self._ledger.phase(phase_name, limit if limit is None else scaled(limit, "limit", self._scale))
 
     def cleanup_operation(self, phase_name: str = "cleanup", *, limit: float) -> Phase:
         """Return a phase outside the budget, with a limit of its own, for teardown after a timeout.
@@ -191,28 +159,23 @@ class TimeoutManager:
         Its time is not charged, even inside an open phase, and only its own limit (seconds, required) ends it. It is
         in the ledger like every other phase.
         """
-        from .counting.cleanup import Cleanup
-
         if limit is None:
             raise TypeError("limit must be a number of seconds, not None: a cleanup may not hang either")
-        return Cleanup(self, phase_name, scaled(limit, "limit", self._scale))
+        return self._ledger.cleanup(phase_name, scaled(limit, "limit", self._scale))
 
     def check_timeout(self, phase_name: str = "operation") -> None:
         """Raise PhaseTimeout, naming ``phase_name``, if nothing is left of ``remaining_timeout``."""
-        if self.remaining_timeout == 0.0:
+        if self._ledger.remaining() == 0.0:
             from .counting.verdict import check
 
-            check(self, phase_name)
+            check(self._ledger, phase_name)
 
     def reset(self, timeout: float | None = None) -> None:
         """Start the budget anew with ``timeout`` seconds, or with ``initial_timeout`` if None.
 
         It takes effect at once, also inside an open phase, where the new budget starts now. The ledger is kept.
         """
-        seconds = self._initial if timeout is None else scaled(timeout, "timeout", self._scale)
-        self._budget = Budget(INFINITY if seconds is None else seconds, self._clock())
-        if self._enforcer is not None:
-            self._enforcer.refresh(self)
+        self._ledger.reset(self._ledger.initial if timeout is None else scaled(timeout, "timeout", self._scale))
 
     def execute_with_timeout(
         self, operation: Callable[..., T] = BY_NAME, /, phase_name: str = "operation", **kwargs: Any
@@ -276,7 +239,7 @@ class TimeoutManager:
 
         from .processes.deadline import variables
 
-        return {**environ, **variables(self._remaining())}
+        return {**environ, **variables(self._ledger.remaining())}
 
     @classmethod
     def from_environ(cls, default: float | None = None, **options: Any) -> TimeoutManager:
@@ -293,41 +256,25 @@ class TimeoutManager:
         left = less_margin(seconds)
         if 0.0 < left < INFINITY:
             report_before(seconds, manager)
-        if manager._initial is None or left < manager._initial:
-            manager._inherit(left)
+        own = manager.initial_timeout
+        if left < (INFINITY if own is None else own):
+            manager._ledger.inherit(left)
         return manager
 
     def report(self) -> str:
         """Return the ledger as a table: a line for each phase, with a bar for its share of the budget."""
         from .counting.report import table
 
-        return table(self)
+        return table(self._ledger)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the ledger as plain data, for JSON; all times in seconds, ``started`` since the manager was made."""
         from .counting.report import data
 
-        return data(self)
+        return data(self._ledger)
 
     def as_trace_events(self) -> list[dict[str, Any]]:
         """Return the ledger in the Trace Event Format, for chrome://tracing and Perfetto."""
         from .counting.report import trace_events
 
-        return trace_events(self)
-
-    def _remaining(self) -> float | None:
-        top = self._top()
-        return self._left() if top is None else top.remaining()
-
-    def _used(self) -> float:
-        budget = self._budget
-        return self._clock() - budget.origin if self._open else budget.used
-
-    def _left(self) -> float | None:
-        left = self._budget.amount - self._used()
-        return None if left == INFINITY else max(left, 0.0)
-
-    def _top(self) -> Phase | None:
-        """Return the innermost open phase of the calling thread or task."""
-        here = caller()
-        return self._open.get(here) or self._aside.get(here)
+        return trace_events(self._ledger)

@@ -10,7 +10,7 @@ from sys import modules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 
@@ -128,6 +128,25 @@ def beneath(error: BaseException | None) -> list[BaseException]:
             found[id(each)] = each
             rest += [*members(each), each.__context__, each.__cause__]
     return list(found.values())
+
+
+class CancelMessage(str):
+    """What a task is cancelled with when its time is over; there is a reference to it while that is in flight."""
+
+    timeout: Callable[[], PhaseTimeout | None] = staticmethod(lambda: None)
+
+
+def message_of(error: BaseException | None) -> CancelMessage | None:
+    """Return ours, if a cancellation began with it; up to 3.10 every task on the way makes its own error."""
+    begun = (each.args[0] for each in chain(error) if each.args)
+    return next((message for message in begun if type(message) is CancelMessage), None)
+
+
+def timeout_of(error: BaseException | None) -> PhaseTimeout | None:
+    """Return the timeout of the phase by which a task was cancelled, if this is such a cancellation."""
+    kind = getattr(modules.get("asyncio"), "CancelledError", ())
+    message = message_of(error) if isinstance(error, kind) else None
+    return None if message is None else message.timeout()
 
 
 def is_timeout(error: BaseException) -> bool:

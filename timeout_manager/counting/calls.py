@@ -35,15 +35,15 @@ def decorate(phase: Phase, func: F) -> F:
     check_function(func, "timed_operation")
     if is_generator_function(func):
         _refuse(phase, f"timed_operation cannot decorate the generator function {_name(func)}")
-    kind, manager, name, limit = type(phase), phase._manager, phase.name, phase.limit
+    kind, ledger, name, limit = type(phase), phase.ledger, phase.name, phase.limit
 
     @wraps(func)
     def plain(*args: Any, **kwargs: Any) -> Any:
-        return call(kind(manager, name, limit), func, args, kwargs)
+        return call(kind(ledger, name, limit), func, args, kwargs)
 
     @wraps(func)
     async def asynchronous(*args: Any, **kwargs: Any) -> Any:
-        async with kind(manager, name, limit):
+        async with kind(ledger, name, limit):
             return await func(*args, **kwargs)
 
     return asynchronous if is_coroutine_function(func) else plain  # type: ignore[return-value]
@@ -69,8 +69,8 @@ def call(phase: Phase, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
             raise
     if awaited is None:
         return result
-    phase._manager._phases.remove(phase)  # there was nothing to time yet
-    return _await_made(type(phase)(phase._manager, phase.name, phase.limit), awaited)
+    phase.ledger.phases.remove(phase)  # there was nothing to time yet
+    return _await_made(type(phase)(phase.ledger, phase.name, phase.limit), awaited)
 
 
 async def _await(phase: Phase, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from ..originals import python
-from .ledger import Phase, caller
+from .ledger import Phase
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import FrameType, TracebackType
+    from types import TracebackType
 
-    from ..accounting import TimeoutManager
+    from .ledger import Ledger
 
-_no_interrupt = frozenset({"__enter__", "__exit__"})  # see interrupt
+_no_interrupt = frozenset({"__exit__"})  # see delivery
 
 
 class Cleanup(Phase):
@@ -21,45 +20,40 @@ class Cleanup(Phase):
 
     __slots__ = ()
 
-    _cleanup = True
+    is_cleanup = True
 
-    def __enter__(self, frame: FrameType | None = None) -> Phase:
-        here = caller()
-        if self.outcome == "new":
-            _step_aside(self._manager, here)
-        try:
-            return super().__enter__(frame or python._getframe(1))
-        except BaseException:
-            _step_back(self._manager, here)
-            raise
+    def _nest(self, key: object, now: float) -> None:
+        ledger = self.ledger
+        step_aside(ledger, key)
+        self.parent = ledger.aside.get(key)
+        ledger.aside[key] = self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        key = self._key
+        key = getattr(self, "key", 0)
         try:
             super().__exit__(kind, error, traceback)
         finally:
             if self.outcome not in ("new", "running"):
-                _step_back(self._manager, key)
+                step_back(self.ledger, key)
 
 
-def _step_aside(manager: TimeoutManager, key: object) -> None:
+def step_aside(ledger: Ledger, key: object) -> None:
     """Take the phases of a thread or task off the budget: a cleanup begins."""
-    top = manager._open.get(key)
+    top = ledger.open.get(key)
     if top is not None:
-        manager._budget.used = manager._used()
-        manager._aside[key] = top
-        del manager._open[key]
+        ledger.budget.used = ledger.used()
+        ledger.aside[key] = top
+        del ledger.open[key]
 
 
-def _step_back(manager: TimeoutManager, key: object) -> None:
+def step_back(ledger: Ledger, key: object) -> None:
     """Put them back when the outermost cleanup has ended."""
-    top = manager._aside.get(key)
-    if top is not None and not top._in_cleanup():
-        if not manager._open:
-            manager._budget.origin = manager._clock() - manager._budget.used
-        manager._open[key] = top
-        del manager._aside[key]
-        if manager._enforcer is not None:
-            manager._enforcer.refresh(manager)
+    top = ledger.aside.get(key)
+    if top is not None and not top.in_cleanup():
+        if not ledger.open:
+            ledger.budget.origin = ledger.clock() - ledger.budget.used
+        ledger.open[key] = top
+        del ledger.aside[key]
+        ledger.changed()

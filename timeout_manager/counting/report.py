@@ -9,17 +9,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..accounting import TimeoutManager
-    from .ledger import Phase
+    from .ledger import Ledger, Phase
 
 BAR = 20  # characters for the whole budget
 
 
-def table(manager: TimeoutManager) -> str:
+def table(ledger: Ledger) -> str:
     """Return a line for each phase: name indented by nesting, time used, share of the budget, outcome."""
-    phases = manager.phases
-    budget, left = manager._budget.amount, manager._left()
-    whole = budget if 0 < budget < INFINITY else manager._used() or 1.0
+    phases = ledger.phases
+    budget, left = ledger.budget.amount, ledger.left()
+    whole = budget if 0 < budget < INFINITY else ledger.used() or 1.0
     names = _column(["phase", *("  " * (len(phase.path()) - 1) + plain(phase.name) for phase in phases)])
     lines = [f"{names[0]}  {'used':>11}  {'share':>5}  {'':{BAR}}  outcome"]
     for name, phase in zip(names[1:], phases):
@@ -28,7 +27,7 @@ def table(manager: TimeoutManager) -> str:
         bar = "#" * min(round(share * BAR), BAR)
         lines.append(f"{name}  {text(used):>11}  {share:5.0%}  {bar:{BAR}}  {phase.outcome}")
     rest = ", no limit" if budget == INFINITY else f" of {text(budget)}, {text(left)} left"
-    return "\n".join([*lines, f"{text(manager._used())} used{rest}"])
+    return "\n".join([*lines, f"{text(ledger.used())} used{rest}"])
 
 
 def lines(phases: list[Phase], running: dict[Phase, float]) -> list[str]:
@@ -58,15 +57,15 @@ def _width(name: str) -> int:
     return sum(0 if category(each) in ("Mn", "Me") else 2 if east_asian_width(each) in "WF" else 1 for each in name)
 
 
-def data(manager: TimeoutManager) -> dict[str, Any]:
+def data(ledger: Ledger) -> dict[str, Any]:
     """Return the ledger as numbers, strings, lists and dicts."""
-    budget = manager._budget.amount
+    budget = ledger.budget.amount
     return {
         "timeout": None if budget == INFINITY else budget,
-        "used": manager._used(),
-        "remaining": manager._left(),
-        "expired": manager.expired,
-        "phases": [entry(phase, manager._made) for phase in manager.phases],
+        "used": ledger.used(),
+        "remaining": ledger.left(),
+        "expired": ledger.left() == 0.0,
+        "phases": [entry(phase, ledger.made) for phase in ledger.phases],
     }
 
 
@@ -75,14 +74,14 @@ def entry(phase: Phase, since: float) -> dict[str, Any]:
     return {
         "name": phase.name,
         "path": list(phase.path()),
-        "started": phase._started - since,
+        "started": phase.started - since,
         "elapsed": phase.elapsed(),
         "limit": phase.limit,
         "outcome": phase.outcome,
     }
 
 
-def trace_events(manager: TimeoutManager) -> list[dict[str, Any]]:
+def trace_events(ledger: Ledger) -> list[dict[str, Any]]:
     """Return a complete event ("ph": "X", microseconds) for each phase, a row for each thread or task."""
     rows: dict[object, int] = {}
 
@@ -91,16 +90,16 @@ def trace_events(manager: TimeoutManager) -> list[dict[str, Any]]:
             "name": phase.name,
             "cat": "phase",
             "ph": "X",
-            "ts": (phase._started - manager._made) * 1e6,
+            "ts": (phase.started - ledger.made) * 1e6,
             "dur": phase.elapsed() * 1e6,
             "pid": system.getpid(),
             "tid": rows.setdefault(_row(phase), len(rows) + 1),
             "args": {"outcome": phase.outcome, "limit": phase.limit},
         }
 
-    return [event(phase) for phase in manager.phases]
+    return [event(phase) for phase in ledger.phases]
 
 
 def _row(phase: Phase) -> object:
     """Return what tells its thread or task from others; the key of a task is its number once a phase has ended."""
-    return phase._key if isinstance(phase._key, int) else id(phase._key)
+    return phase.key if isinstance(phase.key, int) else id(phase.key)

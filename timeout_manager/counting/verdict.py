@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from sys import modules
-
 from ..interpreter.debugger import present, say
-from ..errors import LET_PASS, PhaseInterrupt, PhaseTimeout, beneath, is_for_others, is_timeout, members
-from .ledger import Budget, left
+from ..errors import LET_PASS, PhaseInterrupt, PhaseTimeout, beneath, is_for_others, is_timeout, members, timeout_of
+from .ledger import Budget
 from ..seconds import path as line, plain, text
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
@@ -15,13 +13,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..accounting import TimeoutManager
-    from .ledger import Phase
+    from .ledger import Ledger, Limit, Phase
 
 _no_interrupt = frozenset({"judge"})  # see interrupt
 
 
-def judge(phase: Phase, error: BaseException | None, now: float, struck: PhaseTimeout | None) -> None:
+def judge(phase: Phase, error: BaseException | None, now: float, struck: PhaseTimeout | None = None) -> None:
     """Raise PhaseTimeout, or let the block's own error pass.
 
     ``struck`` is the error that an enforcer has raised in the block. Then what leaves it comes of that; otherwise it
@@ -52,7 +49,7 @@ def end_in(
     phase: Phase, timeout: PhaseTimeout, error: BaseException | None, passes: Callable[[BaseException], bool]
 ) -> None:
     """Raise the timeout of a phase, from what has left its block instead; let what is not of the block pass."""
-    if "asyncio" in modules and _was_cancelled(phase, error):
+    if phase.takes_back(error):
         raise _explain(timeout) from error
     passing = _is_on_its_way(error)
     if error is None or isinstance(error, PhaseInterrupt) and (error._timeout is timeout or not passing):
@@ -61,13 +58,6 @@ def end_in(
         _explain(error)
     elif not passing and not _passes(error, timeout, passes):
         raise _explain(_above(timeout, error)) from error
-
-
-def _was_cancelled(phase: Phase, error: BaseException | None) -> bool:
-    """Tell whether the error is a cancellation by the phase, which now takes it back."""
-    from ..interrupting.cancellation import settle
-
-    return settle(phase, error)
 
 
 def _passes(error: BaseException, timeout: PhaseTimeout, passes: Callable[[BaseException], bool]) -> bool:
@@ -80,11 +70,7 @@ def _interrupt(error: BaseException | None) -> PhaseTimeout | None:
     """Return the timeout that this is, or that it has come for: as a second interrupt, or a cancellation."""
     if isinstance(error, PhaseInterrupt):
         return error._timeout
-    if isinstance(error, PhaseTimeout) or "asyncio" not in modules:
-        return error if isinstance(error, PhaseTimeout) else None
-    from ..interrupting.cancellation import timeout_of
-
-    return timeout_of(error)
+    return error if isinstance(error, PhaseTimeout) else timeout_of(error)
 
 
 def _is_on_its_way(error: BaseException | None) -> bool:
@@ -102,27 +88,27 @@ def _above(timeout: PhaseTimeout, error: BaseException) -> PhaseTimeout:
     return again
 
 
-def check(manager: TimeoutManager, name: str) -> None:
+def check(ledger: Ledger, name: str) -> None:
     """Raise PhaseTimeout, naming the operation so, if time is over for the calling code."""
-    phase, now = manager._top(), manager._clock()
-    owner = manager._budget if phase is None else overrun(phase, now)
+    phase, now = ledger.top(), ledger.clock()
+    owner = ledger.budget if phase is None else overrun(phase, now)
     if owner is not None:
-        raise timeout(manager, owner, now, name, () if phase is None else phase.path())
+        raise timeout(ledger, owner, now, name, () if phase is None else phase.path())
 
 
-def overrun(phase: Phase, now: float) -> Budget | Phase | None:
+def overrun(phase: Phase, now: float) -> Limit | None:
     """Return the outermost limit of an open phase that has passed; it owns the error."""
-    return next((limit for limit in phase._limits() if left(limit, phase._manager, now) <= 0.0), None)
+    return next((limit for limit in phase.binding() if phase.ledger.left_of(limit, now) <= 0.0), None)
 
 
-def timeout_in(phase: Phase, owner: Budget | Phase, now: float, cause: BaseException | None = None) -> PhaseTimeout:
+def timeout_in(phase: Phase, owner: Limit, now: float, cause: BaseException | None = None) -> PhaseTimeout:
     """Return the error for a limit that has passed in a phase."""
-    return timeout(phase._manager, owner, now, phase.name, phase.path(), cause)
+    return timeout(phase.ledger, owner, now, phase.name, phase.path(), cause)
 
 
 def timeout(
-    manager: TimeoutManager,
-    owner: Budget | Phase,
+    ledger: Ledger,
+    owner: Limit,
     now: float,
     name: str,
     path: tuple[str, ...],
@@ -132,9 +118,9 @@ def timeout(
     limited: str | None = None
     limit: float | None
     if isinstance(owner, Budget):
-        what, limit, used = "inherited" if owner.inherited else "budget", owner.amount, manager._used()
+        what, limit, used = "inherited" if owner.inherited else "budget", owner.amount, ledger.used()
     else:
-        limited, limit, used = owner.name, owner.limit, now - owner._started
+        limited, limit, used = owner.name, owner.limit, now - owner.started
         what = f"limit of phase {plain(limited)}"
     where = f"; in {line(path)}" if len(path) > 1 else ""
     why = f"({what} {text(limit)}, used {text(used)}{where})"

@@ -272,15 +272,15 @@ def _ledger(phases: list[Phase]) -> Callable[[], str] | None:
     """Return what makes a text of the ledger as it is now; none of a single phase, which the error tells all of."""
     if not phases:
         return None
-    manager = phases[0]._manager
-    count = len(manager._phases)
+    ledger = phases[0].ledger
+    count = len(ledger.phases)
     if count < 2:
         return None
     first = max(count - PHASES, 0)
-    running = {each: each.elapsed() for each in manager._phases[first:count] if each.outcome == "running"}
+    running = {each: each.elapsed() for each in ledger.phases[first:count] if each.outcome == "running"}
 
     def text() -> str:
         earlier = [f"  and {first} earlier ones"] if first else []
-        return "\n".join(["Phases so far:", *earlier, *lines_of(manager._phases[first:count], running)])
+        return "\n".join(["Phases so far:", *earlier, *lines_of(ledger.phases[first:count], running)])
 
     return text

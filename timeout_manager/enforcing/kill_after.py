@@ -21,14 +21,16 @@ import os
 import sys
 
 from . import by_thread
-from ..errors import LET_PASS
+from ..errors import LET_PASS, PhaseTimeout
 from ..originals import clock, files, python, system, thread
 from ..processes import bound
 from ..seconds import INFINITY, path, text
 from ..interpreter.frames import STDERR, suspended_in, tell, up
 from ..interpreter.timer import CALL, TO_PROCESS, NoTimer, Timer, free_signals, library
 from ..interpreter.turns import coroutine, waits
+from ..interrupting.escalation import Escalation
 from ..interrupting.whereabouts import awaits, is_by_hand, place
+from ..counting.report import table
 from ..counting.verdict import is_debugged, overrun, timeout_in
 
 RLock = thread.RLock
@@ -38,8 +40,8 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, NoReturn
 
-    from ..accounting import TimeoutManager
-    from ..counting.ledger import Phase
+    from ..counting.ledger import Ledger
+    from ..interrupting.enforcer import InterruptiblePhase as Phase
 
 STATUS = 124
 _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
@@ -51,6 +53,27 @@ _ends: dict[Phase, float] = {}  # when the process is to be ended
 _resting: set[Phase] = set()  # which of them do not run, or stand aside; code that holds the GIL is not theirs
 _lock = RLock()  # held while these and the timers are changed
 _timers: Any = None  # the kernel's, False where there are none
+
+
+class KillAfter(Escalation):
+    """Ends the process so many seconds after the deadline of a phase that is still running."""
+
+    ends_process = True
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def entered(self, phase: Phase, at: float) -> None:
+        guard(phase, at + self.seconds)
+
+    def left(self, phase: Phase, struck: PhaseTimeout | None) -> None:
+        release(phase)
+
+    def changed(self, ledger: Ledger) -> None:
+        refresh(ledger)
+
+    def let_pass(self, phase: Phase) -> None:
+        release(phase)
 
 
 def guard(phase: Phase, at: float) -> None:
@@ -75,11 +98,11 @@ def release(phase: Phase) -> None:
         _set_timers()
 
 
-def refresh(manager: TimeoutManager) -> None:
+def refresh(ledger: Ledger) -> None:
     """The limits have changed."""
-    found = {phase for phase in _ends.copy() if phase._manager is manager}
-    for top in (*manager._open.copy().values(), *manager._aside.copy().values()):  # they may have had no limit
-        phase: Phase | None = top
+    found = {phase for phase in _ends.copy() if phase.ledger is ledger}
+    for top in (*ledger.open.copy().values(), *ledger.aside.copy().values()):  # they may have had no limit
+        phase: Any = top
         while phase is not None:
             found.add(phase)
             phase = phase.parent
@@ -95,29 +118,29 @@ def _look(phase: Phase, now: float) -> float:
     """Return when to look again; called by the watchdog."""
     if now < _ends.get(phase, INFINITY):
         return _ends.get(phase, INFINITY)
-    manager = phase._manager
+    ledger = phase.ledger
     at = _end_of(phase, now) if phase.outcome == "running" else INFINITY
     if at > now:
         return _set_end(phase, at, _stands_aside(phase))
     if not _is_running(phase) or _stands_aside(phase):
         return _set_end(phase, now + AGAIN, resting=True)
     if not is_debugged(phase):
-        error = timeout_in(phase, overrun(phase, manager._clock()) or phase, manager._clock())
-        kill(f"{error}\nThe block is still running {text(manager._kill_after)} after that.", manager.report())
-    phase._struck = LET_PASS
+        error = timeout_in(phase, overrun(phase, ledger.clock()) or phase, ledger.clock())
+        kill(f"{error}\nThe block is still running {text(_seconds(phase))} after that.", table(ledger))
+    phase.struck = LET_PASS
     return _set_end(phase, INFINITY)
 
 
 def _is_running(phase: Phase) -> bool:
     """Tell whether its thread stands in the block, or its task awaits there; a suspended generator does not run."""
     frames = python._current_frames()
-    thread = phase._key if phase._watch is None else phase._watch.thread.key
+    thread = phase.key if phase.watch is None else phase.watch.thread.key
     tops = [frames.get(thread)] if thread.__class__ is int else frames.values()  # a task may run in any of them
     stack = [frame for top in tops for frame in up(top)]
     at = place(phase, stack)
     if at is not None and at[0] in stack:
         return True
-    coro = coroutine(phase._key)
+    coro = coroutine(phase.key)
     if coro is not None:
         return awaits(phase, suspended_in(coro))
     return at is not None and (is_by_hand(at) or _waits(phase, at[0], stack))  # by hand: that function has returned
@@ -125,21 +148,23 @@ def _is_running(phase: Phase) -> bool:
 
 def _waits(phase: Phase, frame: FrameType, stack: list[FrameType]) -> bool:
     """Tell whether a frame of the phase waits in its greenlet, while another one runs on this stack of its thread."""
-    if phase._key.__class__ is int:  # the greenlet of the thread itself is not known, but what it began with
+    if phase.key.__class__ is int:  # the greenlet of the thread itself is not known, but what it began with
         return "greenlet" in sys.modules and stack != [] and [*up(frame)][-1] not in stack
-    return phase._greenlet is not None and frame in waits(phase._greenlet)
+    return phase.greenlet is not None and frame in waits(phase.greenlet)
 
 
 def _end_of(phase: Phase, now: float) -> float:
     """Return when the process is to be ended, as the limits are now."""
-    kill_after = phase._manager._kill_after
-    assert kill_after is not None
-    return now + phase._left(phase._manager._clock()) + kill_after
+    return now + phase.left(phase.ledger.clock()) + _seconds(phase)
+
+
+def _seconds(phase: Phase) -> float:
+    return next(each.seconds for each in phase.ledger.escalations if isinstance(each, KillAfter))
 
 
 def _stands_aside(phase: Phase) -> bool:
     """Tell whether a cleanup inside of it is open."""
-    return phase._key in phase._manager._aside and not phase._in_cleanup()
+    return phase.key in phase.ledger.aside and not phase.in_cleanup()
 
 
 def _set_end(phase: Phase, at: float, resting: bool = False) -> float:

@@ -10,9 +10,13 @@ waits in a call that nothing interrupts, the watchdog ends the child, and the ca
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import partial
 from sys import modules
 
+from . import by_thread
 from ..interpreter.frames import suspended_in, up
+from ..interrupting.escalation import Escalation
 from ..originals import python, signals, system, thread
 from ..processes import bound, readers
 from ..processes.tree import Tree
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..errors import PhaseTimeout
-    from ..counting.ledger import Phase
+    from ..interrupting.enforcer import InterruptiblePhase as Phase
 
 SHORTLY = 0.02  # seconds before its time is over when it is seen what a phase waits for
 BLOCKED = 0.2  # seconds after which a thread that has not come to be interrupted will not
@@ -37,15 +41,30 @@ _open: set[Phase] = set()  # those whose children are to be ended
 _awaited: dict[object, tuple[Tree, list[Any]]] = {}  # what has been taken hold of, and for whom the phase was waiting
 
 
-def guard(phase: Phase) -> None:
-    """End what this phase waits for when it is interrupted, or with this process."""
-    _open.add(phase)
+class KillChildren(Escalation):
+    """Ends what an interrupted phase was waiting for; that has so many seconds for it."""
+
+    def __init__(self, grace: float) -> None:
+        self.grace = grace
+
+    def entered(self, phase: Phase, at: float) -> None:
+        if phase.watch is not None:
+            _open.add(phase)
+            with suppress(RuntimeError):  # no thread can be started
+                by_thread.employ((self, phase), partial(look, phase, self.grace))
+
+    def struck(self, phase: Phase, stack: Iterable[FrameType]) -> None:
+        note(phase, stack)
+
+    def left(self, phase: Phase, struck: PhaseTimeout | None) -> None:
+        by_thread.dismiss((self, phase))
+        end(phase, self.grace, struck)
 
 
 def note(phase: object, stack: Iterable[FrameType]) -> None:
     """Take hold of what the phase, which is about to be interrupted, is waiting for."""
     for frame in stack:
-        if frame is getattr(phase, "_frame", None):
+        if frame is getattr(phase, "frame", None):
             break
         process = _waits_for(frame)
         if process is not None and process.returncode is None:
@@ -62,16 +81,16 @@ def _hold(phase: object, process: Any) -> None:
 def note_all() -> None:
     """Take hold of what every phase is waiting for now: this process ends."""
     for phase in _open.copy():
-        if phase._watch is not None:
+        if phase.watch is not None:
             note(phase, _frames(phase))
 
 
-def look(phase: Phase, now: float) -> float:
+def look(phase: Phase, grace: float, now: float) -> float:
     """Take hold of what the phase waits for when its time is nearly over; return when to look again.
 
     Called by another thread, which can see in what call of the system the thread is.
     """
-    rest = phase._left(phase._manager._clock())
+    rest = phase.left(phase.ledger.clock())
     if rest > SHORTLY:
         return now + rest - SHORTLY
     if not _lock.acquire(False):
@@ -80,14 +99,14 @@ def look(phase: Phase, now: float) -> float:
         if phase not in _open:
             return INFINITY
         if phase not in _awaited:
-            watch = phase._watch
+            watch = phase.watch
             note(phase, _frames(phase))
-            if phase not in _awaited and watch is not None and phase._key == watch.key:
+            if phase not in _awaited and watch is not None and phase.key == watch.key:
                 for pid in readers.writers(watch.key):
                     _hold(phase, _Child(pid))
         elif rest < -BLOCKED and _is_blocked(phase):
             tree, processes = _awaited[phase]
-            if rest < -BLOCKED - (phase._manager._kill_children or 0.0):
+            if rest < -BLOCKED - grace:
                 tree.end(processes, signals.SIGKILL, 0.0)
                 return INFINITY
             tree.send(processes, signals.SIGTERM)
@@ -99,11 +118,11 @@ def look(phase: Phase, now: float) -> float:
 def _frames(phase: Phase) -> list[FrameType]:
     """Return where the phase stands, the innermost first."""
     frames: list[FrameType] = []
-    for frame in up(None if phase._watch is None else python._current_frames().get(phase._watch.thread.key)):
+    for frame in up(None if phase.watch is None else python._current_frames().get(phase.watch.thread.key)):
         if frame.f_code.co_name == "run_until_complete":  # what an event loop runs
             frames += _suspended(frame.f_locals.get("future"))
         frames.append(frame)
-    return frames if phase._key.__class__ is int or phase._frame in frames else _suspended(phase._key)
+    return frames if phase.key.__class__ is int or phase.frame in frames else _suspended(phase.key)
 
 
 def _suspended(task: Any) -> list[FrameType]:
@@ -112,9 +131,9 @@ def _suspended(task: Any) -> list[FrameType]:
 
 def _is_blocked(phase: Phase) -> bool:
     """Tell whether nothing interrupts what the phase waits in, and it will not end with the process."""
-    watch = phase._watch
-    is_worker = watch is not None and watch.key == phase._key and watch.enforcer.NAME == "thread" and not watch.signum
-    return is_worker and phase._manager._kill_after is None
+    watch = phase.watch
+    is_worker = watch is not None and watch.key == phase.key and watch.enforcer.NAME == "thread" and not watch.signum
+    return is_worker and not any(escalation.ends_process for escalation in phase.ledger.escalations)
 
 
 class _Child:

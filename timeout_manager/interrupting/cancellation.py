@@ -10,34 +10,24 @@ from __future__ import annotations
 import sys
 from weakref import ref
 
-from ..errors import chain
-from ..counting.ledger import COUNTS_CANCELLATIONS
+from ..errors import CancelMessage, chain, message_of
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import FrameType
     from typing import Any
 
-    from ..errors import PhaseTimeout
-    from ..counting.ledger import Phase
+    from .enforcer import InterruptiblePhase as Phase
     from .enforcer import Strike
 
+COUNTS_CANCELLATIONS = sys.version_info >= (3, 11)  # a task knows by how many it was cancelled
 _MAIN = {  # where asyncio has the task that a loop runs; the first is missing where the loop is uvloop's
     ("asyncio.base_events", "run_until_complete"): "future",
     ("asyncio.runners", "run"): "task",
 }
-
-
 _SCOPE = "Cancelled via cancel scope "  # of anyio, which ends such a cancellation itself, by this text
-
-
-class _Message(str):
-    """What a task is cancelled with; there is a reference to it as long as the cancellation is in flight."""
-
-    timeout: Callable[[], PhaseTimeout | None]
 
 
 class _Cancels:
@@ -56,7 +46,7 @@ def cancel(task: Any, strike: Strike) -> None:
     """Cancel the task, with a message that tells whose cancellation it is, and whether it is in flight still."""
     if isinstance(getattr(task, "cancel", None), _Cancels) and _is_cancelled(task):
         task.cancel.count += 1  # by a method that was bound before it was counted
-    message = _Message(strike.error)
+    message = CancelMessage(strike.error)
     message.timeout = ref(strike.error)
     strike.message = ref(message)
     task.cancel(msg=message)
@@ -88,7 +78,7 @@ def _is_cancelled(task: Any) -> bool:
     """Tell whether somebody has cancelled the task up to 3.10, and it does not know yet."""
     waits_for = task._fut_waiter
     pending = task._must_cancel or waits_for is not None and waits_for.cancelled()
-    return pending and type(task._cancel_message) is not _Message
+    return pending and type(task._cancel_message) is not CancelMessage
 
 
 def uncancel(task: Any) -> int:
@@ -103,36 +93,23 @@ def uncancel(task: Any) -> int:
 
 def settle(phase: Phase, error: BaseException | None) -> bool:
     """Take back the cancellation by this phase, which is left; tell whether that, and that alone, has arrived."""
-    watch = phase._watch
+    watch = phase.watch
     alone = True
     if watch is not None and phase in watch.cancelled:
         watch.cancelled.remove(phase)
-        alone = uncancel(watch.key) <= phase._cancelling and _is_alone(error)
+        alone = uncancel(watch.key) <= phase.cancelling and _is_alone(error)
     elif watch is None or watch.pulse is not None:
         return False
     if not alone or not isinstance(error, sys.modules["asyncio"].CancelledError):
         return False
-    return watch.pulse is not None or _message(error) is not None
+    return watch.pulse is not None or message_of(error) is not None
 
 
 def _is_alone(error: BaseException | None) -> bool:
     """Tell whether, up to 3.10, no other cancellation was in flight when ours came."""
     kind = sys.modules["asyncio"].CancelledError
-    found = [type(each.args and each.args[0]) is _Message for each in chain(error) if isinstance(each, kind)]
+    found = [type(each.args and each.args[0]) is CancelMessage for each in chain(error) if isinstance(each, kind)]
     return COUNTS_CANCELLATIONS or True not in found or all(found[found.index(True) :])
-
-
-def timeout_of(error: BaseException | None) -> PhaseTimeout | None:
-    """Return the timeout of the phase by which a task was cancelled, if this is such a cancellation."""
-    kind = getattr(sys.modules.get("asyncio"), "CancelledError", ())
-    message = _message(error) if isinstance(error, kind) else None
-    return None if message is None else message.timeout()
-
-
-def _message(error: BaseException | None) -> _Message | None:
-    """Return ours, if a cancellation began with it; up to 3.10 every task on the way makes its own error."""
-    begun = (each.args[0] for each in chain(error) if each.args)
-    return next((message for message in begun if type(message) is _Message), None)
 
 
 def cancel_main(strike: Strike, outermost: Phase, stack: dict[FrameType, None]) -> bool:
@@ -142,7 +119,7 @@ def cancel_main(strike: Strike, outermost: Phase, stack: dict[FrameType, None]) 
     if loop is None or asyncio.current_task(loop) is not None:
         return False
     for frame in stack:
-        if frame is outermost._frame:
+        if frame is outermost.frame:
             break
         name = _MAIN.get((str(frame.f_globals.get("__name__")), frame.f_code.co_name))
         if name is not None:

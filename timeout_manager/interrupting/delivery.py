@@ -27,7 +27,6 @@ from ..diagnosis.snapshot import Scene
 from ..errors import LET_PASS, PhaseInterrupt
 from ..interpreter.safepoints import guarded
 from ..originals import clock, python
-from ..counting.ledger import Budget, Phase, left
 from ..interpreter.frames import up
 from .whereabouts import abandon, bind, find_borders, next_look, place, standing
 from ..counting.verdict import is_debugged, timeout_in
@@ -39,7 +38,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
 
-    from ..accounting import TimeoutManager
+    from ..counting.ledger import Ledger, Limit
+    from .enforcer import InterruptiblePhase as Phase
 
 PATIENCE = 100  # bad places that are passed over, if a better one may come
 STUCK = 20  # how many of them it counts for when a thread is found where it was found before
@@ -97,18 +97,18 @@ def find(
         watch.strike = None
         watch.looked = now
         return None
-    struck = [phase for phase in bound if phase._manager is bound[0]._manager]
+    struck = [phase for phase in bound if phase.ledger is bound[0].ledger]
     last = strike = watch.strike
     if strike is None or strike.over is not over:
         if is_debugged(struck[-1], excused):
             _let_pass(struck)
             watch.at = now
             return None
-        error = timeout_in(struck[-1], over, struck[-1]._manager._clock())
+        error = timeout_in(struck[-1], over, struck[-1].ledger.clock())
         error.interrupted = True
         error._outermost = struck[0]
-        seen = [each for each in watch.seen if each[0] >= struck[-1]._started]
-        due = now + left(over, struck[-1]._manager, struck[-1]._manager._clock())
+        seen = [each for each in watch.seen if each[0] >= struck[-1].started]
+        due = now + struck[-1].ledger.left_of(over, struck[-1].ledger.clock())
         error._scene = Scene(frame, watch.key if watch.pulse else None, struck, seen, like, max(due, watch.looked))
         watch.strike = strike = Strike(over, error)
     if last is not None and last.hits and strike.again < last.hit + LAST and last.is_handled():
@@ -120,22 +120,22 @@ def find(
     return strike, struck
 
 
-def _over(watch: Watch, phases: list[Phase], now: float) -> tuple[Budget | Phase | None, list[Phase]]:
+def _over(watch: Watch, phases: list[Phase], now: float) -> tuple[Limit | None, list[Phase]]:
     """Return the outermost limit that has passed, and the phases that it binds; set when the next one will pass."""
-    aside = {phase._manager: index for index, phase in enumerate(phases) if phase._cleanup}
-    seen: set[TimeoutManager] = set()
+    aside = {phase.ledger: index for index, phase in enumerate(phases) if phase.is_cleanup}
+    seen: set[Ledger] = set()
     for index, phase in enumerate(phases):
-        manager = phase._manager
-        if index < aside.get(manager, 0) or phase._struck is LET_PASS:
+        ledger = phase.ledger
+        if index < aside.get(ledger, 0) or phase.struck is LET_PASS:
             continue
-        limits: list[Budget | Phase] = []
-        if manager not in seen and not phase._in_cleanup():
-            seen.add(manager)
-            limits.append(manager._budget)
+        limits: list[Limit] = []
+        if ledger not in seen and not phase.in_cleanup():
+            seen.add(ledger)
+            limits.append(ledger.budget)
         if phase.limit is not None:
             limits.append(phase)
         for limit in limits:
-            rest = left(limit, manager, manager._clock())
+            rest = ledger.left_of(limit, ledger.clock())
             if rest <= 0.0:
                 return limit, phases[index:]
             watch.at = min(watch.at, now + rest)
@@ -144,11 +144,10 @@ def _over(watch: Watch, phases: list[Phase], now: float) -> tuple[Budget | Phase
 
 def _let_pass(phases: list[Phase]) -> None:
     """Leave these phases alone for good: neither interrupt nor kill."""
-    from ..enforcing import kill_after
-
     for phase in phases:
-        phase._struck = LET_PASS
-        kill_after.release(phase)
+        phase.struck = LET_PASS
+        for escalation in phase.ledger.escalations:
+            escalation.let_pass(phase)
 
 
 def _raise(
@@ -198,10 +197,8 @@ def _raise(
         strike.raised = strike.error
         watch.at = now + MOMENT
     strike.landed = landed >= 0
-    if struck[0]._manager._kill_children is not None:
-        from ..enforcing import kill_children
-
-        kill_children.note(struck[0], stack)
+    for escalation in struck[0].ledger.escalations:
+        escalation.struck(struck[0], stack)
     mark(struck, strike)
     for phase in reversed(missed):
         abandon(phase, "timeout")
@@ -211,7 +208,7 @@ def _raise(
 def mark(struck: list[Phase], strike: Strike) -> None:
     """Write into the phases what ends them, whatever their blocks make of it."""
     for phase in struck:
-        phase._struck = strike.error
+        phase.struck = strike.error
 
 
 def _cancels_main(strike: Strike, outermost: Phase, stack: dict[FrameType, None]) -> bool:

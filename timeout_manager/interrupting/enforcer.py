@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from ..counting.ledger import Phase
 from ..errors import PhaseInterrupt, chain
 from ..seconds import INFINITY
 from ..interpreter.frames import own, processor_time
@@ -13,12 +14,13 @@ __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import CodeType, ModuleType
+    from types import CodeType, FrameType, ModuleType
     from typing import Any
+    from weakref import ref
 
     from ..enforcing.by_asyncio import Pulse
     from ..errors import PhaseTimeout
-    from ..counting.ledger import Budget, Phase
+    from ..counting.ledger import Limit
     from ..interpreter.frames import Line, Sample
 
 MOMENT = 0.001  # seconds until the next look where this one came at a bad place
@@ -37,7 +39,7 @@ class Strike:
         *("raised", "landed", "avoid", "depth", "message"),
     )
 
-    def __init__(self, over: Budget | Phase, error: PhaseTimeout) -> None:
+    def __init__(self, over: Limit, error: PhaseTimeout) -> None:
         self.over = over
         self.error = error
         self.hits = 0
@@ -64,6 +66,20 @@ class Strike:
         return ours or self.message() is not None
 
 
+class InterruptiblePhase(Phase):
+    """What has to be known of a phase to interrupt it."""
+
+    __slots__ = ("watch", "frame", "lasti", "users", "struck", "cancelling", "greenlet")
+
+    watch: Watch | None  # what interrupts it
+    frame: FrameType | None  # that entered it, or for which that was done, while it is open,
+    lasti: int  # at this instruction
+    users: tuple[tuple[FrameType, int], ...]  # of the ``@contextmanager`` in which that is: see `whereabouts`
+    struck: PhaseTimeout | None  # what has been raised in it
+    cancelling: int  # of the task: by how many it had been cancelled before,
+    greenlet: ref[Any] | None  # and the greenlet that runs it, or that entered the phase
+
+
 class Watch:
     """A thread or task whose phases can be interrupted: by which enforcer, which phases, and when it will look next."""
 
@@ -79,7 +95,7 @@ class Watch:
         self.key = key  # the ident of the thread, or the task; 0: it watches nothing any more
         self.enforcer = enforcer
         self.thread = thread or self  # what watches the thread in which this is looked at
-        self.phases: list[Phase] = []  # in the order of entry; empty, and no session: the watch is stopped
+        self.phases: list[InterruptiblePhase] = []  # in the order of entry; empty, and no session: the watch is stopped
         self.sessions = 0
         self.at = INFINITY
         self.looked = 0.0  # when it was looked at last, and nothing was due
@@ -101,7 +117,7 @@ class Watch:
         # of a task
         self.pulse: Pulse | None = None
         self.held = False  # it has a session for the moment after its last phase
-        self.cancelled: list[Phase] = []  # whose limit has cancelled it
+        self.cancelled: list[InterruptiblePhase] = []  # whose limit has cancelled it
 
     def next(self, now: float) -> float:
         """Return when to come: to look, or before that to see where the phases stand, when half of the rest is over."""
@@ -124,7 +140,7 @@ class Watch:
         """Watch nothing any more: this is a child process, and the phases are those of its parent; a task has ended."""
         self.key = 0
         for phase in self.phases:
-            phase._watch = None
+            phase.watch = None
         self.phases.clear()
 
 

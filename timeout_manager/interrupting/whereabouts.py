@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import FrameType
 
-    from ..counting.ledger import Phase
+    from .enforcer import InterruptiblePhase as Phase
     from .enforcer import Watch
 
     Place = tuple[FrameType, int]  # a frame, and its instruction that has entered
@@ -50,9 +50,9 @@ def standing(watch: Watch, stack: Iterable[FrameType]) -> tuple[list[Phase], lis
     here = greenlet()
     for phase in watch.phases.copy():
         at = place(phase, stack)
-        own = None if phase._key.__class__ is int else phase._greenlet
+        own = None if phase.key.__class__ is int else phase.greenlet
         if at is None:
-            if _is_bound(phase) and phase._key == caller():  # an error has ended it; it would be in its own stack
+            if _is_bound(phase) and phase.key == caller():  # an error has ended it; it would be in its own stack
                 give_up(phase)
             else:
                 elsewhere.append(phase)
@@ -72,7 +72,7 @@ def standing(watch: Watch, stack: Iterable[FrameType]) -> tuple[list[Phase], lis
 
 def next_look(elsewhere: list[Phase], now: float) -> float:
     """Return when to look at these phases again: when they are over, then later and later."""
-    over = [-phase._left(phase._manager._clock()) for phase in elsewhere if phase._struck is not LET_PASS]
+    over = [-phase.left(phase.ledger.clock()) for phase in elsewhere if phase.struck is not LET_PASS]
     return now + min([min(max(each, SUSPENDED), LAST) if each >= 0.0 else -each for each in over], default=INFINITY)
 
 
@@ -80,7 +80,7 @@ def standing_in_task(watch: Watch) -> list[Phase]:
     """Return the phases in which a task is that does not run at present. Those that have lost their way are closed."""
     frames = suspended_in(watch.key.get_coro())
     for phase in [phase for phase in watch.phases if _is_bound(phase)]:
-        if phase._frame not in frames:
+        if phase.frame not in frames:
             give_up(phase)
     return [phase for phase in watch.phases if awaits(phase, frames)]
 
@@ -120,13 +120,13 @@ def is_by_hand(at: Place) -> bool:
 
 def _places(phase: Phase) -> tuple[Place, ...]:
     """Return where a phase is held open, the innermost first: the one that runs counts."""
-    own = phase._frame
+    own = phase.frame
     if own is None:  # it has just been left, in another thread
         return ()
-    if phase._lasti != BORDER:
-        return (own, phase._lasti), *phase._users
+    if phase.lasti != BORDER:
+        return (own, phase.lasti), *phase.users
     if returns(own) and runs(own, _ENTERS):  # on into the block
-        return phase._users
+        return phase.users
     return ((own, BORDER),)
 
 
@@ -136,18 +136,18 @@ def _is_bound(phase: Phase) -> bool:
 
 def give_up(phase: Phase) -> None:
     """Close a phase that was left without its ``__exit__``."""
-    abandon(phase, "failed" if phase._struck is None else "timeout")
+    abandon(phase, "failed" if phase.struck is None else "timeout")
 
 
 def abandon(phase: Phase, outcome: str) -> None:
     """Close it where nobody will call its ``__exit__``; if somebody does, it ends there in what was raised in it."""
-    struck = phase._struck
+    struck = phase.struck
     try:
         phase.__exit__(None, None, None)
     except PhaseTimeout:
         pass
     phase.outcome = outcome
-    phase._struck = struck if struck is None or struck is LET_PASS else struck._again()  # no frames are kept
+    phase.struck = struck if struck is None or struck is LET_PASS else struck._again()  # no frames are kept
 
 
 # -- who holds it open -------------------------------------------------------------------------------------------------
@@ -155,14 +155,14 @@ def abandon(phase: Phase, outcome: str) -> None:
 
 def find_users(phase: Phase, frame: FrameType) -> None:
     """Note whose `with` it is where an exit stack, a class or a ``@contextmanager`` lies in between."""
-    phase._frame = frame = _with_of(_user_of(frame))
-    phase._lasti = frame.f_lasti
+    phase.frame = frame = _with_of(_user_of(frame))
+    phase.lasti = frame.f_lasti
     while frame.f_code.co_flags & (_GENERATOR | _ASYNC_GENERATOR) and frame.f_back is not None:
         user = _user_of(frame.f_back)
         if user is frame.f_back:  # it is not contextlib that runs the generator
             break
         frame = _with_of(user)
-        phase._users += ((frame, frame.f_lasti),)
+        phase.users += ((frame, frame.f_lasti),)
 
 
 def _user_of(frame: FrameType) -> FrameType:
@@ -233,8 +233,8 @@ def _callees(stack: Iterable[FrameType]) -> dict[FrameType, FrameType | None]:
 
 def bind(at_border: dict[Phase, FrameType]) -> list[Phase]:
     """Bind phases that are interrupted to what runs at their border; return those that were not."""
-    free = [phase for phase in at_border if phase._frame is not at_border[phase] or phase._lasti != BORDER]
+    free = [phase for phase in at_border if phase.frame is not at_border[phase] or phase.lasti != BORDER]
     for phase in free:
-        phase._users = _places(phase)
-        phase._frame, phase._lasti = at_border[phase], BORDER
+        phase.users = _places(phase)
+        phase.frame, phase.lasti = at_border[phase], BORDER
     return free

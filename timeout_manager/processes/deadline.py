@@ -76,7 +76,7 @@ def report_before(seconds: float, manager: TimeoutManager) -> None:
             return at
         who = f"Process {system.getpid()} ({' '.join(sys.argv)})"
         what = f"{who} still runs; its parent, which had {text(seconds)} left for it, ends it soon."
-        tell(f"\n{what}\n\n{Scene(None, phases=manager._open.copy().values())}\n\n")
+        tell(f"\n{what}\n\n{Scene(None, phases=manager._ledger.open.copy().values())}\n\n")
         return INFINITY
 
     try:

@@ -17,12 +17,11 @@ from contextlib import contextmanager
 from math import inf
 from unittest.util import strclass
 
-from ..enforcing import by_thread, by_timer, choice
-from ..interrupting import cancellation
+from ..enforcing import by_thread, by_timer
 from ..accounting import TimeoutManager
-from ..errors import PhaseInterrupt, PhaseTimeout
+from ..errors import PhaseInterrupt, PhaseTimeout, timeout_of
 from ..originals import clock, signals, thread
-from ..counting.ledger import Phase
+from ..interrupting.phase import EnforcedPhase
 from ..seconds import MECHANISMS, amount, duration, scale, text
 from ..counting.verdict import end_in, is_debugged, overrun, timeout_in
 
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any, Optional
     from unittest import TestCase
-
-    from ..interrupting.enforcer import Watch
 
     Seconds = Optional[float]
 
@@ -107,7 +104,7 @@ class Limits:
         self.calls: dict[type, Any] = {}  # what is a part of tests of each class,
         self.ways: dict[type, set[str]] = {}  # and in which ways it calls them itself
         self.thread = 0  # in which they are armed between the tests
-        self._watch: Watch | None = None  # what stays armed
+        self._open = False  # whether anything stays armed
         kills: dict[str, Any] = {"kill_after": self.kill_after, "kill_children": self.kill_children}
         self._session = TimeoutManager(1e8, enforce=enforce, **kills)
         self._elsewhere = TimeoutManager(1e8, enforce=True, **kills)  # a suite may run its tests in other threads
@@ -117,7 +114,8 @@ class Limits:
         self.thread = get_ident()
         mechanism = self._session.enforcement
         if mechanism in ("timer", "thread"):  # an alarm that stays armed would meet other handlers
-            self._watch = choice.open_session(self._session)
+            self._session._ledger.open_session()
+            self._open = True
         if mechanism == "timer":
             try:
                 by_thread.employ(self, by_timer.attend)
@@ -127,12 +125,13 @@ class Limits:
 
     def __exit__(self, *error: object) -> None:
         by_thread.dismiss(self)
-        if self._watch is not None:
-            choice.close_session(self._watch)
+        if self._open:
+            self._open = False
+            self._session._ledger.close_session()
 
     def renew(self) -> None:
         """Repair what code under test may have done to the way in which it is interrupted."""
-        if self._watch is not None:
+        if self._open:
             by_timer.renew()
             by_thread.renew()
 
@@ -203,7 +202,7 @@ def _best() -> bool | str:
     return "thread" if hasattr(signals, "SIGRTMIN") and hasattr(signals, "pthread_kill") else True
 
 
-class Part(Phase):
+class Part(EnforcedPhase):
     """A phase whose block does not decide what became of it: if time is over, it ends in PhaseTimeout.
 
     An error, a skip or a success that comes too late is the cause at best. Only KeyboardInterrupt passes.
@@ -212,7 +211,7 @@ class Part(Phase):
     __slots__ = ("limits", "whole", "subject", "around", "error")
 
     def __init__(self, group: Group, name: str, subject: object) -> None:
-        super().__init__(group.manager, name, None)
+        super().__init__(group.manager._ledger, name, None)
         self.limits = group.limits
         self.whole = group.name  # the test, class or module that it is a part of
         self.subject = subject  # what it calls: a cleanup, a subtest
@@ -222,10 +221,11 @@ class Part(Phase):
     def path(self) -> tuple[str, ...]:
         return self.whole, *super().path()
 
-    def _judge(self, error: BaseException | None, now: float, struck: PhaseTimeout | None) -> None:
+    def _end(self, error: BaseException | None, now: float, struck: PhaseTimeout | None) -> None:
         owner = overrun(self, now) if struck is None else struck._owner
         if owner is None or struck is None and is_debugged(self):
-            return super()._judge(error, now, struck)
+            super()._end(error, now, struck)
+            return
         self.outcome = "timeout"
         self.error = struck or timeout_in(self, owner, now)
         end_in(self, self.error, error, lambda each: isinstance(each, KeyboardInterrupt))
@@ -289,11 +289,11 @@ class Group:
         """Let go of what has been told: errors with their frames, and cycles that only the collector would find."""
         for part in self.parts:
             part.error = part.subject = None
-        self.manager._phases.clear()
+        self.manager._ledger.phases.clear()
 
     def owns(self, error: BaseException | None) -> bool:
         """Tell whether an error is an interrupt of one of these parts."""
-        error = cancellation.timeout_of(error) or error
+        error = timeout_of(error) or error
         if isinstance(error, PhaseTimeout):
             return error.phase_path[:1] == (self.name,)
         return isinstance(error, PhaseInterrupt)

@@ -138,7 +138,7 @@ class Reports:
 
     def _trace_events(self, entry: Entry) -> str:
         events = [self._event(entry, entry.name, entry.began, entry.elapsed, entry.outcome)]
-        events += [self._event(entry, part.name, part._started, part.elapsed(), part.outcome) for part in entry.parts]
+        events += [self._event(entry, part.name, part.started, part.elapsed(), part.outcome) for part in entry.parts]
         return self._separator() + ",\n".join(dumps(event) for event in events)
 
     def _event(self, entry: Entry, name: str, began: float, elapsed: float, outcome: str) -> dict[str, Any]:

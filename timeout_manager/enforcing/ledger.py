@@ -1,0 +1,242 @@
+"""A ledger whose limits are enforced: what it means to enter and leave a phase or session, and to change the limits."""
+
+from __future__ import annotations
+
+from ..counting.cleanup import step_back
+from ..counting.ledger import Ledger, Phase, caller
+from ..counting.verdict import is_debugged, overrun, timeout_in
+from ..errors import LET_PASS, PhaseTimeout
+from ..interpreter.frames import up
+from ..interrupting.phase import EARLY, EnforcedCleanup, EnforcedPhase
+from ..interrupting.whereabouts import standing
+from ..originals import clock, python
+from ..seconds import INFINITY
+from . import by_asyncio, choice
+
+__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from ..interrupting.enforcer import Watch
+    from ..interrupting.escalation import Escalation
+
+
+class EnforcedLedger(Ledger):
+    """A ledger that has its phases interrupted, and what else is asked for when they are late."""
+
+    def __init__(
+        self,
+        seconds: float | None,
+        clock: Callable[[], float],
+        enforce: bool | str,
+        kill_after: float | None = None,
+        kill_children: float | None = None,
+    ) -> None:
+        self.enforce = enforce
+        self.escalations: tuple[Escalation, ...] = ()
+        if kill_after is not None:
+            from .kill_after import KillAfter
+
+            self.escalations += (KillAfter(kill_after),)
+        if kill_children is not None:
+            from .kill_children import KillChildren
+
+            self.escalations += (KillChildren(kill_children),)
+        super().__init__(seconds, clock)
+
+    def begin(self, seconds: float | None) -> None:
+        super().begin(seconds)
+        self.watch = choice.NOBODY  # what watched a phase last
+        self.watched: dict[object, list[Watch | None]] = {}  # thread or task -> what is watched in its sessions
+
+    def phase(self, name: str, limit: float | None) -> EnforcedPhase:
+        return EnforcedPhase(self, name, limit)
+
+    def cleanup(self, name: str, limit: float | None) -> EnforcedCleanup:
+        return EnforcedCleanup(self, name, limit)
+
+    def mechanism(self) -> str:
+        return choice.name_of(self.enforce)
+
+    # -- phases
+
+    def enter(self, phase: EnforcedPhase, at: float) -> None:
+        """See to it that the phase ends at this instant; raise PhaseTimeout at once if it has passed already."""
+        if self.enforce and at <= phase.started:
+            at = self._refuse(phase, at)
+            if at == INFINITY:  # nothing binds it but for a lost one
+                return
+        try:
+            while phase.watch is None:
+                watch = self._begin(at)
+                if watch is None:
+                    break
+                if not watch.phases:
+                    _put_off(watch, at)  # in a session it is still set for a phase that has ended
+                _register(phase, watch)
+            for escalation in self.escalations:
+                escalation.entered(phase, at)
+        except BaseException:
+            self.leave(phase, None)
+            _retract(phase)
+            raise
+
+    def leave(self, phase: EnforcedPhase, struck: PhaseTimeout | None) -> None:
+        """See to it that nothing happens to the phase any more; ``struck`` is what was raised in it."""
+        if phase.watch is not None:
+            _unregister(phase, phase.watch, struck)
+        for escalation in self.escalations:
+            escalation.left(phase, struck)
+
+    def _begin(self, at: float) -> Watch | None:
+        """Watch the calling thread or task from now on."""
+        watch = choice.start(self.enforce, at)
+        if watch is not None and not self.escalations:
+            self.watch = watch
+        return watch
+
+    def _refuse(self, phase: EnforcedPhase, at: float) -> float:
+        """Leave the phase again, since its time is over; return when it is over if that was for a lost one."""
+        over = overrun(phase, phase.started)
+        if isinstance(over, EnforcedPhase) and over is not phase and over.watch is not None:
+            standing(over.watch, [*up(python._getframe())])
+            phase.parent = around = phase.open_around()
+            own = INFINITY if phase.limit is None else phase.started + phase.limit
+            phase.until = own if around is None else min(own, around.until)
+            at = phase.started + phase.left(phase.started)
+            over = overrun(phase, phase.started)
+        parent: Any = phase.parent
+        if parent is not None and parent.struck is LET_PASS or over is not None and is_debugged(phase):
+            phase.struck = LET_PASS
+        elif over is not None:
+            error = timeout_in(phase, over, phase.started)
+            error.interrupted = True
+            try:
+                phase.__exit__(None, None, None)
+            except PhaseTimeout:
+                phase.outcome = "timeout"
+                raise error from None
+        return at
+
+    # -- sessions
+
+    def open_session(self) -> None:
+        """Watch the calling thread, if there is a budget, until the session is closed."""
+        rest = self.left()
+        watch = None if rest is None else self._begin(clock.monotonic() + rest)
+        if watch is not None:
+            watch.sessions += 1
+        self.watched.setdefault(caller(), []).append(watch)
+        super().open_session()
+
+    def close_session(self) -> bool:
+        """Disarm, and put everything back, unless phases are open that need it."""
+        was_empty = super().close_session()
+        here = caller()
+        watch = self.watched[here].pop()
+        if not self.watched[here]:
+            del self.watched[here]
+        if watch is not None:
+            watch.sessions -= 1
+            if watch.covered:
+                watch.enforcer.settle(watch)
+            if not watch.sessions and not watch.phases:
+                watch.enforcer.stop(watch)
+        return was_empty
+
+    # -- limits that change
+
+    def changed(self) -> None:
+        """Look again at once, in all threads."""
+        here = caller()
+        for key, top in [*self.open.copy().items(), *self.aside.copy().items()]:
+            if key == here:
+                self._catch_up(top)
+            elif self.enforce is True and hasattr(key, "get_loop"):  # a task of asyncio
+                by_asyncio.call(key, self._catch_up, top, key)
+        for watch in choice.watches():
+            phases = watch.phases.copy()
+            if not any(phase.ledger is self for phase in phases):
+                continue
+            if watch.key == here and watch.pulse is None:  # without a signal, which could meet what is next
+                now = clock.monotonic()
+                watch.enforcer.arm(watch, min(now + phase.left(now) for phase in phases))
+            else:
+                watch.stale = True
+                watch.enforcer.poke(watch)
+        for escalation in self.escalations:
+            escalation.changed(self)
+
+    def _catch_up(self, top: Any, task: Any = None) -> None:
+        """Watch the calling thread or this task, if it is in phases that had no limit when they were entered."""
+        found = []
+        phase = top
+        while phase is not None:
+            if phase.outcome == "running" and phase.watch is None:
+                found.append(phase)
+            phase = phase.parent
+        if not found or top.remaining() is None or any(frame.f_code in _STEPS for frame in up(python._getframe())):
+            return
+        now = clock.monotonic()
+        watch = self._begin(now) if task is None else by_asyncio.watch_over(task, now)
+        if watch is not None:
+            for phase in found[::-1]:
+                _register(phase, watch)
+            watch.phases[:] = sorted(watch.phases, key=lambda each: each.started)
+
+
+def _register(phase: EnforcedPhase, watch: Watch) -> None:
+    """Have a watch that has begun watch the phase, unless a phase in a signal handler has ended it meanwhile."""
+    watch.phases.append(phase)
+    if watch.at == INFINITY:
+        watch.phases.remove(phase)
+        return
+    phase.watch = watch
+
+
+def _unregister(phase: EnforcedPhase, watch: Watch, struck: PhaseTimeout | None) -> None:
+    phases = watch.phases
+    if phases[-1] is phase:
+        phases.pop()
+    else:
+        phases.remove(phase)
+    if watch.strike is not None and (not phases or watch.strike.over is phase):
+        watch.strike = None
+    if watch.covered:
+        watch.enforcer.settle(watch)
+    if not phases and not watch.sessions:
+        watch.enforcer.stop(watch)
+    elif not phases and struck is not None:
+        _put_off(watch, INFINITY)
+    elif phases and (phase.parent is None or phase.until < phase.parent.until):
+        innermost = {each.ledger: each for each in phases}
+        now = clock.monotonic()
+        _put_off(watch, min([now + each.left(now) for each in innermost.values()]))
+
+
+def _put_off(watch: Watch, at: float) -> None:
+    """Fire at this instant and not before, lest a block is disturbed that is in time."""
+    if watch.at + EARLY < at and not watch.stale and not watch.pulses:
+        watch.enforcer.arm(watch, at)
+
+
+def _retract(phase: EnforcedPhase) -> None:
+    """Undo entering: this thread cannot be watched as was asked for."""
+    ledger, key = phase.ledger, phase.key
+    stack = ledger.open if ledger.open.get(key) is phase else ledger.aside
+    if phase.parent is None:
+        del stack[key]
+    else:
+        stack[key] = phase.parent
+    ledger.phases.remove(phase)
+    phase.outcome = "new"
+    if phase.is_cleanup:
+        step_back(ledger, key)
+
+
+_STEPS = frozenset(  # where a signal handler may have called `reset`
+    method.__code__ for kind in (Phase, EnforcedPhase) for method in (kind.__enter__, kind.__exit__)
+)

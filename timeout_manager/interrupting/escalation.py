@@ -1,0 +1,35 @@
+"""What comes after interrupts: the end of the process, or of the children for which a phase was waiting."""
+
+from __future__ import annotations
+
+__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import FrameType
+
+    from ..counting.ledger import Ledger
+    from ..errors import PhaseTimeout
+    from .enforcer import InterruptiblePhase
+
+
+class Escalation:
+    """Told of what becomes of the phases of a ledger; does nothing by itself."""
+
+    ends_process = False
+
+    def entered(self, phase: InterruptiblePhase, at: float) -> None:
+        """The phase has begun; its time will be over at this instant."""
+
+    def struck(self, phase: InterruptiblePhase, stack: Iterable[FrameType]) -> None:
+        """The phase is about to be interrupted; its thread stands at these frames, the innermost first."""
+
+    def left(self, phase: InterruptiblePhase, struck: PhaseTimeout | None) -> None:
+        """The phase has ended; this was raised in it."""
+
+    def changed(self, ledger: Ledger) -> None:
+        """The limits of open phases of the ledger have changed."""
+
+    def let_pass(self, phase: InterruptiblePhase) -> None:
+        """Nothing is to happen to the phase any more."""

@@ -1,0 +1,122 @@
+"""A phase whose limits are enforced: it knows where it was entered, and what watches it.
+
+Who enforces them is the affair of its ledger, which is asked when nothing suitable is armed.
+"""
+
+from __future__ import annotations
+
+from sys import modules
+
+from ..counting.cleanup import Cleanup
+from ..counting.verdict import judge
+from ..originals import python
+from ..seconds import INFINITY
+from .cancellation import cancelling, settle
+from .enforcer import InterruptiblePhase
+from .whereabouts import find_users
+
+__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType, TracebackType
+    from typing import Any
+
+    from ..counting.ledger import Phase
+    from ..errors import PhaseTimeout
+
+_no_interrupt = frozenset({"__enter__", "__exit__", "__aenter__", "__aexit__"})  # see delivery
+_getframe = python._getframe
+
+EARLY = 0.001  #: seconds before a limit at which what was set for a phase before may come
+_FOR_OTHERS = frozenset({"__enter__", "__aenter__", "enter_context", "enter_async_context"})  # what enters for others
+_GENERATES = 0x20 | 0x200  # flags of code: generators, asynchronous generators
+
+
+class EnforcedPhase(InterruptiblePhase):
+    """A phase that is interrupted when its time is over."""
+
+    __slots__ = ()
+
+    def __enter__(self, frame: FrameType | None = None) -> Phase:
+        frame = frame or _getframe(1)
+        if self.outcome == "new":  # a signal handler may look at it as soon as it is open
+            self.watch = self.struck = self.greenlet = None
+            self.users = ()
+            self.frame, self.lasti = frame, frame.f_lasti
+        super().__enter__()
+        ledger, key = self.ledger, self.key
+        if key.__class__ is not int:
+            self._note_turn(key)
+        code = frame.f_code
+        if code.co_flags & _GENERATES or code.co_name in _FOR_OTHERS:
+            find_users(self, frame)
+        until = self.until
+        if ledger.open.get(key) is self:
+            budget = ledger.budget
+            end = budget.origin + budget.amount
+            if end < until:
+                until = end
+        if until < INFINITY:
+            watch = ledger.watch
+            is_armed = self.started < until and watch.at <= until <= watch.at + EARLY and watch.key == key
+            if is_armed and not (watch.phases and watch.shared):
+                self.watch = watch
+                watch.phases.append(self)
+            else:
+                ledger.enter(self, until)
+        return self
+
+    def _note_turn(self, key: Any) -> None:
+        """Note what is to be known of the task or greenlet that enters it."""
+        self.cancelling = cancelling(key)
+        if "greenlet" in modules:
+            from ..interpreter.turns import greenlet
+
+            self.greenlet = greenlet()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.outcome not in ("new", "running") and self.struck is not None:
+            lost, self.struck = self.struck, None  # it seemed to have lost its way out, and was closed
+            return self._end(error, self.ledger.clock(), lost)
+        super().__exit__(kind, error, traceback)
+        if self.frame is not None:  # it was in time
+            struck = self._release()
+            if struck is not None:  # but only since the limits have changed
+                self._end(error, self.ended, struck)
+
+    def _late(self, error: BaseException | None, now: float) -> None:
+        self._end(error, now, self._release())
+
+    def _end(self, error: BaseException | None, now: float, struck: PhaseTimeout | None) -> None:
+        """End the phase, in which that was raised."""
+        judge(self, error, now, struck)
+
+    def _release(self) -> PhaseTimeout | None:
+        """See to it that nothing interrupts it any more; return what was raised in it."""
+        struck, self.struck, self.frame, self.users = self.struck, None, None, ()
+        ledger, watch = self.ledger, self.watch
+        if watch is not None and watch.sessions and not (watch.covered or struck or ledger.escalations):
+            phases = watch.phases
+            if phases[-1] is self and (len(phases) == 1 or self.limit is None and self.parent is not None):
+                phases.pop()  # there is nothing to put off
+                return None
+        ledger.leave(self, struck)
+        return struck
+
+    def takes_back(self, error: BaseException | None) -> bool:
+        return "asyncio" in modules and settle(self, error)
+
+    async def __aenter__(self) -> Phase:
+        return self.__enter__(_getframe(1))
+
+
+class EnforcedCleanup(Cleanup, EnforcedPhase):
+    """A cleanup that can be interrupted."""
+
+    __slots__ = ()
+
+    def __enter__(self, frame: FrameType | None = None) -> Phase:
+        return EnforcedPhase.__enter__(self, frame or _getframe(1))
