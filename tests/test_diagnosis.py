@@ -479,8 +479,8 @@ class InADebugger(unittest.TestCase):
         debugger = import_module(f"{package.__name__}.interpreter.debugger")
         named = {"pydevd_tracing": "pydevd_tracing", "debugpy._vendored": "debugpy", "coverage.pytracer": "", "x": ""}
         for module, name in named.items():
-            self.assertEqual(debugger._name(type("Tracer", (), {"__module__": module})()), name)
-        self.assertEqual(debugger._name(bdb.Bdb().trace_dispatch), "bdb")
+            self.assertEqual(debugger.name(type("Tracer", (), {"__module__": module})()), name)
+        self.assertEqual(debugger.name(bdb.Bdb().trace_dispatch), "bdb")
 
     @unittest.skipUnless(hasattr(sys, "monitoring"), "no sys.monitoring before Python 3.12")
     def test_a_tool_that_has_the_place_of_a_debugger(self):

@@ -641,7 +641,7 @@ class Contract:
 
     def test_reset_sends_no_signal_that_could_meet_what_comes_next(self):
         with self.manager(LONG).timed_operation() as phase:
-            phase._manager.reset(LONG)
+            phase.ledger.reset(LONG)
             read, write = socket.socketpair()
             with read, write:
                 for each in read, write:
@@ -649,7 +649,7 @@ class Contract:
                 before = self.hear(write.fileno())
                 try:
                     for _ in range(20):
-                        phase._manager.reset(LONG)
+                        phase.ledger.reset(LONG)
                         time.sleep(0.002)
                 finally:
                     self.hear(before)

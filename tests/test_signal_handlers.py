@@ -76,15 +76,15 @@ class WhereverTheyCome(unittest.TestCase):
             """
 signal.signal(signal.SIGUSR1, handle)
 begin()
-real = enforcer.begin
+real = enforcer.start
 
 def interrupted(*args):
-    enforcer.begin = real
+    enforcer.start = real
     signal.raise_signal(signal.SIGUSR1)
     return real(*args)
 
 for limit in 5, None:
-    enforcer.begin = interrupted
+    enforcer.start = interrupted
     with manager.timed_operation("run", limit=limit):
         pass
 end()

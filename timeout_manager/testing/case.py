@@ -88,7 +88,7 @@ class Entry:
         """Tell whether an error is an interrupt of a part of this, or has the text of one: some keep no more."""
         if any(group.owns(error) for group in self.groups.values()):
             return True
-        if not any(part.outcome == "timeout" or getattr(part, "_struck", None) is not None for part in self.parts):
+        if not any(part.outcome == "timeout" or getattr(part, "struck", None) is not None for part in self.parts):
             return False
         words = str(error)
         return "Timeout exceeded after " in words and f"in {self.name} > " in words
@@ -244,7 +244,7 @@ def _sub_test(test: TestCase, phases: Callable[[], Iterable[Phase]], *args: Any,
     with type(test).subTest(test, *args, **kwargs):
         yield
     for phase in phases():
-        struck = getattr(phase, "_struck", None)
+        struck = getattr(phase, "struck", None)
         if phase.outcome == "running" and struck is not None and struck is not LET_PASS:
             raise struck
 
