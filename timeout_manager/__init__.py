@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .injection import create_timeout_manager as create_timeout_manager
     from .injection import with_timeout_management as with_timeout_management
 
+__version__ = "1.1.0"
 __all__ = [
     "Phase",
     "PhaseInterrupt",

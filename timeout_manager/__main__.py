@@ -1,8 +1,11 @@
-"""The command line: ``python -m timeout_manager COMMAND ...``."""
+"""The command line: ``python -m timeout_manager COMMAND ...``, or ``timeout-manager COMMAND ...`` once installed."""
 
 from __future__ import annotations
 
+import os
 import sys
+
+from . import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,26 +13,34 @@ if TYPE_CHECKING:
 
 __unittest = True
 
-PROGRAM = f"python -m {__package__}"
+SCRIPT = "timeout-manager"
+PROGRAM = SCRIPT if os.path.basename(sys.argv[0]) == SCRIPT else f"python -m {__package__}"
 HELP = f"""usage: {PROGRAM} COMMAND [OPTIONS] ...
 
 commands:
   unittest   run a unittest suite, unchanged, with a hard limit for every test
   run        run a command with a time limit, as `timeout` does, and end all that it has started
   suggest    suggest limits for tests and phases, from the reports of earlier runs
+  help       print a page of the manual: `{PROGRAM} help` lists them
 
-  {PROGRAM} unittest --timeout 10                     discover the tests from here on and run them
-  {PROGRAM} unittest --timeout 10 discover -s tests   whatever `python -m unittest` takes
-  {PROGRAM} run --kill-after 5 10m make check
+  {PROGRAM} unittest --timeout 60 --kill-after 10     run the tests from here on; what hangs ends, and is named
+  {PROGRAM} run --kill-after 5 10m make check         end make and all of its children after ten minutes
   {PROGRAM} suggest monday.json tuesday.json          of `unittest --report` or `run --report`
   {PROGRAM} COMMAND --help                            all options
+  {PROGRAM} --version
+
+exit status: that of the tests or the command; 124 if time was over for all of it; 2 if the command line is wrong
 """
+COMMANDS = "unittest", "run", "suggest", "help"
 
 
 def main(arguments: list[str]) -> NoReturn:
     """Run the command; the exit status is its own, or 2 if it makes no sense."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(HELP, end="")
+        sys.exit(0)
+    if arguments[0] == "--version":
+        print(f"timeout_manager {__version__}")
         sys.exit(0)
     if arguments[0] == "unittest":
         from .commandline import unittest_command
@@ -43,8 +54,21 @@ def main(arguments: list[str]) -> NoReturn:
         from .commandline import suggest_command
 
         suggest_command.main(f"{PROGRAM} suggest", arguments[1:])
-    print(f"{PROGRAM}: there is no command {arguments[0]!r}\n\n{HELP}", end="", file=sys.stderr)
+    if arguments[0] == "help":
+        from .commandline import help_command
+
+        help_command.main(f"{PROGRAM} help", arguments[1:])
+    from difflib import get_close_matches
+
+    near = get_close_matches(arguments[0], COMMANDS, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    print(f"{PROGRAM}: there is no command {arguments[0]!r}{hint}\n\n{HELP}", end="", file=sys.stderr)
     sys.exit(2)
+
+
+def script() -> NoReturn:
+    """Be the command `timeout-manager`."""
+    main(sys.argv[1:])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,54 @@
+"""The command `help`: the pages of the manual, which travel with the package."""
+
+from __future__ import annotations
+
+import pkgutil
+import sys
+from difflib import get_close_matches
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+__unittest = True
+
+USAGE = 2
+PACKAGE = __package__.rpartition(".")[0]
+TOPICS = {
+    "unittest": "a limit for every test of a unittest suite, from the command line",
+    "isolate": "tests in worker processes: what cannot be interrupted ends alone",
+    "reports": "the JSON, JUnit and trace files, key by key",
+    "phases": "budgets and phases in your own code",
+    "enforcement": "what interrupts what, and what each mechanism may do to you",
+    "diagnosis": "how to read the report of a timeout",
+    "asyncio": "phases in coroutines",
+    "threads": "phases in threads",
+    "pytest": "the plug-in",
+    "commands": "run a command under a limit, and end all that it has started",
+    "children": "what becomes of child processes, and the deadline that they inherit",
+    "environment": "environment variables and exit statuses",
+    "vendoring": "copy the package into another one",
+    "migration": "come from another tool",
+    "measurements": "what was measured, and how to do it again",
+    "guide.zh": "the guide in Chinese",
+}
+
+
+def main(program: str, arguments: list[str]) -> NoReturn:
+    """Print a page, or the list of them; exit with 2 if there is none of that name."""
+    topic = arguments[0] if arguments else ""
+    if topic in ("", "-h", "--help"):
+        wide = max(map(len, TOPICS))
+        pages = "".join(f"  {name:{wide}}  {what}\n" for name, what in TOPICS.items())
+        print(f"usage: {program} [TOPIC]\n\ntopics:\n{pages}", end="")
+        sys.exit(0)
+    if topic not in TOPICS or len(arguments) > 1:
+        near = get_close_matches(topic, TOPICS, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else f": `{program}` lists them"
+        print(f"{program}: there is no page on {' '.join(arguments)!r}{hint}", file=sys.stderr)
+        sys.exit(USAGE)
+    page = pkgutil.get_data(PACKAGE, f"manual/{topic}.md")  # also from a zip
+    assert page is not None, "the loader of the package cannot read files"
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a page may have letters that it cannot show
+    print(page.decode("utf-8"), end="")
+    sys.exit(0)
