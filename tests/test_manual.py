@@ -5,6 +5,7 @@ import os
 import re
 import unittest
 from contextlib import redirect_stdout
+from importlib import import_module
 
 from . import package
 from .child import DIRECTORY
@@ -19,6 +20,11 @@ def page(topic):
 
 
 class Manual(unittest.TestCase):
+    def test_every_page_has_a_line_in_the_list_of_topics_and_every_line_a_page(self):
+        topics = import_module(f"{package.__name__}.commandline.help_command").TOPICS
+        pages = {name[:-3] for name in os.listdir(MANUAL) if name.endswith(".md")}
+        self.assertEqual(set(topics), pages)
+
     @unittest.skipUnless(os.name == "posix", "its commands are those of a shell")
     def test_the_guide_in_chinese_works_line_by_line(self):
         text = page("guide.zh").replace("from timeout_manager import", f"from {package.__name__} import")

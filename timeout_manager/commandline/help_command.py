@@ -15,21 +15,6 @@ __unittest = True
 USAGE = 2
 PACKAGE = __package__.rpartition(".")[0]
 TOPICS = {
-    "unittest": "a limit for every test of a unittest suite, from the command line",
-    "isolate": "tests in worker processes: what cannot be interrupted ends alone",
-    "reports": "the JSON, JUnit and trace files, key by key",
-    "phases": "budgets and phases in your own code",
-    "enforcement": "what interrupts what, and what each mechanism may do to you",
-    "diagnosis": "how to read the report of a timeout",
-    "asyncio": "phases in coroutines",
-    "threads": "phases in threads",
-    "pytest": "the plug-in",
-    "commands": "run a command under a limit, and end all that it has started",
-    "children": "what becomes of child processes, and the deadline that they inherit",
-    "environment": "environment variables and exit statuses",
-    "vendoring": "copy the package into another one",
-    "migration": "come from another tool",
-    "measurements": "what was measured, and how to do it again",
     "guide.zh": "the guide in Chinese",
 }
 
