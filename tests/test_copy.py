@@ -15,7 +15,7 @@ IMPORT = "import timeout_manager as package"
 WHOLE = "TESTS_OF_THE_COPY" in os.environ  # otherwise without the modules that take long, on every interpreter
 LONG = (
     *("test_aio.py", "test_alarm.py", "test_awaiting.py", "test_diagnosis.py", "test_enforcing.py", "test_guide.py"),
-    "test_inheritance.py",
+    *("test_inheritance.py", "test_timer.py"),
     *("test_kill.py", "test_process.py", "test_pytest_plugin.py", "test_run_command.py", "test_samples.py"),
     *("test_signal_handlers.py", "test_suggest.py", "test_testing.py", "test_unittest_command.py"),
 )

@@ -1,7 +1,7 @@
 """A report as one page of HTML: a timeline, where the time went against the limits, every timeout with its diagnosis.
 
-The page needs nothing but itself: no script, no font, no picture from elsewhere. It follows the reader's choice of light
-or dark, and can be printed. What a bar tells is in its tooltip and in the tables, too. Every text is escaped.
+The page needs nothing but itself: no script, no font, no picture from elsewhere. It follows the reader's choice of
+light or dark, and can be printed. What a bar tells is in its tooltip and in the tables, too. Every text is escaped.
 """
 
 from __future__ import annotations
