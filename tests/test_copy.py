@@ -5,20 +5,16 @@ import shutil
 import sys
 import tempfile
 import unittest
+from glob import glob
 from subprocess import PIPE, STDOUT, Popen
 
 from . import package
-from .child import DIRECTORY, environment
+from .helpers.child import DIRECTORY, environment
 
 TESTS = os.path.dirname(os.path.abspath(__file__))
 IMPORT = "import timeout_manager as package"
-WHOLE = "TESTS_OF_THE_COPY" in os.environ  # otherwise without the modules that take long, on every interpreter
-LONG = (
-    *("test_aio.py", "test_alarm.py", "test_awaiting.py", "test_diagnosis.py", "test_enforcing.py", "test_guide.py"),
-    *("test_inheritance.py", "test_timer.py"),
-    *("test_kill.py", "test_process.py", "test_pytest_plugin.py", "test_run_command.py", "test_samples.py"),
-    *("test_signal_handlers.py", "test_suggest.py", "test_testing.py", "test_unittest_command.py"),
-)
+WHOLE = "TESTS_OF_THE_COPY" in os.environ  # otherwise without what takes long, on every interpreter
+LONG = "commandline", "diagnosis", "enforcing", "processes", "testing", "test_guide.py", "test_pytest_plugin.py"
 COPY = "import vendored.utils.limits as package"
 
 
@@ -27,9 +23,10 @@ class ARenamedCopy(unittest.TestCase):
     def test_passes_the_same_tests(self):
         with tempfile.TemporaryDirectory() as directory:
             left_out = () if WHOLE else LONG
+            bytecode = shutil.ignore_patterns("__pycache__")
             leave_out = shutil.ignore_patterns("__pycache__", "test_copy.py", "test_readme.py", *left_out)
             utils = os.path.join(directory, "vendored", "utils")
-            shutil.copytree(DIRECTORY, os.path.join(utils, "limits"), ignore=leave_out)
+            shutil.copytree(DIRECTORY, os.path.join(utils, "limits"), ignore=bytecode)
             shutil.copytree(TESTS, os.path.join(directory, "tests"), ignore=leave_out)
             for folder in (os.path.dirname(utils), utils):
                 open(os.path.join(folder, "__init__.py"), "w").close()
@@ -39,8 +36,9 @@ class ARenamedCopy(unittest.TestCase):
             self.assertEqual(text.count(IMPORT), 1)
             with open(marker, "w") as file:
                 file.write(text.replace(IMPORT, COPY))
-            names = sorted(name[:-3] for name in os.listdir(f"{directory}/tests") if name.startswith("test_"))
-            halves = [self.start(directory, [f"tests.{name}" for name in names[half::2]]) for half in range(2)]
+            paths = sorted(glob(os.path.join(directory, "tests", "**", "test_*.py"), recursive=True))
+            names = [os.path.relpath(path, directory)[:-3].replace(os.sep, ".") for path in paths]
+            halves = [self.start(directory, names[half::2]) for half in range(2)]
             for half in halves:
                 printed, _ = half.communicate(timeout=400)
                 self.assertEqual(half.returncode, 0, printed)

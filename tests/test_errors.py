@@ -11,8 +11,8 @@ import unittest
 from importlib import import_module
 
 from . import package
-from .child import ROOT, python
-from .clock import FakeClock
+from .helpers.child import ROOT, python
+from .helpers.clock import FakeClock
 
 
 class PhaseTimeout(unittest.TestCase):

@@ -9,7 +9,7 @@ import tempfile
 import unittest
 
 from . import package
-from .child import DIRECTORY, python
+from .helpers.child import DIRECTORY, python
 
 TimeoutManager = package.TimeoutManager
 with_timeout_management = package.with_timeout_management

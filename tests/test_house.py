@@ -8,7 +8,7 @@ import os
 import unittest
 from glob import glob
 
-from .child import DIRECTORY
+from .helpers.child import DIRECTORY
 
 FLOORS = [  # from the top down; what stands together on one floor does not know each other
     {"__main__"},

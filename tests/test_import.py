@@ -8,7 +8,7 @@ import zipfile
 from glob import glob
 
 from . import package
-from .child import DIRECTORY, ROOT, python
+from .helpers.child import DIRECTORY, ROOT, python
 
 LOADED = """
 import sys

@@ -13,8 +13,8 @@ from glob import glob
 from xml.etree import ElementTree
 
 from . import package
-from .child import DIRECTORY, ROOT, python
-from .command import Directory
+from .helpers.child import DIRECTORY, ROOT, python
+from .helpers.command import Directory
 
 PATHS = sorted(glob(os.path.join(DIRECTORY, "**", "*.py"), recursive=True))
 FUNCTION = ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda
@@ -91,7 +91,7 @@ class NoNameOfOurs(unittest.TestCase):
 
 FROZEN = """
 import sys, time
-from tests import freezer
+from tests.helpers import freezer
 {first}
 from tests import package
 {then}

@@ -7,8 +7,8 @@ from importlib.util import find_spec
 from xml.etree import ElementTree
 
 from . import package
-from .child import DIRECTORY
-from .command import Directory
+from .helpers.child import DIRECTORY
+from .helpers.command import Directory
 
 PLUGIN = f"{package.__name__}.pytest_plugin"
 HAS_PYTEST_TIMEOUT = find_spec("pytest_timeout") is not None

@@ -7,7 +7,7 @@ import sys
 import unittest
 from subprocess import PIPE, run
 
-from .child import ROOT, environment
+from .helpers.child import ROOT, environment
 
 README = os.path.join(ROOT, "README.md")
 

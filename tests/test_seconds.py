@@ -7,7 +7,7 @@ from importlib import import_module
 from unittest import mock
 
 from . import package
-from .clock import FakeClock
+from .helpers.clock import FakeClock
 
 TimeoutManager = package.TimeoutManager
 INFINITY = float("inf")

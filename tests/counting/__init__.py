@@ -1,0 +1,1 @@
+"""Budgets, phases and their ledger: on a clock that stands still."""

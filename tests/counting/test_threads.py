@@ -1,0 +1,92 @@
+"""One budget, many threads: each has its own stack of phases, and the time is charged once."""
+
+import threading
+import time
+import unittest
+
+from .. import package
+from ..helpers.clock import FakeClock
+
+TimeoutManager = package.TimeoutManager
+
+
+def union(intervals):
+    total, reached = 0.0, float("-inf")
+    for start, end in sorted(intervals):
+        total += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return total
+
+
+class Parallel(unittest.TestCase):
+    def test_two_threads_are_charged_once_and_do_not_see_each_others_phases(self):
+        clock = FakeClock()
+        manager = TimeoutManager(10, clock=clock)
+        entered, leave, seen = threading.Event(), threading.Event(), []
+
+        def work():
+            with manager.timed_operation("work", limit=3) as phase:
+                seen.extend([phase.parent, manager.remaining_timeout])
+                entered.set()
+                leave.wait(60)
+
+        thread = threading.Thread(target=work)
+        with manager.timed_operation("main") as phase:
+            clock.advance(1)
+            thread.start()
+            entered.wait(60)
+            clock.advance(1)
+            self.assertEqual((manager.remaining_timeout, phase.path()), (8, ("main",)))
+        clock.advance(0.5)  # the other is still open
+        leave.set()
+        thread.join()
+        clock.advance(5)  # none is
+        self.assertEqual(seen, [None, 3])
+        self.assertEqual(manager.remaining_timeout, 7.5)
+
+    def test_a_storm_of_phases_adds_up(self):
+        manager = TimeoutManager(1000)
+        failures = []
+
+        def work():
+            try:
+                for round in range(150):
+                    with manager.timed_operation("outer"):
+                        with manager.timed_operation("inner"):
+                            manager.remaining_timeout
+                    if round % 10 == 0:
+                        time.sleep(0.0005)
+            except BaseException as error:
+                failures.append(error)
+
+        start = time.monotonic()
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        wall = time.monotonic() - start
+        self.assertEqual(failures, [])
+        data = manager.as_dict()
+        self.assertEqual(len(data["phases"]), 8 * 150 * 2)
+        self.assertEqual({phase["outcome"] for phase in data["phases"]}, {"done"})
+        whole = union((phase["started"], phase["started"] + phase["elapsed"]) for phase in data["phases"])
+        self.assertLess(abs(data["used"] - whole), max(0.05, wall / 2))
+        self.assertLessEqual(data["used"], wall)
+        with manager.timed_operation() as phase:
+            self.assertIsNone(phase.parent)
+
+    def test_reset_from_another_thread(self):
+        clock = FakeClock()
+        manager = TimeoutManager(10, clock=clock)
+        with manager.timed_operation():
+            clock.advance(9)
+            thread = threading.Thread(target=manager.reset, args=(4,))
+            thread.start()
+            thread.join()
+            clock.advance(1)
+            self.assertEqual(manager.remaining_timeout, 3)
+
+
+if __name__ == "__main__":
+    unittest.main()

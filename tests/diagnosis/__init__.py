@@ -1,0 +1,1 @@
+"""What was running when time ran out."""

@@ -1,0 +1,58 @@
+"""What is printed for a hang of each kind is kept in ``tests/samples``, but for figures and lines of the library.
+
+To write it anew: ``python -m tests.diagnosis.test_samples write``.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import unittest
+
+from ..helpers.child import ROOT, environment
+
+TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+SAMPLES = os.path.join(TESTS, "samples")
+NAMES = "busy_loop", "deadlock", "grandchild", "lost_await"
+MASKS = (
+    (r'(?m)^  File "(?!tests[/\\]samples).*\n(    .*\n)?', ""),  # lines of the library differ from version to version
+    (r"(?m)^  \d+ sh -c .* TERM\n", ""),  # `subprocess.run` may have killed it before
+    (r"\d+(\.\d+)? (m?s\b)", r"0 s"),
+    (r"(?m)^( +)\d+ ", r"\1PID "),
+    (r"sleeping( in \w+)?,", "sleeping,"),
+    (r"seen \d+ times?", "seen 0 times"),
+    (r" +0 s", " 0 s"),
+    *(((", awaited by Task-1", ""),) if sys.version_info < (3, 14) else ()),
+)
+
+
+def masked(text):
+    for pattern, mask in MASKS:
+        text = re.sub(pattern, mask, text)
+    return text
+
+
+def run_all():
+    """Return what every sample prints."""
+    output = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    options = dict(cwd=os.path.dirname(TESTS), env=environment(PYTHONPATH=ROOT), **output)
+    running = [subprocess.Popen([sys.executable, "-m", f"tests.samples.{name}"], **options) for name in NAMES]
+    return {name: process.communicate(timeout=100)[0] for name, process in zip(NAMES, running)}
+
+
+@unittest.skipUnless(sys.implementation.name == "cpython" and sys.platform == "linux", "kept from CPython on Linux")
+class Samples(unittest.TestCase):
+    def test_what_is_printed(self):
+        self.maxDiff = None
+        for name, printed in run_all().items():
+            with self.subTest(name), open(os.path.join(SAMPLES, f"{name}.txt"), encoding="utf-8") as file:
+                self.assertEqual(masked(printed), masked(file.read()))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["write"]:
+        for name, printed in run_all().items():
+            with open(os.path.join(SAMPLES, f"{name}.txt"), "w", encoding="utf-8") as file:
+                file.write(printed.replace(os.path.dirname(os.__file__), "LIB"))
+    else:
+        unittest.main()

@@ -1,0 +1,1 @@
+"""What interrupts a block, kills a process, or ends children."""

@@ -1,0 +1,1 @@
+"""What the tests share: a clock that stands still, a Python of its own, a directory to write test modules into."""

@@ -1,0 +1,85 @@
+"""Run a command of the package, or plain unittest, on test modules that are written for the purpose."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+from textwrap import dedent
+from xml.etree import ElementTree
+
+from .. import package
+from .child import ROOT, environment
+
+
+class Ran:
+    """What came of a run: its exit status, what it printed, and the outcomes by the last part of the name."""
+
+    def __init__(self, status, stdout, stderr, report):
+        self.status, self.stdout, self.stderr, self.report = status, stdout, stderr, report
+        tests = report["tests"] if report else ()
+        self.outcomes = {_short(each["id"], each["kind"]): each["outcome"] for each in tests}
+
+    @property
+    def last(self):
+        return self.stderr.rstrip().rpartition("\n")[2]
+
+
+def _short(name, kind):
+    return name if kind == "fixture" else name.rpartition(".")[2]
+
+
+class Directory(unittest.TestCase):
+    """A test with a directory of its own, to write test modules into."""
+
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.directory = directory.name
+
+    def write(self, **modules):
+        for name, text in modules.items():
+            with open(self.path(name + ".py"), "w") as file:
+                file.write(dedent(text))
+
+    def path(self, name):
+        return os.path.join(self.directory, name)
+
+    def start(self, *arguments, module=package.__name__, stdin=subprocess.DEVNULL, **variables):
+        env = environment(PYTHONPATH=ROOT, **variables)
+        return subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            **dict(cwd=self.directory, env=env, text=True, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE),
+        )
+
+    def end(self, process, text=None):
+        try:
+            stdout, stderr = process.communicate(text, timeout=100)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            self.fail("it did not end by itself:\n{}{}".format(*process.communicate()))
+        return Ran(process.returncode, stdout, stderr, self.read("report.json"))
+
+    def read(self, name):
+        if not os.path.exists(self.path(name)):
+            return None
+        with open(self.path(name)) as file:
+            text = file.read()
+        return json.loads(text) if text else None  # it has just been created
+
+    def junit(self, name="junit.xml"):
+        """Return the suite in a JUnit file, whose head has the counts of its entries."""
+        suite = ElementTree.parse(self.path(name)).getroot().find("testsuite")
+        counts = [len(suite.findall(path)) for path in ("testcase", "*/failure", "*/error", "*/skipped")]
+        head = [int(suite.get(name)) for name in ("tests", "failures", "errors", "skipped")]
+        self.assertEqual(head, counts)
+        return suite
+
+    def unittest(self, *arguments, **variables):
+        """Run the command `unittest`, with a report."""
+        return self.end(self.start("unittest", "--report", "report.json", *arguments, **variables))
+
+    def plain(self, *arguments, **variables):
+        """Run unittest itself."""
+        return self.end(self.start(*arguments, module="unittest", **variables))

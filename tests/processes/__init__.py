@@ -1,0 +1,1 @@
+"""Commands, process trees, the deadline that children inherit."""
