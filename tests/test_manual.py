@@ -8,7 +8,7 @@ from contextlib import redirect_stdout
 from importlib import import_module
 
 from . import package
-from .child import DIRECTORY
+from .helpers.child import DIRECTORY
 
 MANUAL = os.path.join(DIRECTORY, "manual")
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
