@@ -89,6 +89,39 @@ class NoNameOfOurs(unittest.TestCase):
                     self.assertNotIn(node.func.id, ("open", "print"), where)
 
 
+def is_marked(node):
+    return "uninterrupted" in [each.id for each in node.decorator_list if isinstance(each, ast.Name)]
+
+
+class Uninterrupted(unittest.TestCase):
+    def test_is_what_says_so_and_nothing_else(self):
+        known = {os.path.relpath(module.__file__, DIRECTORY): vars(module) for module in modules()}
+        marked = {}
+        for name, tree in sources():
+            functions = [node for node in ast.walk(tree) if isinstance(node, FUNCTION[:2])]
+            names = marked[name] = {node.name for node in functions if is_marked(node)}
+            self.assertLessEqual(set(known.get(name, {}).get("_no_interrupt", ())), names, name)
+            alike = {f"{name}:{node.lineno}" for node in functions if node.name in names and not is_marked(node)}
+            self.assertEqual(alike, set(), "known by the same name, and not marked")
+        self.assertIn("judge", marked[os.path.join("counting", "verdict.py")])
+
+    def test_copies_of_other_versions_find_it_and_are_found(self):
+        guarded = importlib.import_module(f"{package.__name__}.interpreter.safepoints").guarded
+        uninterrupted = importlib.import_module(f"{package.__name__}.originals").uninterrupted
+
+        def here():
+            return sys._getframe()
+
+        self.assertFalse(guarded(here()))
+        there = {"sys": sys, "_no_interrupt": frozenset({"marked"})}
+        exec("def marked(): return sys._getframe()\ndef other(): return sys._getframe()", there)
+        self.assertEqual((guarded(there["marked"]()), guarded(there["other"]())), (True, False))
+        there["_no_interrupt"] = set()
+        self.assertIs(uninterrupted(there["other"]), there["other"])
+        self.assertEqual(there["_no_interrupt"], {"other"})
+        self.assertEqual((guarded(there["marked"]()), guarded(there["other"]())), (False, True))
+
+
 FROZEN = """
 import sys, time
 from tests.helpers import freezer

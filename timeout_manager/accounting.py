@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .originals import clock as real
+from .originals import uninterrupted
 from .counting.ledger import Ledger, Phase
 from .seconds import INFINITY, LONGEST_WAIT, amount, scale, scaled, text
 from .seconds import mechanism as mechanism_of
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-_no_interrupt = frozenset({"__enter__", "__exit__", "enforcement", "reset"})  # see interrupt
 BY_NAME: Any = None  # stands for a function that is given by name, in a call whose names belong to that function
 
 
@@ -112,6 +112,7 @@ class TimeoutManager:
         return self._ledger.left() == 0.0
 
     @property
+    @uninterrupted
     def enforcement(self) -> str:
         """What would interrupt the calling code: "none", "timer", "signal", "thread" or "asyncio"."""
         return self._ledger.mechanism()
@@ -121,11 +122,13 @@ class TimeoutManager:
         """Every phase so far, open ones too, in the order of entry."""
         return tuple(self._ledger.phases)
 
+    @uninterrupted
     def __enter__(self) -> TimeoutManager:
         """Open a session: what enforces the limits stays armed between the phases of this thread or task. They nest."""
         self._ledger.open_session()
         return self
 
+    @uninterrupted
     def __exit__(self, kind: type[BaseException] | None = None, *error: object) -> None:
         """Close the session: disarm, and put everything back as it was. A RuntimeWarning if it has limited nothing."""
         if self._ledger.close_session() and kind is None:
@@ -170,6 +173,7 @@ class TimeoutManager:
 
             check(self._ledger, phase_name)
 
+    @uninterrupted
     def reset(self, timeout: float | None = None) -> None:
         """Start the budget anew with ``timeout`` seconds, or with ``initial_timeout`` if None.
 

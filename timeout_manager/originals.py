@@ -1,24 +1,28 @@
-"""What the interpreter offers, as it was when the package was loaded, where no mock and no freezer finds it.
+"""What is out of reach of the code under test: originals of the interpreter, and functions that no interrupt enters.
 
-Tests replace ``os.write``, ``time.monotonic``, ``sys._current_frames`` or ``open`` for all threads, at any moment, and
-libraries that freeze time or fake files look for the functions to replace among the globals of all modules. So what can
-run beside code under test takes functions from here: ``clock.monotonic()``, ``system.write()``, never from a module
-that others know, and never by a name of its own. Here are copies of the modules that stand behind ``time``, ``os``,
-``_thread``, ``signal``, ``io`` and ``sys``: these are written in C, and there from the start. The copies are in no list
-of modules.
+Here are the originals of what the interpreter offers, as it was when the package was loaded. Tests replace
+``os.write``, ``time.monotonic``, ``sys._current_frames`` or ``open`` for all threads, at any moment, and libraries that
+freeze time or fake files look for the functions to replace among the globals of all modules. So what can run beside
+code under test takes functions from here: ``clock.monotonic()``, ``system.write()``, never from a module that others
+know, and never by a name of its own. Here are copies of the modules that stand behind ``time``, ``os``, ``_thread``,
+``signal``, ``io`` and ``sys``: these are written in C, and there from the start. The copies are in no list of modules.
 
 What changes with time (``sys.stderr``, ``sys.modules``, ``os.environ``) is not here: it is to be looked up where it is.
+
+And here is what marks functions of ours in which no exception may be raised from outside: `uninterrupted`. It is needed
+wherever phases begin and end, as the originals are, and by the first modules that are loaded.
 """
 
 from __future__ import annotations
 
 import sys
 
-__all__ = ["clock", "files", "python", "signals", "system", "thread"]
+__all__ = ["clock", "files", "python", "signals", "system", "thread", "uninterrupted"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, TypeVar
 
     import _io as files
     import _thread as thread
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
     import signal as signals  # _signal has no stubs: there are numbers and plain functions, and no classes
     import sys as python
     import time as clock
+
+    F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _is_function(value: object) -> bool:
@@ -60,3 +66,13 @@ if not TYPE_CHECKING:
     signals = _copy("_signal")
     files = _copy("_io")
     python = _copy("sys", functions_only=True)
+
+
+def uninterrupted(function: F) -> F:
+    """Keep interrupts out of a function, and of what it calls: they come when it has returned.
+
+    It is known by its name, in ``_no_interrupt`` of its module: copies of other versions look for it there.
+    """
+    code: Any = function.__code__
+    function.__globals__.setdefault("_no_interrupt", set()).add(code.co_name)
+    return function

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..originals import uninterrupted
 from .ledger import Phase
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
@@ -11,8 +12,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from .ledger import Ledger
-
-_no_interrupt = frozenset({"__exit__"})  # see delivery
 
 
 class Cleanup(Phase):
@@ -28,6 +27,7 @@ class Cleanup(Phase):
         self.parent = ledger.aside.get(key)
         ledger.aside[key] = self
 
+    @uninterrupted
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:

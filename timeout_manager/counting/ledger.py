@@ -15,10 +15,8 @@ from __future__ import annotations
 
 from sys import modules
 
-from ..originals import thread
+from ..originals import thread, uninterrupted
 from ..seconds import INFINITY, path, text
-
-_no_interrupt = frozenset({"__enter__", "__exit__", "__aenter__", "__aexit__"})  # see interrupt
 
 get_ident = thread.get_ident
 
@@ -197,6 +195,7 @@ class Phase:
         self.parent = None
         self.outcome = "new"
 
+    @uninterrupted
     def __enter__(self) -> Phase:
         if self.outcome != "new":
             raise RuntimeError(f"phase {self.name!r} was entered before; timed_operation() gives a fresh one each time")
@@ -227,6 +226,7 @@ class Phase:
             self.until = parent.until
         stack[key] = self
 
+    @uninterrupted
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
@@ -288,9 +288,11 @@ class Phase:
         """Tell whether the error of its block is a cancellation by the phase, which takes that back."""
         return False
 
+    @uninterrupted
     async def __aenter__(self) -> Phase:
         return self.__enter__()
 
+    @uninterrupted
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..interpreter.debugger import present, say
 from ..errors import LET_PASS, PhaseInterrupt, PhaseTimeout, beneath, is_for_others, is_timeout, members, timeout_of
+from ..originals import uninterrupted
 from .ledger import Budget
 from ..seconds import path as line, plain, text
 
@@ -15,9 +16,8 @@ if TYPE_CHECKING:
 
     from .ledger import Ledger, Limit, Phase
 
-_no_interrupt = frozenset({"judge"})  # see interrupt
 
-
+@uninterrupted
 def judge(phase: Phase, error: BaseException | None, now: float, struck: PhaseTimeout | None = None) -> None:
     """Raise PhaseTimeout, or let the block's own error pass.
 

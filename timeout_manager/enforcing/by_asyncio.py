@@ -22,7 +22,7 @@ import sys
 
 from ..interrupting.cancellation import cancel, count, uncancel, uncount
 from ..interrupting.delivery import find, mark, seize
-from ..originals import clock, system, thread
+from ..originals import clock, system, thread, uninterrupted
 from ..seconds import INFINITY
 from ..interpreter import safepoints
 from ..interpreter.frames import awaiting, suspended_in, up
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 
     from ..diagnosis.snapshot import Scene
     from ..interrupting.enforcer import Strike
-
-_no_interrupt = frozenset({"_tick", "_arrived", "_rest", "_ended"})  # see interrupt
 
 NAME = "asyncio"
 GRACE = 0.1  # seconds after which a timer of the loop that has not fired means that the loop is blocked
@@ -168,6 +166,7 @@ def call(task: Any, function: Callable[..., None], *args: object) -> None:
         pass
 
 
+@uninterrupted
 def _tick(pulse: Pulse) -> None:
     """Look at the tasks that are due; called by the loop."""
     now = clock.monotonic()
@@ -221,6 +220,7 @@ def _send(watch: Watch) -> bool:
     return safepoints.arrange(get_ident(), 0, suspended_in(watch.key.get_coro()), _arrived)
 
 
+@uninterrupted
 def _arrived(frame: FrameType, at: int) -> None:
     """Raise where the running task has landed, if it was sent there and its phase is still over."""
     error = None
@@ -268,6 +268,7 @@ def _behind(at: float) -> Watch | None:
     return by_timer.start(at) or by_signal.start(at) or by_thread.start(at)
 
 
+@uninterrupted
 def _rest(pulse: Pulse) -> None:
     """Let the thread go if there is no phase."""
     pulse.resting = None
@@ -279,6 +280,7 @@ def _rest(pulse: Pulse) -> None:
         _leave(pulse)
 
 
+@uninterrupted
 def _ended(task: Any) -> None:
     """The task is over."""
     pulse = pulses.get(task.get_loop())

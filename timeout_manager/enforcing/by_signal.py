@@ -52,7 +52,7 @@ except ImportError:  # Windows; WASI and Pyodide have the signal, but not the ti
 from ..diagnosis.snapshot import lines_at
 from ..interrupting.delivery import look
 from ..interpreter.safepoints import guarded
-from ..originals import clock, python, system, thread
+from ..originals import clock, python, system, thread, uninterrupted
 from ..seconds import INFINITY
 from ..interpreter.frames import WALKABLE, up
 from ..interrupting.enforcer import FIRST, LAST, MOMENT, Watch
@@ -66,8 +66,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
-
-_no_interrupt = frozenset({"_fired", "arrived"})  # see interrupt
 
 NAME = "signal"
 SLACK = 1e-5  # seconds: an alarm is late, never early; this is for the rounding of the figures
@@ -308,6 +306,7 @@ def poke(watch: Watch) -> None:
             pthread_kill(watch.key, SIGALRM)
 
 
+@uninterrupted
 def arrived(frame: FrameType, at: int) -> None:
     """Look where the thread was sent to (-1: it was not)."""
     global _looking
@@ -329,6 +328,7 @@ def arrived(frame: FrameType, at: int) -> None:
             del error
 
 
+@uninterrupted
 def _fired(signum: int, frame: FrameType | None) -> None:
     global _owed, _recent, _foreign
     now = clock.monotonic()

@@ -24,7 +24,7 @@ from ..interpreter import safepoints, stalls
 from ..interpreter.debugger import present
 from ..diagnosis.snapshot import lines_at
 from ..interrupting.delivery import look
-from ..originals import clock, python, system, thread
+from ..originals import clock, python, system, thread, uninterrupted
 from ..originals import signals as _signal
 from ..seconds import INFINITY
 from ..interpreter.frames import WALKABLE, tell, up
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from _thread import LockType
     from collections.abc import Callable
     from types import FrameType
-
-_no_interrupt = frozenset({"_fired", "arrived", "__del__"})  # see interrupt
 
 NAME = "thread"
 LONGEST = 1e6  # seconds that a lock waits for everywhere
@@ -121,6 +119,7 @@ class _Tie:
     def __init__(self) -> None:
         self.key = get_ident()
 
+    @uninterrupted
     def __del__(self) -> None:
         watch = watches.get(self.key) if watches else None  # None: the interpreter ends
         if watch is not None and self.key == get_ident():  # otherwise this is a child process, which clears up
@@ -143,6 +142,7 @@ def poke(watch: Watch) -> None:
     _ring()
 
 
+@uninterrupted
 def arrived(frame: FrameType, at: int) -> None:
     """Look where the thread was sent to."""
     watch = watches.get(get_ident())
@@ -150,6 +150,7 @@ def arrived(frame: FrameType, at: int) -> None:
         _look(watch, frame, at)
 
 
+@uninterrupted
 def _fired(signum: int, frame: FrameType | None) -> None:
     watch = watches.get(get_ident())
     if watch is not None and frame is not None:

@@ -33,7 +33,7 @@ from ..interpreter.frames import WALKABLE, up
 from ..interpreter.timer import TO_THREAD, NoTimer, Timer, free_signals, library
 from ..interrupting.delivery import look
 from ..interrupting.enforcer import MOMENT, Watch
-from ..originals import clock, python, signals, system, thread
+from ..originals import clock, python, signals, system, thread, uninterrupted
 from ..seconds import INFINITY
 from . import by_thread
 from .by_signal import is_deaf
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
     from typing import Optional
-
-_no_interrupt = frozenset({"_fired", "arrived", "give_back"})  # see interrupt
 
 NAME = "timer"
 REPEAT = 1.0  # seconds
@@ -138,6 +136,7 @@ def poke(watch: Watch) -> None:
             signals.pthread_kill(watch.key, _signum)
 
 
+@uninterrupted
 def arrived(frame: FrameType, at: int) -> None:
     """Look where the thread was sent to (-1: it was not)."""
     global _looking
@@ -156,6 +155,7 @@ def arrived(frame: FrameType, at: int) -> None:
             del error
 
 
+@uninterrupted
 def _fired(signum: int, frame: FrameType | None) -> None:
     global _heard
     _heard = True
@@ -289,6 +289,7 @@ def _drop() -> None:
         _put_back(_signum)
 
 
+@uninterrupted
 def give_back() -> None:
     """Delete the timer, and put the signal back to its default; RuntimeError while phases or sessions are open.
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import sys
 
-from ..originals import python, system, thread
+from ..originals import python, system, thread, uninterrupted
 from . import debugger
 from .bytecode import landings
 from .frames import up
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     Arrive = Callable[[FrameType, int], None]
-
-_no_interrupt = frozenset({"_event", "__bool__", "arrange", "withdraw"})  # see interrupt
 
 try:
     from _thread import daemon_threads_allowed  # type: ignore[attr-defined]
@@ -93,6 +91,7 @@ def thread_state() -> int:
     return int(current() or 0)
 
 
+@uninterrupted
 def arrange(ident: int, state: int, frames: Iterable[FrameType], arrive: Arrive) -> bool:
     """Have the thread call ``arrive`` wherever it lands in these frames, with the frame and the instruction.
 
@@ -102,6 +101,7 @@ def arrange(ident: int, state: int, frames: Iterable[FrameType], arrive: Arrive)
         return _monitor(ident, frames, arrive) if _monitoring is not None else _trace(ident, state, frames, arrive)
 
 
+@uninterrupted
 def withdraw(ident: int) -> None:
     """Take back what was arranged for a thread; called in that thread."""
     if ident in _visits:
@@ -155,6 +155,7 @@ def _unmonitor(codes: set[CodeType]) -> None:
         _tool = -1
 
 
+@uninterrupted
 def _event(code: CodeType, at: int) -> None:
     visit = _visits.get(get_ident())
     if visit is not None:
@@ -181,6 +182,7 @@ class _Gate:
         self.visit = visit
         self.set: set[FrameType] = set()
 
+    @uninterrupted
     def __bool__(self) -> bool:
         frame = python._getframe(1)
         if frame in self.set:

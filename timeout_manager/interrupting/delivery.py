@@ -3,8 +3,8 @@
 Whatever fires, a signal or another thread, it is the watched thread itself that calls `look`. Since only this thread
 enters and leaves its phases, none of this needs a lock. Four things keep an interrupt inside its block.
 
-* Code that enters or leaves a phase is never interrupted. It is known by the names in ``_no_interrupt`` of its module
-  (another copy of the package has that, too); the look is put off by a moment.
+* Code that enters or leaves a phase is never interrupted. Its functions say so (`uninterrupted`), those of another copy
+  of the package, too; the look is put off by a moment.
 * Only phases count whose block the thread is in (`standing`).
 * Where the exception would miss a `try` or `with` of the source, the thread is sent on to a better place (`landing`),
   which is never far. A loop without one is left without its ``__exit__``, so its phase is closed before.

@@ -9,7 +9,7 @@ from sys import modules
 
 from ..counting.cleanup import Cleanup
 from ..counting.verdict import judge
-from ..originals import python
+from ..originals import python, uninterrupted
 from ..seconds import INFINITY
 from .cancellation import cancelling, settle
 from .enforcer import InterruptiblePhase
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from ..counting.ledger import Phase
     from ..errors import PhaseTimeout
 
-_no_interrupt = frozenset({"__enter__", "__exit__", "__aenter__", "__aexit__"})  # see delivery
 _getframe = python._getframe
 
 EARLY = 0.001  #: seconds before a limit at which what was set for a phase before may come
@@ -38,6 +37,7 @@ class EnforcedPhase(InterruptiblePhase):
 
     __slots__ = ()
 
+    @uninterrupted
     def __enter__(self, frame: FrameType | None = None) -> Phase:
         frame = frame or _getframe(1)
         if self.outcome == "new":  # a signal handler may look at it as soon as it is open
@@ -75,6 +75,7 @@ class EnforcedPhase(InterruptiblePhase):
 
             self.greenlet = greenlet()
 
+    @uninterrupted
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
@@ -109,6 +110,7 @@ class EnforcedPhase(InterruptiblePhase):
     def takes_back(self, error: BaseException | None) -> bool:
         return "asyncio" in modules and settle(self, error)
 
+    @uninterrupted
     async def __aenter__(self) -> Phase:
         return self.__enter__(_getframe(1))
 
@@ -118,5 +120,6 @@ class EnforcedCleanup(Cleanup, EnforcedPhase):
 
     __slots__ = ()
 
+    @uninterrupted
     def __enter__(self, frame: FrameType | None = None) -> Phase:
         return EnforcedPhase.__enter__(self, frame or _getframe(1))

@@ -14,7 +14,7 @@ from threading import Lock, current_thread, main_thread
 
 from . import bound, deadline
 from ..errors import PhaseTimeout
-from ..originals import clock
+from ..originals import clock, uninterrupted
 from ..seconds import amount
 from .name import name_of
 from .tree import BOUND, Tree
@@ -32,8 +32,6 @@ try:
     from _signal import SIGCHLD, getsignal  # type: ignore[import-not-found]  # without the names of handlers
 except ImportError:  # Windows
     SIGCHLD = None
-
-_no_interrupt = frozenset({"_start", "_end"})  # see interrupt; a process that nobody knows would outlive us
 
 BIRTH = 1.0  # seconds for a process to become the command, if the start was interrupted
 LONGEST = 1e6  # seconds that a poll waits for everywhere
@@ -162,6 +160,7 @@ def longest_end(grace: float) -> float:
     return grace + BOUND + 3 * DRAIN + BIRTH
 
 
+@uninterrupted
 def _end(manager: TimeoutManager, name: str, command: Command, grace: float) -> None:
     with manager.cleanup_operation(f"end {name}", limit=longest_end(grace)):
         command.end(grace)
@@ -209,6 +208,7 @@ class Child(subprocess.Popen):  # type: ignore[type-arg]
         return None if endtime is None else min(endtime - clock.monotonic(), LONGEST)
 
 
+@uninterrupted
 def _start(process: Child, args: Any, environ: Any, options: dict[str, Any]) -> None:
     Child.__init__(process, args, env=environ, **options)
 

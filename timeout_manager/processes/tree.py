@@ -28,7 +28,7 @@ import subprocess
 import sys
 from itertools import count
 
-from ..originals import clock, signals, system
+from ..originals import clock, signals, system, uninterrupted
 from ..seconds import INFINITY
 from .deadline import variable
 from .group import Group, to_group
@@ -52,8 +52,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from typing import Any
-
-_no_interrupt = frozenset({"end"})  # see interrupt
 
 MARK = "TIMEOUT_MANAGER_TREE"
 BOUND = 5.0  # seconds that killing may take, after the grace
@@ -84,6 +82,7 @@ class Tree:
         """Return what marks a process as one of the tree; the marks of trees around this one stay."""
         return {MARK: f"{variable(MARK) or ''} {self.mark}".strip()}
 
+    @uninterrupted
     def end(self, roots: Collection[Any], number: int, grace: float) -> None:
         """Send this signal to everything in the tree, after the grace SIGKILL to what is left; note what came of it.
 
