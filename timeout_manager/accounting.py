@@ -277,6 +277,12 @@ class TimeoutManager:
 
         return data(self._ledger)
 
+    def as_html(self) -> str:
+        """Return the ledger as one page of HTML: a timeline, the time used against the limits, and what was late."""
+        from .counting.report import html
+
+        return html(self._ledger)
+
     def as_trace_events(self) -> list[dict[str, Any]]:
         """Return the ledger in the Trace Event Format, for chrome://tracing and Perfetto."""
         from .counting.report import trace_events

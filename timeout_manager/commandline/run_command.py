@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 KILLED = -9
 TIMED_OUT, FAILED, NOT_STARTED, NOT_FOUND = 124, 125, 126, 127  # exit statuses, as there
 SHORT = {"--kill-after": "-k", "--signal": "-s", "--verbose": "-v"}
-OPTIONS = "kill-after=", "signal=", "preserve-status", "foreground", "verbose", "phase=", "report=", "help"
+OPTIONS = "kill-after=", "signal=", "preserve-status", "foreground", "verbose", "phase=", "report=", "html=", "help"
 
 
 def usage(program: str) -> str:
@@ -38,6 +38,7 @@ Run COMMAND; if it is still running after DURATION, end it with everything that 
   -v, --verbose              say on stderr which signals are sent, and to what
       --phase NAME           the name of the phase in the report (default: that of COMMAND)
       --report FILE          write the ledger as JSON
+      --html FILE            write it as a page for a browser
 
 DURATION: 90, 1.5, 90s, 2m, 1h, 1d; 0 is no limit. COMMAND finds its deadline in {deadline.VARIABLE}.
 
@@ -82,7 +83,9 @@ def main(program: str, arguments: list[str]) -> NoReturn:
         say(f"{program}: {words[1]} cannot be started: {error.strerror}")
         status = NOT_FOUND if isinstance(error, FileNotFoundError) or not words[1] else NOT_STARTED
     if "--report" in options:
-        _write(program, options["--report"], manager)
+        _write(program, options["--report"], json.dumps(manager.as_dict(), indent=1))
+    if "--html" in options:
+        _write(program, options["--html"], manager.as_html())
     if status < 0:  # so that whoever started us sees the same end
         _die(-status)
     sys.exit(status)
@@ -98,10 +101,10 @@ def _signal(text: str) -> int:
     return number
 
 
-def _write(program: str, path: str, manager: TimeoutManager) -> None:
+def _write(program: str, path: str, report: str) -> None:
     try:
-        with open(path, "w", encoding="utf-8") as file:
-            json.dump(manager.as_dict(), file, indent=1)
+        with open(path, "w", encoding="utf-8", errors="replace") as file:
+            file.write(report)
     except OSError as error:
         say(f"{program}: the report cannot be written: {error}")
 

@@ -41,6 +41,7 @@ FILES = {
     "--report": "every test and its phases, as JSON",
     "--junit-xml": "the same for what reads JUnit XML",
     "--trace": "the same for chrome://tracing and Perfetto",
+    "--html": "the same as a page for a browser, which is written at the end",
 }
 AFTER_LIMITS = {"--kill-after", "--kill-children"}
 ADVICE = "add --timeout SECONDS or --total SECONDS, or write `timeout = SECONDS` on a test, its class or module"

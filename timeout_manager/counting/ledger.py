@@ -284,6 +284,10 @@ class Phase:
             return
         judge(self, error, now)
 
+    def told(self) -> str:
+        """Return what was running when it was interrupted, if it was."""
+        return ""
+
     def takes_back(self, error: BaseException | None) -> bool:
         """Tell whether the error of its block is a cancellation by the phase, which takes that back."""
         return False

@@ -12,12 +12,16 @@ from ..seconds import text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence, Sized
+    from typing import Any
 
 NEAR = 0.8  # the share of its limit from which something is near it
 SHOWN = 40  # rows of the table of limits that are not folded away
 TICKS = 8  # at most so many on the axis of time
-_STEPS = 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400  # seconds between ticks
+_STEPS = (  # seconds between ticks
+    *(size * part for size in (0.001, 0.01, 0.1, 1) for part in (1, 2, 5)),
+    *(10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400),
+)
 
 
 class Bar:
@@ -51,6 +55,41 @@ class Bar:
         return f"{self.name}: {self.outcome}, {text(self.elapsed)}{limit}"
 
 
+def of_tests(report: Mapping[str, Any]) -> str:
+    """Return the page of a unittest run: what ``--report`` writes, as data."""
+    tests, bars = report["tests"], []
+    for test in tests:
+        row = f"worker {test['worker']}" if "worker" in test else ""
+        told = "\n\n".join(filter(None, (test["text"], test["diagnosis"]))) if test["outcome"] not in _FINE else ""
+        limit = min((phase["limit"] for phase in test["phases"] if phase["limit"] is not None), default=None)
+        times = test["started"], test["elapsed"]
+        bars.append(Bar(test["id"], *times, test["outcome"], limit=limit, row=row, told=told))
+        bars += [
+            Bar(phase["name"], phase["started"], phase["elapsed"], phase["outcome"], row=row, depth=1)
+            for phase in test["phases"]
+        ]
+    counts = [f"{count} {name}" for name, count in report["counts"].items() if count]
+    left = f"{len(report['not run'])} not run" if report.get("not run") else ""
+    number = sum(test["kind"] == "test" for test in tests)
+    return draw(f"{number:,} tests", ", ".join(filter(None, (*counts, left))), bars)
+
+
+def of_phases(ledger: Mapping[str, Any]) -> str:
+    """Return the page of a manager: what ``as_dict()`` returns; a phase may have its ``row`` and ``diagnosis``, too."""
+    bars = [
+        Bar(
+            *(phase["name"], phase["started"], phase["elapsed"], phase["outcome"]),
+            limit=phase["limit"],
+            row=phase.get("row", ""),
+            depth=len(phase["path"]) - 1,
+            told=phase.get("diagnosis", ""),
+        )
+        for phase in ledger["phases"]
+    ]
+    limit = "no limit" if ledger["timeout"] is None else f"of {text(ledger['timeout'])}"
+    return draw(f"{len(bars):,} phases", f"{text(ledger['used'])} used, {limit}", bars)
+
+
 def draw(title: str, summary: str, bars: Sequence[Bar]) -> str:
     """Return the page. Bars with the same ``row`` share a line of the timeline; ``depth`` > 0 lies inside another."""
     late = [bar for bar in bars if bar.told]
@@ -75,7 +114,7 @@ def _timeline(bars: Sequence[Bar]) -> Iterable[str]:
     yield '<h2>Timeline</h2>\n<div class="timeline">\n'
     for row, members in rows.items():
         height = 1 + max(bar.depth for bar in members)
-        yield f'<div class="row"><span class="label">{escape(row)}</span><div class="lane" style="--lanes:{height}">\n'
+        yield f'<div class="row">{_label(row, rows)}<div class="lane" style="--lanes:{height}">\n'
         for bar in members:
             left, width = 100 * bar.started / whole, 100 * bar.elapsed / whole
             label = escape(bar.name) if width > 4 else ""  # percent: there is room for some letters,
@@ -87,7 +126,12 @@ def _timeline(bars: Sequence[Bar]) -> Iterable[str]:
         yield "</div></div>\n"
     step = next((step for step in _STEPS if whole / step <= TICKS), whole / TICKS)
     ticks = (f'<span style="left:{100 * step * n / whole:.3f}%">{_instant(step * n)}</span>' for n in range(TICKS + 1))
-    yield f'<div class="row"><span class="label"></span><div class="axis">{"".join(ticks)}</div></div>\n</div>\n'
+    yield f'<div class="row">{_label("", rows)}<div class="axis">{"".join(ticks)}</div></div>\n</div>\n'
+
+
+def _label(row: str, rows: Sized) -> str:
+    """Return the beginning of a line, which there is only where there are several."""
+    return f'<span class="label">{escape(row)}</span>' if len(rows) > 1 else ""
 
 
 def _told(late: Sequence[Bar]) -> Iterable[str]:
@@ -100,7 +144,8 @@ def _told(late: Sequence[Bar]) -> Iterable[str]:
 
 
 def _against_limits(bars: Sequence[Bar]) -> Iterable[str]:
-    ranked = sorted((bar for bar in bars if not bar.depth), key=lambda bar: (-bar.share, -bar.elapsed))
+    own = [bar for bar in bars if not bar.depth or bar.limit is not None]
+    ranked = sorted(own, key=lambda bar: (-bar.share, -bar.elapsed))
     yield "<h2>Time used, against the limits</h2>\n"
     yield from _table(ranked[:SHOWN])
     if ranked[SHOWN:]:
@@ -132,6 +177,7 @@ def _instant(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{int(seconds) % 60:02}" if hours else f"{minutes}:{int(seconds) % 60:02}"
 
 
+_FINE = frozenset({"passed", "skipped", "expected failure"})
 _ENDED = frozenset({"timeout", "crash", "running", "interrupted"})
 _KINDS = {
     **dict.fromkeys(("done", "passed", "expected failure"), "good"),

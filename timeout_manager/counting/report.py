@@ -69,6 +69,19 @@ def data(ledger: Ledger) -> dict[str, Any]:
     }
 
 
+def html(ledger: Ledger) -> str:
+    """Return the ledger as a page of HTML, with a row for each thread or task that had phases."""
+    from .page import of_phases
+
+    rows: dict[object, int] = {}
+    numbers = [rows.setdefault(_row(phase), len(rows) + 1) for phase in ledger.phases]
+    phases = [
+        {**entry(phase, ledger.made), "row": f"thread {number}" if len(rows) > 1 else "", "diagnosis": phase.told()}
+        for number, phase in zip(numbers, ledger.phases)
+    ]
+    return of_phases({**data(ledger), "phases": phases})
+
+
 def entry(phase: Phase, since: float) -> dict[str, Any]:
     """Return what there is to tell of one phase; it ``started`` so many seconds after that instant."""
     return {

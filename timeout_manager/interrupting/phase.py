@@ -35,7 +35,9 @@ _GENERATES = 0x20 | 0x200  # flags of code: generators, asynchronous generators
 class EnforcedPhase(InterruptiblePhase):
     """A phase that is interrupted when its time is over."""
 
-    __slots__ = ()
+    __slots__ = ("scene",)
+
+    scene: object  # what was running when it was interrupted
 
     @uninterrupted
     def __enter__(self, frame: FrameType | None = None) -> Phase:
@@ -93,6 +95,8 @@ class EnforcedPhase(InterruptiblePhase):
 
     def _end(self, error: BaseException | None, now: float, struck: PhaseTimeout | None) -> None:
         """End the phase, in which that was raised."""
+        if struck is not None:
+            self.scene = struck._scene
         judge(self, error, now, struck)
 
     def _release(self) -> PhaseTimeout | None:
@@ -106,6 +110,9 @@ class EnforcedPhase(InterruptiblePhase):
                 return None
         ledger.leave(self, struck)
         return struck
+
+    def told(self) -> str:
+        return str(getattr(self, "scene", ""))
 
     def takes_back(self, error: BaseException | None) -> bool:
         return "asyncio" in modules and settle(self, error)

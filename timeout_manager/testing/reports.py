@@ -12,6 +12,7 @@ from json import dumps
 from xml.sax.saxutils import escape, quoteattr
 
 from ..originals import clock, files, system
+from ..counting.page import of_tests
 from ..counting.report import entry as phase_entry
 from ..interpreter.frames import tell
 
@@ -34,7 +35,9 @@ _COUNTS = 120  # characters for the counts at the beginning of a JUnit file
 class Reports:
     """The report files that were asked for, by their paths. OSError if one cannot be written."""
 
-    def __init__(self, limits: Limits, *, report: str = "", junit_xml: str = "", trace: str = "") -> None:
+    def __init__(
+        self, limits: Limits, *, report: str = "", junit_xml: str = "", trace: str = "", html: str = ""
+    ) -> None:
         self.began = limits.began
         self.counts = dict.fromkeys(OUTCOMES, 0)
         self.seconds = 0.0
@@ -49,6 +52,8 @@ class Reports:
             self._junit = _File(junit_xml, self._junit_head(), _JUNIT_FOOT)
         if trace:
             self._trace = _File(trace, "[", "\n]\n")
+        self._html = _File(html, "", "") if html else None
+        self._tests: list[dict[str, Any]] = []  # of the page
 
     def running(self, entry: Entry) -> None:
         """Tell that this has begun, and count it: it may be the end."""
@@ -75,6 +80,8 @@ class Reports:
             self._json.add(self._json_entry(entry), self._json_foot())
         if self._trace:
             self._trace.add(self._trace_events(entry), "\n]\n")
+        if self._html:
+            self._tests.append(self._data(entry))
         self._first = False
 
     def close(self, not_run: Mapping[str, str] = {}) -> None:
@@ -85,9 +92,12 @@ class Reports:
             self.left_out = len(not_run)
             self._junit.add("".join(_junit_left_out(*each) for each in not_run.items()), _JUNIT_FOOT)
             self._junit.begin(self._junit_head())
-        for file in filter(None, (self._json, self._junit, self._trace)):
+        if self._html:
+            data = {"tests": self._tests, "counts": self.counts, "not run": list(not_run)}
+            self._html.add(of_tests(data), "")
+        for file in filter(None, (self._json, self._junit, self._trace, self._html)):
             file.close()
-        self._json = self._junit = self._trace = None
+        self._json = self._junit = self._trace = self._html = None
 
     # -- JSON
 
