@@ -1,19 +1,30 @@
-"""What a phase costs, measured: ``python -m tests.bench`` prints a line for each figure, with its goal.
+"""What the package costs, measured: ``python -m tests.bench`` prints a line for each figure, with its goal.
 
-Both sides of a ratio run in turns, in rounds of a tenth of a millisecond, so that what slows the machine down slows
-both; the figure is the median of the rounds. The garbage collector is left as it is: users have it too.
+    python -m tests.bench                       # everything
+    python -m tests.bench alone session         # the figures whose names have one of these words
+    python -m tests.bench --against ../before   # the copy in another checkout beside, in the same rounds
+
+All sides of a figure run in turns, in rounds of some tenths of a millisecond, so that what slows the machine down slows
+all of them. A figure is shown twice: by the minima of the rounds, which a machine with other work hardly bends, and by
+the medians. The garbage collector is left as it is: users have it too. Packages for the same purpose are measured
+beside this one where they are installed.
 """
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]
+import argparse
 import importlib
+import importlib.util
+import io
+import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import threading
 import time
+import unittest
 from contextlib import ExitStack
 from statistics import median
 
@@ -21,50 +32,128 @@ from . import package
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
+    from collections.abc import Callable, Iterator
+    from typing import Any, Optional
 
-ROUNDS = 2000
+    Work = Callable[[], object]
+    Sample = Callable[[], float]  # measures once, in seconds
+    Side = Callable[[Any], Sample]  # makes it for a copy of the package
+    Figure = Optional[tuple[float, float]]  # by the minima, by the medians
+
+ROUNDS = 1000
 PHASES = 100  # in a round
-STARTS = 30  # of an interpreter
+TESTS = 20  # in a round
 LIMITS = 300  # that pass
+STARTS = 30  # of an interpreter
+NOT_THERE = AttributeError, ImportError, RuntimeError, ValueError  # an older copy lacks it, or this system does
 
 
 def main() -> None:
-    on_311 = sys.version_info[:2] == (3, 11)
-    by_hand = 3.0 if on_311 else 3.5
-    show("counting phase, against time.time() by hand", "x", counting_phase(package.TimeoutManager), goal=by_hand)
-    show("the least such class, against the same", "x", counting_phase(Least), goal=by_hand)
-    show("enforced phase alone, against a setitimer pair", "x", enforced_phase(in_session=False), goal=2.3)
-    show("its system calls alone, against the same", "x", ratios(system_calls, pairs), goal=2.3)
-    show("enforced phase in a session, against the pair", "x", enforced_phase(in_session=True), goal=0.6)
-    bare = median(latencies_of_a_bare_handler())
-    show("latency, main thread, beyond a bare handler", " us", [each - bare for each in latencies("signal")], goal=10.0)
-    switch = sys.getswitchinterval() * 1e6
-    show("latency, other thread, beyond a switch", " us", in_thread(lambda: latencies("thread", -switch)), goal=300.0)
-    show("a level of nesting at depth 1000, against 10", "x", nesting(), goal=1.5)
-    show("a level of nesting at depth 1000", " us", level(1000), goal=1.0)
-    show("threads started by 100,000 phases", "", threads_started(), goal=1)
-    show("run(['true']), against subprocess.run(['true'])", "x", command(), goal=1.15)
-    show("import, processor time", " ms", import_time(), goal=1.0)
-    if sys.version_info >= (3, 11):  # at last: once asyncio is there, every phase asks whether a task is running
-        show("async phase, against asyncio.timeout", "x", async_phases(), goal=1.0)
+    parser = argparse.ArgumentParser(description="Measure what the package costs.")
+    parser.add_argument("words", nargs="*", help="measure only what has one of these words in its name")
+    parser.add_argument("--against", metavar="PATH", help="measure the copy in this checkout, too")
+    options = parser.parse_args()
+    copies = [package] + ([load(options.against)] if options.against else [])
+    print(f"{build()}\n{os.getloadavg()[0]:.1f} processes are busy on {os.cpu_count()} processors\n")
+    titles = "".join(f"{title:>16}" for title in ("ours: min median", "against")[: len(copies)])
+    print(f"{'':52}{titles}   goal")
+    for what, goal, show in FIGURES:
+        if not options.words or any(word in what for word in options.words):
+            figures = show(copies)
+            shown = "".join("               -" if each is None else "%8.2f%8.2f" % each for each in figures)
+            missed = ", missed" if figures[0] is not None and goal < figures[0][0] else ""
+            print(f"{what:52}{shown}   {goal:g}{missed}", flush=True)
+    if not options.words or "rivals" in options.words:
+        show_rivals()
 
 
-def show(what: str, unit: str, samples: list[float], goal: float) -> None:
-    figure = median(samples)
-    print(f"{what:48}{figure:7.2f}{unit:3}  goal <= {goal}{unit}{'' if figure <= goal else ', missed'}", flush=True)
+def build() -> str:
+    """Name the interpreter, and say whether its configuration asks for optimization by a profile."""
+    asked = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
+    pgo = "with PGO" if asked else "not configured with --enable-optimizations; a distribution may do PGO by itself"
+    return f"{sys.implementation.name} {sys.version.split()[0]} ({sys.executable}), {pgo}"
 
 
-def ratios(ours: Callable[[], None], theirs: Callable[[], None]) -> list[float]:
-    """Return how many times as long as theirs ours took, for each round."""
-    return [seconds(ours) / seconds(theirs) for _ in range(ROUNDS)]
+def load(checkout: str) -> Any:
+    """Return the package in another checkout, loaded under a name of its own."""
+    folder = os.path.join(checkout, package.__name__)
+    spec = importlib.util.spec_from_file_location(
+        "against", os.path.join(folder, "__init__.py"), submodule_search_locations=[folder]
+    )
+    assert spec is not None and spec.loader is not None
+    copy = sys.modules["against"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(copy)
+    return copy
 
 
-def seconds(side: Callable[[], None]) -> float:
-    start = time.perf_counter()
-    side()
-    return time.perf_counter() - start
+# -- how it is measured ------------------------------------------------------------------------------------------------
+
+
+def timed(prepare: Callable[[], Work]) -> Sample:
+    """Return what measures this work, prepared anew each time."""
+
+    def sample() -> float:
+        work = prepare()
+        start = time.perf_counter()
+        work()
+        return time.perf_counter() - start
+
+    return sample
+
+
+def rounds(samples: list[Sample], count: int) -> list[tuple[float, float]]:
+    """Return minimum and median of each, taken in turns."""
+    found: list[list[float]] = [[] for _ in samples]
+    for number in range(count):
+        for index in range(len(samples)):
+            which = (index + number) % len(samples)
+            found[which].append(samples[which]())
+    return [(min(each), median(each)) for each in found]
+
+
+def compare(side: Side, base: Side, combine: Callable[[float, float], float], copies: list[Any], count: int) -> Any:
+    """Return a figure for each copy."""
+    samples: list[Sample] = []
+    there = []
+    for copy in copies:
+        try:
+            both = [side(copy), base(copy)]
+            both[0]()  # not the first of all
+        except NOT_THERE:
+            continue
+        samples += both
+        there.append(copy)
+    found = rounds(samples, count)
+    figures: dict[Any, Figure] = {}
+    for copy, (least, middle), (least_base, median_base) in zip(there, found[::2], found[1::2]):
+        figures[copy] = combine(least, least_base), combine(middle, median_base)
+    return [figures.get(copy) for copy in copies]
+
+
+def ratio(side: Side, base: Side, count: int = ROUNDS) -> Any:
+    """Return what shows how many times as long as the base it takes."""
+    return lambda copies: compare(side, base, lambda ours, theirs: ours / theirs, copies, count)
+
+
+def added(side: Side, base: Side, count: int) -> Any:
+    """Return what shows how many microseconds longer than the base it takes."""
+    return lambda copies: compare(side, base, lambda ours, theirs: (ours - theirs) * 1e6, copies, count)
+
+
+def in_thread(show: Callable[[list[Any]], list[Figure]]) -> Any:
+    """Return what shows the same in a thread that is not the main one."""
+
+    def show_there(copies: list[Any]) -> list[Figure]:
+        found: list[Figure] = []
+        thread = threading.Thread(target=lambda: found.extend(show(copies)))
+        thread.start()
+        thread.join()
+        return found
+
+    return show_there
+
+
+# -- phases ------------------------------------------------------------------------------------------------------------
 
 
 class Least:
@@ -93,14 +182,46 @@ class LeastPhase:
         self.ended = time.monotonic()
 
 
-def counting_phase(kind: Any) -> list[float]:
-    def ours() -> None:
-        manager = kind(3600)
+def phases(make: Callable[[Any], Any], in_session: bool = False) -> Side:
+    """Return the work of many phases of one manager."""
+
+    def side(copy: Any) -> Sample:
+        def prepare() -> Work:
+            manager = make(copy)
+
+            def work() -> None:
+                for _ in range(PHASES):
+                    with manager.timed_operation("convert"):
+                        pass
+
+            def session() -> None:
+                with manager:
+                    work()
+
+            return session if in_session else work
+
+        return timed(prepare)
+
+    return side
+
+
+def enforced(wish: bool | str) -> Callable[[Any], Any]:
+    return lambda copy: copy.TimeoutManager(3600, enforce=wish)
+
+
+def fresh(copy: Any) -> Sample:
+    """Do a phase of a manager of its own, each time."""
+
+    def work() -> None:
         for _ in range(PHASES):
-            with manager.timed_operation("convert"):
+            with copy.TimeoutManager(3600, enforce=True).timed_operation("convert"):
                 pass
 
-    def theirs() -> None:
+    return timed(lambda: work)
+
+
+def by_hand(copy: Any) -> Sample:
+    def work() -> None:
         remaining_timeout = 3600.0
         for _ in range(PHASES):
             convert_start = time.time()
@@ -109,69 +230,60 @@ def counting_phase(kind: Any) -> list[float]:
             if remaining_timeout <= 0:
                 raise TimeoutError("Timeout exceeded after convert phase!")
 
-    return ratios(ours, theirs)
+    return timed(lambda: work)
 
 
-def pairs() -> None:
-    for _ in range(PHASES):
-        signal.setitimer(signal.ITIMER_REAL, 3600)
-        signal.setitimer(signal.ITIMER_REAL, 0)
+def pairs(copy: Any) -> Sample:
+    """Set an alarm, and take it off."""
 
-
-def system_calls() -> None:
-    """Ask the system for what a phase alone needs, the shortest way: the handler, the mask, the timer; and back."""
-    for _ in range(PHASES):
-        _signal.signal(_signal.SIGALRM, _signal.SIG_IGN)
-        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (_signal.SIGALRM,))
-        _signal.setitimer(_signal.ITIMER_REAL, 3600, 0.05)
-        _signal.setitimer(_signal.ITIMER_REAL, 0)
-        _signal.signal(_signal.SIGALRM, _signal.SIG_DFL)
-
-
-def enforced_phase(in_session: bool) -> list[float]:
-    manager = package.TimeoutManager(3600, enforce="signal")
-
-    def ours() -> None:
-        manager._ledger.phases.clear()
+    def work() -> None:
         for _ in range(PHASES):
-            with manager.timed_operation("convert"):
-                pass
+            signal.setitimer(signal.ITIMER_REAL, 3600)
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
-    if not in_session:
-        return ratios(ours, pairs)
-    pair = median(seconds(pairs) for _ in range(ROUNDS))
-    with manager:  # the pair would disarm it
-        return [seconds(ours) / pair for _ in range(ROUNDS)]
+    return timed(lambda: work)
 
 
-def async_phases() -> list[float]:
-    import asyncio
+def system_calls(copy: Any) -> Sample:
+    """Ask the system for what a phase alone needs of SIGALRM: the handler, the mask, the timer; and back."""
+    import _signal  # type: ignore[import-not-found]
 
-    manager = package.TimeoutManager(3600, enforce=True)
-
-    async def ours() -> float:
-        manager._ledger.phases.clear()
-        start = time.perf_counter()
+    def work() -> None:
         for _ in range(PHASES):
-            async with manager.timed_operation("fetch", 60):
-                pass
-        return time.perf_counter() - start
+            _signal.signal(_signal.SIGALRM, _signal.SIG_IGN)
+            _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (_signal.SIGALRM,))
+            _signal.setitimer(_signal.ITIMER_REAL, 3600, 0.05)
+            _signal.setitimer(_signal.ITIMER_REAL, 0)
+            _signal.signal(_signal.SIGALRM, _signal.SIG_DFL)
 
-    async def theirs() -> float:
-        start = time.perf_counter()
-        for _ in range(PHASES):
-            async with asyncio.timeout(60):
-                pass
-        return time.perf_counter() - start
+    return timed(lambda: work)
 
-    async def both() -> list[float]:
-        found = []
-        for _ in range(ROUNDS):
-            found.append(await ours() / await theirs())
-            await asyncio.sleep(0)
-        return found
 
-    return asyncio.run(both())
+def nested(depth: int) -> Side:
+    """Return the work of phases inside so many others."""
+
+    def side(copy: Any) -> Sample:
+        def sample() -> float:
+            with ExitStack() as stack:
+                manager = copy.TimeoutManager(3600, enforce=True)
+                for _ in range(depth):
+                    stack.enter_context(manager.timed_operation("level"))
+                return phases(lambda copy: manager)(copy)()
+
+        return sample
+
+    return side
+
+
+def command(copy: Any) -> Sample:
+    return timed(lambda: lambda: copy.TimeoutManager(3600).run(["true"]))
+
+
+def plain_command(copy: Any) -> Sample:
+    return timed(lambda: lambda: subprocess.run(["true"]))
+
+
+# -- limits that pass --------------------------------------------------------------------------------------------------
 
 
 def spin() -> None:
@@ -179,108 +291,243 @@ def spin() -> None:
         time.perf_counter()
 
 
-def latencies_of_a_bare_handler() -> list[float]:
-    """Return the microseconds from when an alarm is due to when its exception is caught, without this package."""
-    found = []
+def bare_handler(copy: Any) -> Sample:
+    """Measure from when an alarm is due to when its exception is caught, without this package."""
 
     def handler(*args: object) -> None:
         raise TimeoutError
 
-    before = signal.signal(signal.SIGALRM, handler)
-    for _ in range(LIMITS):
+    def sample() -> float:
+        before = signal.signal(signal.SIGALRM, handler)
         due = time.monotonic() + 0.002
         signal.setitimer(signal.ITIMER_REAL, due - time.monotonic())
         try:
             spin()
         except TimeoutError:
-            found.append((time.monotonic() - due) * 1e6)
-    signal.signal(signal.SIGALRM, before)
-    return found
+            late = time.monotonic() - due
+        signal.signal(signal.SIGALRM, before)
+        return late
+
+    return sample
 
 
-def latencies(enforce: str, offset: float = 0.0) -> list[float]:
-    """Return the microseconds from a deadline to the exception in the block."""
-    found = []
-    manager = package.TimeoutManager(enforce=enforce)
-    for _ in range(LIMITS):
-        phase = manager.timed_operation("spin", 0.002)
-        try:
-            with phase:
-                try:
-                    spin()
-                except TimeoutError:
-                    found.append((phase.elapsed() - 0.002) * 1e6 + offset)
-        except TimeoutError:
-            pass
-    return found
+def limit(wish: bool | str) -> Side:
+    """Return what measures from a deadline to the exception in the block."""
 
+    def side(copy: Any) -> Sample:
+        manager = copy.TimeoutManager(enforce=wish)
 
-def in_thread(function: Callable[[], list[float]]) -> list[float]:
-    found: list[float] = []
-    thread = threading.Thread(target=lambda: found.extend(function()))
-    thread.start()
-    thread.join()
-    return found
-
-
-def level(depth: int) -> list[float]:
-    """Return the microseconds that one more phase takes inside so many others."""
-    manager = package.TimeoutManager(3600, enforce="signal")
-    found = []
-    with ExitStack() as stack:
-        for _ in range(depth):
-            stack.enter_context(manager.timed_operation("level"))
-        for _ in range(ROUNDS // 4):
-            start = time.perf_counter()
-            for _ in range(PHASES):
-                with manager.timed_operation("level"):
-                    pass
-            found.append((time.perf_counter() - start) / PHASES * 1e6)
-    return found
-
-
-def nesting() -> list[float]:
-    return [median(level(1000)) / median(level(10)) for _ in range(3)]
-
-
-def threads_started() -> list[float]:
-    """Return how many threads are started by many phases in a session that the watchdog enforces."""
-    watchdog: Any = importlib.import_module(package.__name__ + ".enforcing.by_thread")
-    start, started = watchdog.start_new_thread, []
-
-    def count(*args: Any) -> int:
-        started.append(args)
-        return int(start(*args))
-
-    watchdog.start_new_thread = count
-    manager = package.TimeoutManager(3600, enforce="thread")
-    with manager:
-        for _ in range(100_000):
-            with manager.timed_operation("convert"):
+        def sample() -> float:
+            late = 0.0
+            phase = manager.timed_operation("spin", 0.002)
+            try:
+                with phase:
+                    try:
+                        spin()
+                    except TimeoutError:
+                        late = phase.elapsed() - 0.002
+                        raise
+            except TimeoutError:
                 pass
-    watchdog.start_new_thread = start
-    return [float(len(started))]
+            return late
+
+        return sample
+
+    return side
 
 
-def command() -> list[float]:
-    manager = package.TimeoutManager(3600)
-
-    def ours() -> None:
-        manager.run(["true"])
-
-    def theirs() -> None:
-        subprocess.run(["true"])
-
-    ours()
-    return [seconds(ours) / seconds(theirs) for _ in range(ROUNDS // 4)]
+def nothing(copy: Any) -> Sample:
+    return lambda: 0.0
 
 
-def import_time() -> list[float]:
-    """Return the milliseconds of processor time of an import in a new interpreter, compiled before."""
-    code = f"from time import process_time as t; a = t(); import {package.__name__}; print((t() - a) * 1000)"
-    with tempfile.TemporaryDirectory() as cache:  # -E: whatever PYTHONDONTWRITEBYTECODE says
-        command = [sys.executable, "-E", "-X", f"pycache_prefix={cache}", "-c", code]
-        return [float(subprocess.check_output(command)) for _ in range(1 + STARTS)][1:]
+# -- unittest ----------------------------------------------------------------------------------------------------------
+
+
+class Bare(unittest.TestCase):
+    def test(self) -> None:
+        pass
+
+
+class WithFixtures(Bare):
+    def setUp(self) -> None:
+        self.value = 1
+
+    def tearDown(self) -> None:
+        self.value = 0
+
+
+class Mark(unittest.TestCase):
+    """Notes when it runs."""
+
+    at = 0.0
+
+    def test(self) -> None:
+        self.at = time.perf_counter()
+
+
+def tests(runner: Callable[[Any], Any], kind: type[unittest.TestCase]) -> Side:
+    """Return what measures a test among others, from the first to the last."""
+
+    def side(copy: Any) -> Sample:
+        class_of_runner = runner(copy)
+
+        def sample() -> float:
+            first, last = Mark("test"), Mark("test")
+            suite = unittest.TestSuite([first, *(kind("test") for _ in range(TESTS)), last])
+            class_of_runner(stream=io.StringIO()).run(suite)
+            return (last.at - first.at) / TESTS
+
+        return sample
+
+    return side
+
+
+def plain_runner(copy: Any) -> Any:
+    return unittest.TextTestRunner
+
+
+def limited_runner(copy: Any) -> Any:
+    module = importlib.import_module(f"{copy.__name__}.testing")
+    if not hasattr(module, "TextTestRunner"):
+        module = importlib.import_module(f"{copy.__name__}.testing.runner")
+    return type("Runner", (module.TextTestRunner,), {"timeout": 60.0})
+
+
+# -- import ------------------------------------------------------------------------------------------------------------
+
+
+def import_time(path: str, name: str) -> Sample:
+    """Return what measures the processor time of an import in a new interpreter, compiled before."""
+    code = f"import sys; sys.path[0] = {path!r}; from time import process_time as t; a = t(); import {name}"
+    cache = tempfile.TemporaryDirectory()
+
+    def sample() -> float:  # -E: whatever PYTHONDONTWRITEBYTECODE says
+        line = [sys.executable, "-E", "-X", f"pycache_prefix={cache.name}", "-c", f"{code}; print(t() - a)"]
+        return float(subprocess.check_output(line))
+
+    sample()
+    return sample
+
+
+def whole_import(copy: Any) -> Sample:
+    return import_time(os.path.dirname(os.path.dirname(copy.__file__)), package.__name__)
+
+
+def empty_import(copy: Any) -> Sample:
+    """Import a package of as many modules in which there is nothing."""
+    where = os.path.dirname(os.path.dirname(copy.__file__))
+    code = f"import sys; sys.path[0] = {where!r}; import {package.__name__}; print(*sys.modules)"
+    loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    count = len([name for name in loaded if name.split(".")[0] == package.__name__])
+    folder = tempfile.mkdtemp()
+    os.mkdir(os.path.join(folder, "empty"))
+    for number in range(1, count):
+        open(os.path.join(folder, "empty", f"m{number}.py"), "w").close()
+    with open(os.path.join(folder, "empty", "__init__.py"), "w") as file:
+        file.writelines(f"from . import m{number}\n" for number in range(1, count))
+    return import_time(folder, "empty")
+
+
+# -- packages for the same purpose -------------------------------------------------------------------------------------
+
+
+def blocks(limited: Callable[[], Any]) -> Side:
+    """Return the work of many blocks, each under a limit of another package."""
+
+    def work() -> None:
+        for _ in range(PHASES):
+            with limited():
+                pass
+
+    return lambda copy: timed(lambda: work)
+
+
+def rivals() -> Iterator[tuple[str, Side, Side]]:
+    """Yield names, what they do, and what we do at the same place, of those that are installed."""
+    alone = phases(enforced(True))
+    try:
+        function = importlib.import_module("timeout_decorator").timeout(60)(lambda: None)
+        yield "timeout_decorator", lambda copy: timed(lambda: lambda: [function() for _ in range(PHASES)]), alone
+    except ImportError:
+        pass
+    try:
+        stopit: Any = importlib.import_module("stopit")
+        yield "stopit.SignalTimeout", blocks(lambda: stopit.SignalTimeout(60)), alone
+        yield "stopit.ThreadingTimeout", blocks(lambda: stopit.ThreadingTimeout(60)), alone
+    except ImportError:
+        pass
+    if sys.version_info >= (3, 11):  # late: once asyncio is there, every phase asks whether a task is running
+        import asyncio
+
+        yield "asyncio.timeout", tasks(lambda copy: lambda: asyncio.timeout(60)), tasks(in_task)
+    try:
+        gevent: Any = importlib.import_module("gevent")
+        yield "gevent.Timeout", blocks(lambda: gevent.Timeout(60)), alone
+    except ImportError:
+        pass
+
+
+def in_task(copy: Any) -> Callable[[], Any]:
+    manager = copy.TimeoutManager(3600, enforce=True)
+    return lambda: manager.timed_operation("fetch", 60)
+
+
+def tasks(make: Callable[[Any], Callable[[], Any]]) -> Side:
+    """Return the work of many blocks in a task of asyncio."""
+    import asyncio
+
+    loop = asyncio.new_event_loop()
+
+    def side(copy: Any) -> Sample:
+        def prepare() -> Work:
+            limited = make(copy)
+
+            async def work() -> None:
+                for _ in range(PHASES):
+                    async with limited():
+                        pass
+
+            return lambda: loop.run_until_complete(work())
+
+        return timed(prepare)
+
+    return side
+
+
+def show_rivals() -> None:
+    print(f"\n{'a block under a limit, us':52}{'ours: min median':>16}{'theirs':>16}   who is ahead")
+    for name, theirs, ours in rivals():
+        found = rounds([ours(package), theirs(package)], ROUNDS // 2)
+        shown = "".join("%8.2f%8.2f" % (least / PHASES * 1e6, middle / PHASES * 1e6) for least, middle in found)
+        print(f"{name:52}{shown}   {'ours' if found[0] < found[1] else name}", flush=True)
+
+
+def least_phases(copy: Any) -> Sample:
+    return phases(lambda copy: Least(3600))(copy)
+
+
+COUNTED, TIMED = phases(enforced(False)), phases(enforced("timer"))
+BARE = tests(limited_runner, Bare), tests(plain_runner, Bare)
+FIXTURES = tests(limited_runner, WithFixtures), tests(plain_runner, WithFixtures)
+FIGURES: list[tuple[str, float, Any]] = [
+    ("counting phase, against the least class, x", 2.0, ratio(COUNTED, least_phases)),
+    ("counting phase, against the time by hand, x", 7.0, ratio(COUNTED, by_hand)),
+    ("phase alone, timer, against a setitimer pair, x", 1.8, ratio(TIMED, pairs)),  # 2.5 without PGO
+    ("phase alone, SIGALRM, against the pair, x", 6.0, ratio(phases(enforced("signal")), pairs)),
+    ("its five system calls alone, against the pair, x", 6.0, ratio(system_calls, pairs)),
+    ("phase in a session, timer, against the pair, x", 1.5, ratio(phases(enforced("timer"), in_session=True), pairs)),
+    ("fresh manager and one phase, against the pair, x", 4.0, ratio(fresh, pairs)),
+    ("phase in another thread, against the pair, x", 4.0, in_thread(ratio(phases(enforced(True)), pairs, ROUNDS // 4))),
+    ("phase alone, watchdog, against the pair, x", 4.0, ratio(phases(enforced("thread")), pairs, ROUNDS // 4)),
+    ("unittest, added to a bare test, us", 25, added(*BARE, ROUNDS // 2)),
+    ("unittest, added to one with setUp and tearDown, us", 40, added(*FIXTURES, ROUNDS // 2)),
+    ("latency, timer, beyond a bare handler, us", 50, added(limit("timer"), bare_handler, LIMITS)),
+    ("latency, SIGALRM, beyond a bare handler, us", 50, added(limit("signal"), bare_handler, LIMITS)),
+    ("latency, another thread, us", 5300, in_thread(added(limit("thread"), nothing, LIMITS))),
+    ("nesting at depth 1000, against 10, x", 1.5, ratio(nested(1000), nested(10), ROUNDS // 20)),
+    ("run(['true']), against subprocess.run, x", 1.15, ratio(command, plain_command, ROUNDS // 4)),
+    ("import, against as many empty modules, x", 2.0, ratio(whole_import, empty_import, STARTS)),
+]
 
 
 if __name__ == "__main__":
