@@ -505,7 +505,7 @@ class Ends(Directory):
                 after = re.split(r"\n(?:OK|FAILED|NO TESTS).*\n", ran.stderr)[-1]
                 for each in (*words, f"The process ends with status {status}.\n", "(most recent call first"):
                     self.assertIn(each, after)
-                self.assertNotIn(os.path.join(package.__name__, "watchdog"), after)
+                self.assertNotIn(os.path.join(package.__name__, "interpreter", "watchdog"), after)
                 self.assertEqual(ran.status, status, ran.stderr)
                 self.assertIsNotNone(self.read(f"{name}.json"))
 

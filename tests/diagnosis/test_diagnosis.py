@@ -319,15 +319,15 @@ class OfALimitThatPassedInC(unittest.TestCase):
         self.assertRegex(self.in_thread(lambda: time.sleep(1) or spin()), self.BLOCKED)
 
     def test_our_own_threads_are_in_no_stack(self):
-        by_thread = import_module(f"{package.__name__}.enforcing.by_thread")
+        watchdog = import_module(f"{package.__name__}.interpreter.watchdog")
         event, gone = threading.Event(), threading.Event()
-        by_thread.employ(self, lambda now: event.set() or gone.wait(30) and now + 30)
+        watchdog.add_job(self, lambda now: event.set() or gone.wait(30) and now + 30)
         event.wait(30)
         try:
             scene = import_module(f"{package.__name__}.diagnosis.snapshot").Scene(sys._getframe())
         finally:
             gone.set()
-            by_thread.dismiss(self)
+            watchdog.remove_job(self)
         self.assertNotIn("gone.wait", str(scene))
 
     def test_one_that_is_in_time_is_not_told_to_be_late(self):
@@ -339,26 +339,26 @@ class StuckOrSlow(unittest.TestCase):
     SAME = r"^At the same line for the last SOON \(seen \d times?\), "
 
     def motion(self, body, enforce=True, limit=1.2, beside=True):
-        watchdog = import_module(f"{package.__name__}.enforcing.by_thread")
+        watchdog = import_module(f"{package.__name__}.interpreter.watchdog")
         if beside:  # it runs for some other reason
-            watchdog.employ(self, lambda now: float("inf"))
+            watchdog.add_job(self, lambda now: float("inf"))
         told = interrupted(enforce, body, limit).diagnosis
-        watchdog.dismiss(self)
+        watchdog.remove_job(self)
         line = next((line for line in told.splitlines() if line.startswith(("At the same", "Moving"))), "")
         return re.sub(r"\d+\.\d+ m?s", "SOON", line)
 
     def by_runner(self, method, body):
         """Return what is said of a test that does not end."""
         limits = import_module(f"{package.__name__}.testing.limits")
-        watchdog = import_module(f"{package.__name__}.enforcing.by_thread")
-        watchdog.employ(self, lambda now: float("inf"))
+        watchdog = import_module(f"{package.__name__}.interpreter.watchdog")
+        watchdog.add_job(self, lambda now: float("inf"))
         run = limits.Limits(1.2, method=method)
         try:
             limits.Group(run, "a.test", run.timeout).call("test", body)
         except PhaseTimeout as error:
             return re.sub(r"\d+\.\d+ m?s", "SOON", error.diagnosis)
         finally:
-            watchdog.dismiss(self)
+            watchdog.remove_job(self)
 
     def test_stuck(self):
         for enforce in "signal", "thread":

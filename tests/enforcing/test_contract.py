@@ -1292,14 +1292,14 @@ import {package.__name__} as package
 manager = package.TimeoutManager(enforce="thread")
 try:
     with manager.timed_operation("run", limit={6 * LIMIT}):
-        watchdog = sys.modules["{package.__name__}.enforcing.by_thread"]
+        watchdog = sys.modules["{package.__name__}.interpreter.watchdog"]
         key = object()
-        watchdog.employ(key, lambda now: 1 / 0)
+        watchdog.add_job(key, lambda now: 1 / 0)
         end = time.monotonic() + {BRIEF}
         while time.monotonic() < end:
             pass
 except package.PhaseTimeout as error:
-    watchdog.dismiss(key)
+    watchdog.remove_job(key)
     print("interrupted", error.interrupted)
 """
         printed = python("-c", code, timeout=MARGIN)
@@ -1348,7 +1348,8 @@ class ByWatchdogInAnotherThread(Contract, unittest.TestCase):
         return found[0]
 
     def test_a_thread_that_ends_in_a_phase_takes_what_watches_it_along(self):
-        watchdog = importlib.import_module(f"{package.__name__}.enforcing.by_thread")
+        by_thread = importlib.import_module(f"{package.__name__}.enforcing.by_thread")
+        watchdog = importlib.import_module(f"{package.__name__}.interpreter.watchdog")
         for _ in range(3):  # they have the same ident, it may be
             self.in_thread(self.manager().timed_operation("left open", LIMIT).__enter__)
             self.assert_times_out(spin)
@@ -1356,7 +1357,7 @@ class ByWatchdogInAnotherThread(Contract, unittest.TestCase):
         end = time.monotonic() + MARGIN
         while watchdog._running and time.monotonic() < end:
             time.sleep(LIMIT)
-        self.assertEqual((watchdog._running, watchdog.watches), ({}, {}))
+        self.assertEqual((watchdog._running, by_thread.watches), ({}, {}))
 
     def test_a_thread_that_ends_in_a_phase_closes_it(self):
         for options in {}, {"kill_after": LONG}:
@@ -1374,7 +1375,7 @@ class ByWatchdogInAnotherThread(Contract, unittest.TestCase):
             self.assertEqual([phase.outcome for phase in manager.phases], ["failed", "done"])
             left = manager.remaining_timeout
             self.assertEqual(manager.remaining_timeout, left)
-        watchdog = importlib.import_module(f"{package.__name__}.enforcing.by_thread")
+        watchdog = importlib.import_module(f"{package.__name__}.interpreter.watchdog")
         self.assertEqual(watchdog._jobs, {})
 
     def test_a_blocking_call_ends_when_it_returns(self):

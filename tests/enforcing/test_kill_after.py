@@ -279,7 +279,8 @@ print("alive")
         code = """
 import signal
 alarm, kill, watchdog = (
-    sys.modules[f"{package.__name__}.enforcing.{name}"] for name in ("by_signal", "kill_after", "by_thread")
+    sys.modules[f"{package.__name__}.{name}"]
+    for name in ("enforcing.by_signal", "enforcing.kill_after", "interpreter.watchdog")
 )
 def no(*args):
     raise RuntimeError("no threads here")

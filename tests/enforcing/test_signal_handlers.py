@@ -17,9 +17,10 @@ enforce = sys.argv[1]
 manager, other = (package.TimeoutManager(60, enforce=enforce) for _ in range(2))
 with manager.timed_operation("first"):
     pass  # whatever has to be loaded is loaded
-timer, alarm, enforcer, watchdog = (
+timer, alarm, enforcer, threads = (
     sys.modules[f"{{package.__name__}}.enforcing.{{name}}"] for name in ("by_timer", "by_signal", "choice", "by_thread")
 )
+watchdog = sys.modules[f"{{package.__name__}}.interpreter.watchdog"]
 
 def state():
     handlers = [signal.getsignal(number) for number in signal.valid_signals()]
@@ -33,7 +34,7 @@ def begin():
 def end():
     assert state() == before[0], (state(), before[0])
     assert not manager._ledger.open and not other._ledger.open, (manager._ledger.open, other._ledger.open)
-    assert not watchdog.watches and not watchdog._jobs
+    assert not threads.watches and not watchdog._jobs
     assert not any(each.watch.phases or each.watch.sessions for each in (timer, alarm))
     try:
         with manager.timed_operation("last", limit=0.05):

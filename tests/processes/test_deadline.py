@@ -14,7 +14,7 @@ from ..helpers.clock import FakeClock
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
 inheritance = import_module(f"{package.__name__}.processes.deadline")
-watchdog = import_module(f"{package.__name__}.enforcing.by_thread")
+watchdog = import_module(f"{package.__name__}.interpreter.watchdog")
 VARIABLE = "TIMEOUT_MANAGER_DEADLINE"
 CODE = f"import {package.__name__} as p; print(p.TimeoutManager.from_environ(%s).initial_timeout)"
 SLACK = 15.0
@@ -29,7 +29,7 @@ def left(command, manager, default="None", **more):
 class TheDeadline(unittest.TestCase):
     def setUp(self):
         self.addCleanup(watchdog._jobs.pop, "parent", None)  # nobody ends this process
-        self.addCleanup(watchdog._ring)
+        self.addCleanup(watchdog.ring)
         patch = mock.patch.dict(os.environ, {"CODE": CODE % "None", "PYTHON": sys.executable})
         patch.start()
         self.addCleanup(patch.stop)

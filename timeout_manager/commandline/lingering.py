@@ -13,7 +13,8 @@ from contextlib import suppress
 from functools import partial
 
 from ..diagnosis.snapshot import line_of
-from ..enforcing import by_thread, kill_after, kill_children
+from ..enforcing import kill_after, kill_children
+from ..interpreter import watchdog
 from ..interpreter.frames import shown, stack, tell, up
 from ..originals import clock, python, thread
 from ..processes.table import family, has_children
@@ -39,7 +40,7 @@ def tell_of(status: int, after: float | None, with_children: bool) -> None:
     end = INFINITY if after is None else clock.monotonic() + SOON + after
     look = partial(_look, thread.get_ident(), clock.monotonic() + SOON, told, status, end, with_children)
     try:
-        by_thread.employ("lingering", look, lasting=True)
+        watchdog.add_job("lingering", look, lasting=True)
     except RuntimeError:  # no thread can be started
         pass
 

@@ -22,9 +22,9 @@ import sys
 
 from ..interrupting.cancellation import cancel, count, uncancel, uncount
 from ..interrupting.delivery import find, mark, seize
-from ..originals import clock, system, thread, uninterrupted
+from ..originals import clock, thread, uninterrupted
 from ..seconds import INFINITY
-from ..interpreter import safepoints
+from ..interpreter import fork, safepoints
 from ..interpreter.frames import awaiting, suspended_in, up
 from ..interpreter.turns import callers
 from ..interrupting.whereabouts import bind, find_borders, give_up, next_look, outlives_task, standing_in_task
@@ -326,5 +326,4 @@ def _forked() -> None:
     pulses.clear()
 
 
-if hasattr(system, "register_at_fork"):
-    system.register_at_fork(after_in_child=_forked)
+fork.in_child("by_asyncio", _forked)

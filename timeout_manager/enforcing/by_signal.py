@@ -51,12 +51,12 @@ except ImportError:  # Windows; WASI and Pyodide have the signal, but not the ti
 
 from ..diagnosis.snapshot import lines_at
 from ..interrupting.delivery import look
+from ..interpreter import fork, watchdog
 from ..interpreter.safepoints import guarded
-from ..originals import clock, python, system, thread, uninterrupted
+from ..originals import clock, python, thread, uninterrupted
 from ..seconds import INFINITY
 from ..interpreter.frames import WALKABLE, up
 from ..interrupting.enforcer import FIRST, LAST, MOMENT, Watch
-from . import by_thread
 
 RLock, get_ident = thread.RLock, thread.get_ident
 
@@ -248,7 +248,7 @@ def arm(watch: Watch, at: float) -> None:
             setitimer(ITIMER_REAL, seconds, REPEAT)
         return
     watch.next(now)
-    by_thread.expect(watch.sample)
+    watchdog.expect(watch.sample)
     found = setitimer(ITIMER_REAL, seconds, REPEAT)
     if clock.monotonic() < before:
         _owed = owed
@@ -426,7 +426,6 @@ def _see(now: float) -> float:
     return watch.sample if now < watch.sample else INFINITY
 
 
-by_thread.guests.append(_see)
+watchdog.guests.append(_see)
 atexit.register(_exit)
-if hasattr(system, "register_at_fork"):
-    system.register_at_fork(after_in_child=_forked)
+fork.in_child("by_signal", _forked)

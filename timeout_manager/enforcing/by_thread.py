@@ -20,42 +20,30 @@ import atexit
 import sys
 from itertools import islice
 
-from ..interpreter import safepoints, stalls
+from ..interpreter import fork, safepoints, watchdog
 from ..interpreter.debugger import present
 from ..diagnosis.snapshot import lines_at
 from ..interrupting.delivery import look
-from ..originals import clock, python, system, thread, uninterrupted
+from ..originals import python, thread, uninterrupted
 from ..originals import signals as _signal
 from ..seconds import INFINITY
-from ..interpreter.frames import WALKABLE, tell, up
+from ..interpreter.frames import WALKABLE, up
 from ..interrupting.whereabouts import give_up
-from ..interrupting.enforcer import LAST, MOMENT, SUSPENDED, Watch
+from ..interrupting.enforcer import MOMENT, SUSPENDED, Watch
 
-RLock, _local, allocate_lock = thread.RLock, thread._local, thread.allocate_lock
-get_ident, start_new_thread = thread.get_ident, thread.start_new_thread
+RLock, _local, get_ident = thread.RLock, thread._local, thread.get_ident
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from _thread import LockType
-    from collections.abc import Callable
     from types import FrameType
 
 NAME = "thread"
-LONGEST = 1e6  # seconds that a lock waits for everywhere
 
 watches: dict[int, Watch] = {}  #: by the ident of the thread
-_jobs: dict[object, Callable[[float], float]] = {}  # what the watchdog does: each says when to come again
-_lasting: set[object] = set()  # which of them go on while exit handlers run
-guests: list[Callable[[float], float]] = []  #: what it does besides, while it runs anyway
-_wakes = -INFINITY  # when it comes next by itself
-_starting = RLock()  # held while the watchdog is started or stopped
 _closing = RLock()  # held while the watchdog sends a thread somewhere, lest its watch is gone
 _ties = _local()  # what ends with a thread
-_bell = allocate_lock()  # the watchdog sleeps on it; whoever lets it go wakes the watchdog
-_rung = INFINITY  # when that was done last
-_running: dict[str, LockType] = {}  # the watchdog, if it runs: what it holds until it has ended
 
 
 def missing() -> str:
@@ -67,8 +55,8 @@ def missing() -> str:
     if not reason:
         _leave_way(probe)
         try:
-            employ(probe, lambda now: INFINITY)
-            dismiss(probe)
+            watchdog.add_job(probe, lambda now: INFINITY)
+            watchdog.remove_job(probe)
         except RuntimeError as error:
             reason = f"no thread can be started here ({error})"
     return reason
@@ -91,7 +79,7 @@ def start(at: float) -> Watch | None:
     watch.sessions += 1  # a phase in a signal handler is not to stop what has not begun yet
     watches[watch.key] = watch
     try:
-        employ(watch, lambda now: _attend(watch, now))
+        watchdog.add_job(watch, lambda now: _attend(watch, now))
     except RuntimeError:  # no thread can be started
         del watches[watch.key]
         _leave_way(watch)
@@ -108,7 +96,7 @@ def stop(watch: Watch) -> None:
     with _closing:
         watches.pop(watch.key, None)
     watch.at = INFINITY
-    dismiss(watch)
+    watchdog.remove_job(watch)
     safepoints.withdraw(watch.key)
     _leave_way(watch)
 
@@ -134,12 +122,12 @@ def arm(watch: Watch, at: float) -> None:
     before, watch.at = watch.at, at
     watch.wait = MOMENT
     if at < before:  # otherwise it comes early, and sees that it is too early
-        _ring()
+        watchdog.ring()
 
 
 def poke(watch: Watch) -> None:
     """Have the watched thread look at once; called in any thread."""
-    _ring()
+    watchdog.ring()
 
 
 @uninterrupted
@@ -160,7 +148,7 @@ def _fired(signum: int, frame: FrameType | None) -> None:
 def _look(watch: Watch, frame: FrameType, landed: int) -> None:
     error = look(watch, frame, landed)
     watch.wait = MOMENT
-    _ring()
+    watchdog.ring()
     if error is not None:
         try:
             raise error
@@ -175,95 +163,6 @@ def renew() -> None:
         if _signal.getsignal(watch.signum) is not _fired:
             _signal.signal(watch.signum, _fired)
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (watch.signum,))
-
-
-# -- the thread --------------------------------------------------------------------------------------------------------
-
-
-def employ(key: object, job: Callable[[float], float], lasting: bool = False) -> None:
-    """Have the watchdog call the job, which returns when to call it again; start it if it does not run yet.
-
-    A lasting job goes on until no Python thread runs any more, also while exit handlers run.
-    """
-    with _starting:
-        if lasting:
-            _lasting.add(key)
-        _jobs[key] = job
-        ended = allocate_lock()
-        ended.acquire()
-        if _running.setdefault("watchdog", ended) is ended:
-            try:
-                start_new_thread(_run, (ended, clock.monotonic()))
-            except BaseException:
-                _running.clear()
-                del _jobs[key]
-                raise
-    _ring()
-
-
-def dismiss(key: object) -> None:
-    """Take the job back; the watchdog ends with the last one."""
-    with _starting:
-        _jobs.pop(key, None)
-        ended = _running.get("watchdog")
-        while ended is not None and not _jobs:
-            _ring()
-            if ended.acquire(True, MOMENT):
-                ended.release()
-            ended = _running.get("watchdog")
-
-
-def runs() -> bool:
-    """Tell whether the watchdog runs."""
-    return bool(_running)
-
-
-def expect(at: float) -> None:
-    """Have the watchdog come at this instant at the latest, if it runs."""
-    if at < _wakes:
-        _ring()
-
-
-def _ring() -> None:
-    global _rung
-    try:
-        _bell.release()
-        _rung = clock.monotonic()
-    except RuntimeError:  # it rings already
-        pass
-
-
-def _run(ended: LockType, started: float) -> None:
-    """Be the watchdog."""
-    global _wakes
-    if hasattr(_signal, "pthread_sigmask"):  # a signal that the kernel gives to this thread comes late
-        _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGALRM,))
-    clerk = stalls.Clerk(started)
-    while _running.setdefault("watchdog", ended) is ended:
-        while _jobs:
-            now = clock.monotonic()
-            _wakes = soonest = min([_ask(job, now) for job in [*_jobs.values(), *guests]])
-            clerk.wait_until(soonest)
-            is_rung = _bell.acquire(True, min(max(soonest - clock.monotonic(), 0.0), LONGEST))
-            clerk.note(_rung if is_rung else INFINITY)
-        _wakes = -INFINITY
-        _running.clear()
-        if not _jobs:  # otherwise one has just come
-            break
-    ended.release()
-
-
-def _ask(job: Callable[[float], float], now: float) -> float:
-    try:
-        return job(now)
-    except BaseException as error:  # the other jobs go on, whatever a test has put in the place of what they use
-        try:
-            from traceback import format_exc
-
-            tell(format_exc())
-        except BaseException:
-            tell(f"The watchdog met {type(error).__name__}, and could not tell where\n")
-        return now + LAST
 
 
 def _attend(watch: Watch, now: float) -> float:
@@ -323,11 +222,8 @@ def _leave_way(watch: Watch) -> None:
 
 def _forked() -> None:
     """Begin anew in a child process: it has inherited no thread but the calling one."""
-    global _starting, _closing, _bell
-    _starting, _closing, _bell = RLock(), RLock(), allocate_lock()
-    _running.clear()
-    _jobs.clear()
-    _lasting.clear()
+    global _closing
+    _closing = RLock()
     for watch in watches.values():
         if watch.signum:
             _leave_way(watch)
@@ -337,9 +233,8 @@ def _forked() -> None:
 
 def _exit() -> None:
     """Watch nobody any more: the interpreter ends, and with it every thread."""
-    for key in _jobs.keys() - _lasting:
-        dismiss(key)
     for watch in list(watches.values()):
+        watchdog.remove_job(watch)
         if watch.key == get_ident():
             _leave_way(watch)
         watch.forget()
@@ -347,5 +242,4 @@ def _exit() -> None:
 
 
 atexit.register(_exit)
-if hasattr(system, "register_at_fork"):
-    system.register_at_fork(after_in_child=_forked)
+fork.in_child("by_thread", _forked)

@@ -27,15 +27,14 @@ import sys
 from itertools import islice
 
 from ..diagnosis.snapshot import lines_at
-from ..interpreter import safepoints
+from ..interpreter import fork, safepoints, watchdog
 from ..interpreter.debugger import present
 from ..interpreter.frames import WALKABLE, up
 from ..interpreter.timer import TO_THREAD, NoTimer, Timer, free_signals, library
 from ..interrupting.delivery import look
 from ..interrupting.enforcer import MOMENT, Watch
-from ..originals import clock, python, signals, system, thread, uninterrupted
+from ..originals import clock, python, signals, thread, uninterrupted
 from ..seconds import INFINITY
-from . import by_thread
 from .by_signal import is_deaf
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
@@ -124,9 +123,9 @@ def arm(watch: Watch, at: float) -> None:
     if _timer is not None:
         _timer.set(at - now)
     watch.at = at  # not before: if the signal comes in between, the timer is early rather than late
-    if by_thread.runs():
+    if watchdog.is_running():
         watch.next(now)
-        by_thread.expect(watch.sample)
+        watchdog.expect(watch.sample)
 
 
 def poke(watch: Watch) -> None:
@@ -331,7 +330,6 @@ def _begin_anew() -> None:
     watch = Watch(0, sys.modules[__name__])
 
 
-by_thread.guests.append(_see)
+watchdog.guests.append(_see)
 atexit.register(_exit)
-if hasattr(system, "register_at_fork"):
-    system.register_at_fork(after_in_child=_forked)
+fork.in_child("by_timer", _forked)

@@ -20,12 +20,12 @@ from __future__ import annotations
 import os
 import sys
 
-from . import by_thread
 from ..errors import LET_PASS, PhaseTimeout
 from ..originals import clock, files, python, system, thread
 from ..processes import bound
 from ..seconds import INFINITY, path, text
 from ..interpreter.frames import STDERR, suspended_in, tell, up
+from ..interpreter import fork, watchdog
 from ..interpreter.timer import CALL, TO_PROCESS, NoTimer, Timer, free_signals, library
 from ..interpreter.turns import coroutine, waits
 from ..interrupting.escalation import Escalation
@@ -81,7 +81,7 @@ def guard(phase: Phase, at: float) -> None:
     with _lock:
         _ends[phase] = at
     try:
-        by_thread.employ(phase, lambda now: _look(phase, now))
+        watchdog.add_job(phase, lambda now: _look(phase, now))
     except BaseException:  # no thread can be started
         del _ends[phase]
         raise
@@ -94,7 +94,7 @@ def release(phase: Phase) -> None:
         known = _ends.pop(phase, None) is not None
         _resting.discard(phase)
     if known:
-        by_thread.dismiss(phase)
+        watchdog.remove_job(phase)
         _set_timers()
 
 
@@ -282,5 +282,4 @@ def _forked() -> None:
     _timers = None  # a child process inherits none
 
 
-if hasattr(system, "register_at_fork"):
-    system.register_at_fork(after_in_child=_forked)
+fork.in_child("kill_after", _forked)

@@ -14,10 +14,10 @@ from contextlib import suppress
 from functools import partial
 from sys import modules
 
-from . import by_thread
+from ..interpreter import fork, watchdog
 from ..interpreter.frames import suspended_in, up
 from ..interrupting.escalation import Escalation
-from ..originals import python, signals, system, thread
+from ..originals import python, signals, thread
 from ..processes import bound, readers
 from ..processes.tree import Tree
 from ..seconds import INFINITY
@@ -51,13 +51,13 @@ class KillChildren(Escalation):
         if phase.watch is not None:
             _open.add(phase)
             with suppress(RuntimeError):  # no thread can be started
-                by_thread.employ((self, phase), partial(look, phase, self.grace))
+                watchdog.add_job((self, phase), partial(look, phase, self.grace))
 
     def struck(self, phase: Phase, stack: Iterable[FrameType]) -> None:
         note(phase, stack)
 
     def left(self, phase: Phase, struck: PhaseTimeout | None) -> None:
-        by_thread.dismiss((self, phase))
+        watchdog.remove_job((self, phase))
         end(phase, self.grace, struck)
 
 
@@ -191,5 +191,4 @@ def _forked() -> None:
     _awaited.clear()
 
 
-if hasattr(system, "register_at_fork"):
-    system.register_at_fork(after_in_child=_forked)
+fork.in_child("kill_children", _forked)

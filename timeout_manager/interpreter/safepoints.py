@@ -20,8 +20,8 @@ from __future__ import annotations
 
 import sys
 
-from ..originals import python, system, thread, uninterrupted
-from . import debugger
+from ..originals import python, thread, uninterrupted
+from . import debugger, fork
 from .bytecode import landings
 from .frames import up
 
@@ -116,8 +116,7 @@ def _forked() -> None:
         withdraw(ident)
 
 
-if hasattr(system, "register_at_fork"):
-    system.register_at_fork(after_in_child=_forked)
+fork.in_child("safepoints", _forked)
 
 
 # -- from 3.12 ---------------------------------------------------------------------------------------------------------

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from weakref import WeakKeyDictionary
 
-from ..originals import signals, system
+from ..interpreter import fork
+from ..originals import signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,5 +32,4 @@ def end_all() -> None:
         tree.end(roots, signals.SIGKILL, 0.0)
 
 
-if hasattr(system, "register_at_fork"):
-    system.register_at_fork(after_in_child=_bound.clear)
+fork.in_child("bound", _bound.clear)

@@ -65,7 +65,7 @@ def report_before(seconds: float, manager: TimeoutManager) -> None:
 
     That is half of the margin later than what is interrupted here.
     """
-    from ..enforcing import by_thread
+    from ..interpreter import watchdog
     from ..diagnosis.snapshot import Scene
 
     margin = seconds - less_margin(seconds)
@@ -80,7 +80,7 @@ def report_before(seconds: float, manager: TimeoutManager) -> None:
         return INFINITY
 
     try:
-        by_thread.employ("parent", look)
+        watchdog.add_job("parent", look)
     except RuntimeError:  # no thread can be started
         pass
 

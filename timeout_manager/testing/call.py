@@ -7,7 +7,6 @@ threads or in forked processes, run them within the limits.
 
 from __future__ import annotations
 
-import os
 import sys
 import unittest
 from contextlib import contextmanager, nullcontext
@@ -15,6 +14,7 @@ from functools import wraps
 from types import FunctionType
 
 from ..errors import PhaseTimeout
+from ..interpreter import fork
 from ..originals import thread
 from .case import LimitedTest
 from .limits import Limits
@@ -121,5 +121,4 @@ def _aside(called: list[LimitedTest]) -> AbstractContextManager[None]:
     return nullcontext() if whole is None else whole.aside()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_called.clear)
+fork.in_child("calls", _called.clear)

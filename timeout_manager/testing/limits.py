@@ -18,6 +18,7 @@ from math import inf
 from unittest.util import strclass
 
 from ..enforcing import by_thread, by_timer
+from ..interpreter import fork, watchdog
 from ..accounting import TimeoutManager
 from ..errors import PhaseInterrupt, PhaseTimeout, timeout_of
 from ..originals import clock, signals, thread
@@ -118,13 +119,13 @@ class Limits:
             self._open = True
         if mechanism == "timer":
             try:
-                by_thread.employ(self, by_timer.attend)
+                watchdog.add_job(self, by_timer.attend)
             except RuntimeError:  # no thread can be started: then nothing stands behind the timer
                 pass
         return self
 
     def __exit__(self, *error: object) -> None:
-        by_thread.dismiss(self)
+        watchdog.remove_job(self)
         if self._open:
             self._open = False
             self._session._ledger.close_session()
@@ -311,5 +312,4 @@ def group_of(owner: Any, limits: Limits) -> Group:
     return Group(limits, owner.__name__, limits.of(owner))
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_running.clear)  # the limits of what is running are those of the parent
+fork.in_child("limits", _running.clear)  # the limits of what is running are those of the parent

@@ -6,7 +6,7 @@ import unittest
 from unittest.util import strclass
 
 from . import loader  # its ImportTimeout would be taken for a test where its name is
-from ..enforcing import by_thread
+from ..interpreter import watchdog
 from .suite import limited_fixtures
 from .limits import Limit, Limits, limit_from_environ
 from .call import limited_tests
@@ -50,7 +50,7 @@ class TextTestRunner(unittest.TextTestRunner):
         def run_all(result: LimitedResult) -> None:
             results.append(result)
             if limits.slow_after:
-                by_thread.employ(result, lambda now: result.tell_slow(limits.slow_after or 0.0, now))
+                watchdog.add_job(result, lambda now: result.tell_slow(limits.slow_after or 0.0, now))
             try:
                 if limits.spent():
                     for each in tests_of(test):
@@ -62,7 +62,7 @@ class TextTestRunner(unittest.TextTestRunner):
                 result.interrupted = True
             finally:
                 if limits.slow_after:
-                    by_thread.dismiss(result)
+                    watchdog.remove_job(result)
             result.leave_out(tests)
             if self.reports is not None:
                 self.reports.close(result.not_run)

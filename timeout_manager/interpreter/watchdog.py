@@ -1,0 +1,148 @@
+"""The watchdog: one thread that does jobs, each at the instant for which it asks.
+
+It is started with the first job, and gone with the last: a process that needs it no more has one thread less. A job is
+called with the instant it is, returns when to be called again, and never waits. What it raises is told on stderr, and
+the other jobs go on. Guests are asked, too, but only while the watchdog runs for some job.
+
+While C code holds the GIL, it does not run either; it writes down when that was (`stalls`).
+"""
+
+from __future__ import annotations
+
+import atexit
+
+from ..originals import clock, thread
+from ..originals import signals as _signal
+from ..seconds import INFINITY
+from . import fork, stalls
+from .frames import tell
+
+RLock, allocate_lock, start_new_thread = thread.RLock, thread.allocate_lock, thread.start_new_thread
+
+__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _thread import LockType
+    from collections.abc import Callable
+
+    Job = Callable[[float], float]
+
+LONGEST = 1e6  # seconds that a lock waits for everywhere
+AGAIN = 1.0  # seconds until a job is called again that has raised an error
+MOMENT = 0.001  # seconds between looks whether the thread has ended
+
+guests: list[Job] = []  #: what it does besides, while it runs anyway
+_jobs: dict[object, Job] = {}
+_lasting: set[object] = set()  # which of them go on while exit handlers run
+_wakes = -INFINITY  # when it comes next by itself
+_starting = RLock()  # held while it is started or stopped
+_bell = allocate_lock()  # it sleeps on this; whoever lets it go wakes it
+_rung = INFINITY  # when that was done last
+_running: dict[str, LockType] = {}  # it, if it runs: what it holds until it has ended
+
+
+def add_job(key: object, job: Job, lasting: bool = False) -> None:
+    """Have the watchdog call the job, which returns when to call it again; start it if it does not run yet.
+
+    A lasting job goes on until no Python thread runs any more, also while exit handlers run.
+    """
+    with _starting:
+        if lasting:
+            _lasting.add(key)
+        _jobs[key] = job
+        ended = allocate_lock()
+        ended.acquire()
+        if _running.setdefault("watchdog", ended) is ended:
+            try:
+                start_new_thread(_run, (ended, clock.monotonic()))
+            except BaseException:
+                _running.clear()
+                del _jobs[key]
+                raise
+    ring()
+
+
+def remove_job(key: object) -> None:
+    """Take the job back; the watchdog ends with the last one."""
+    with _starting:
+        _jobs.pop(key, None)
+        ended = _running.get("watchdog")
+        while ended is not None and not _jobs:
+            ring()
+            if ended.acquire(True, MOMENT):
+                ended.release()
+            ended = _running.get("watchdog")
+
+
+def is_running() -> bool:
+    """Tell whether the watchdog runs."""
+    return bool(_running)
+
+
+def expect(at: float) -> None:
+    """Have the watchdog come at this instant at the latest, if it runs."""
+    if at < _wakes:
+        ring()
+
+
+def ring() -> None:
+    """Have it call all jobs at once; called in any thread."""
+    global _rung
+    try:
+        _bell.release()
+        _rung = clock.monotonic()
+    except RuntimeError:  # it rings already
+        pass
+
+
+def _run(ended: LockType, started: float) -> None:
+    """Be the watchdog."""
+    global _wakes
+    if hasattr(_signal, "pthread_sigmask"):  # a signal that the kernel gives to this thread comes late
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGALRM,))
+    clerk = stalls.Clerk(started)
+    while _running.setdefault("watchdog", ended) is ended:
+        while _jobs:
+            now = clock.monotonic()
+            _wakes = soonest = min([_ask(job, now) for job in [*_jobs.values(), *guests]])
+            clerk.wait_until(soonest)
+            is_rung = _bell.acquire(True, min(max(soonest - clock.monotonic(), 0.0), LONGEST))
+            clerk.note(_rung if is_rung else INFINITY)
+        _wakes = -INFINITY
+        _running.clear()
+        if not _jobs:  # otherwise one has just come
+            break
+    ended.release()
+
+
+def _ask(job: Job, now: float) -> float:
+    try:
+        return job(now)
+    except BaseException as error:  # the other jobs go on, whatever a test has put in the place of what they use
+        try:
+            from traceback import format_exc
+
+            tell(format_exc())
+        except BaseException:
+            tell(f"The watchdog met {type(error).__name__}, and could not tell where\n")
+        return now + AGAIN
+
+
+def _forked() -> None:
+    """Begin anew in a child process: it has inherited no thread but the calling one."""
+    global _starting, _bell
+    _starting, _bell = RLock(), allocate_lock()
+    _running.clear()
+    _jobs.clear()
+    _lasting.clear()
+
+
+def _exit() -> None:
+    """The interpreter ends, and with it every thread."""
+    for key in _jobs.keys() - _lasting:
+        remove_job(key)
+
+
+atexit.register(_exit)
+fork.in_child("watchdog", _forked)
