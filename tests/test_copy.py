@@ -40,7 +40,7 @@ class ARenamedCopy(unittest.TestCase):
             names = [os.path.relpath(path, directory)[:-3].replace(os.sep, ".") for path in paths]
             halves = [self.start(directory, names[half::2]) for half in range(2)]
             for half in halves:
-                printed, _ = half.communicate(timeout=400)
+                printed, _ = half.communicate(timeout=2000)
                 self.assertEqual(half.returncode, 0, printed)
                 self.assertRegex(printed, r"Ran \d{2,} tests")
 
