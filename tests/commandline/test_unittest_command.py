@@ -674,7 +674,7 @@ class Options(Directory):
         for arguments in (), ("--help",):
             ran = self.end(self.start(*arguments))
             self.assertEqual(ran.status, 0)
-            self.assertIn(f"python -m {package.__name__} unittest --timeout 10", ran.stdout)
+            self.assertIn(f"python -m {package.__name__} unittest --timeout 60", ran.stdout)
         ran = self.end(self.start("unittest", "--help"))
         for option in ("--timeout SECONDS", "--junit-xml FILE", "--failfast", f"python -m {package.__name__} unittest"):
             self.assertIn(option, ran.stdout)
