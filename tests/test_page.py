@@ -12,9 +12,9 @@ from html.parser import HTMLParser
 from importlib import import_module
 
 from . import package
-from .child import environment
-from .clock import FakeClock
-from .command import Directory
+from .helpers.child import environment
+from .helpers.clock import FakeClock
+from .helpers.command import Directory
 
 page = import_module(f"{package.__name__}.counting.page")
 CHROMIUM = shutil.which("chromium")
