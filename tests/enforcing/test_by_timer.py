@@ -11,8 +11,7 @@ import unittest
 
 from .. import package
 from ..helpers.child import ROOT, python
-from .test_by_signal import NAMES
-from .test_contract import LIMIT, LONG, MARGIN, spin
+from ..helpers.enforced import LIMIT, LONG, MARGIN, NAMES, spin
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
 HAS_TIMER = "timer" in NAMES

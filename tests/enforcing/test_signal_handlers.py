@@ -5,8 +5,7 @@ import unittest
 
 from .. import package
 from ..helpers.child import ROOT, python
-from .test_by_signal import NAMES
-from .test_contract import MARGIN
+from ..helpers.enforced import MARGIN, NAMES
 
 START = f"""
 import os, signal, sys, time

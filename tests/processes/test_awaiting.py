@@ -10,7 +10,7 @@ import unittest
 from unittest import mock
 
 from .. import package
-from .test_command import LINUX, PYTHON, alive
+from ..helpers.tree import LINUX, PYTHON, alive
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
 

@@ -1,0 +1,273 @@
+"""How the command `unittest` ends, what it does to children, and which options it takes."""
+
+import os
+import re
+import signal
+import sys
+import time
+import unittest
+
+from .. import package
+from ..helpers.child import hear
+from ..helpers.command import Directory
+
+POSIX = hasattr(signal, "pthread_kill")
+LINUX = sys.platform == "linux"
+
+
+class Ends(Directory):
+    """What keeps the process alive when the tests are over."""
+
+    LEFT = """
+        import asyncio, atexit, multiprocessing, subprocess, sys, threading, time, unittest
+        from concurrent.futures import ThreadPoolExecutor
+
+        def slow_goodbye(): time.sleep(60)
+        def wait_for_child():
+            subprocess.Popen([sys.executable, "-c", "input()", "mine"], stdin=subprocess.PIPE).wait()
+        async def use_default_executor(): asyncio.get_running_loop().run_in_executor(None, slow_goodbye)
+
+        class Left(unittest.TestCase):
+            def test_thread(self): threading.Thread(target=time.sleep, args=(60,), name="the left one").start()
+            def test_pool(self): ThreadPoolExecutor(1, "the pool").submit(slow_goodbye)
+            def test_loop(self):
+                loop = asyncio.new_event_loop()
+                loop.run_until_complete(use_default_executor())
+            def test_process(self):
+                multiprocessing.get_context("fork").Process(target=time.sleep, args=(20,), name="the child").start()
+            def test_handler(self): atexit.register(slow_goodbye)
+            def test_handler_of_child(self): atexit.register(wait_for_child)
+            def test_thread_then_handler(self):
+                atexit.register(slow_goodbye)
+                threading.Thread(target=time.sleep, args=(1.5,), name="the first").start()
+            def test_fails(self): self.fail()
+    """
+
+    def end_all(self, **ends):
+        """Run these tests at once, and require of each its status and what is said after the summary."""
+        self.write(test_left=self.LEFT)
+        runs = {}
+        for name, (options, *wanted) in ends.items():
+            names = [f"test_left.Left.{test}" for test in options.split() if test[0] != "-"]
+            more = [each for each in options.split() if each[0] == "-"]
+            limits = ["--timeout=30", "--kill-after=0.5"]
+            runs[name] = wanted, self.start("unittest", f"--report={name}.json", *limits, *more, *names)
+        for name, ((status, *words), run) in runs.items():
+            ran = self.end(run)
+            with self.subTest(name):
+                after = re.split(r"\n(?:OK|FAILED|NO TESTS).*\n", ran.stderr)[-1]
+                for each in (*words, f"The process ends with status {status}.\n", "(most recent call first"):
+                    self.assertIn(each, after)
+                self.assertNotIn(os.path.join(package.__name__, "interpreter", "watchdog"), after)
+                self.assertEqual(ran.status, status, ran.stderr)
+                self.assertIsNotNone(self.read(f"{name}.json"))
+
+    def test_threads(self):
+        alive = "keep the process alive:\n"
+        self.end_all(
+            thread=("test_thread", 0, f"{alive}  the left one\n"),
+            pool=("-q test_pool test_fails", 1, f"{alive}  the pool_0\n", "in slow_goodbye"),
+            loop=("-b test_loop", 0, f"{alive}  asyncio_0\n", "in slow_goodbye"),
+        )
+
+    def test_the_status_of_a_total_that_is_spent(self):
+        self.write(
+            test_left="""
+            import threading, time, unittest
+            class Left(unittest.TestCase):
+                def test_thread(self): threading.Thread(target=time.sleep, args=(60,), name="the left one").start()
+                def test_total(self): time.sleep(60)
+            """
+        )
+        ran = self.unittest("--total=3", "--kill-after=0.5")
+        self.assertIn("keep the process alive:\n  the left one\n", ran.stderr)
+        self.assertEqual(ran.status, 124)
+
+    @unittest.skipUnless(hasattr(os, "fork"), "multiprocessing cannot fork here")
+    def test_exit_handlers_and_children(self):
+        self.end_all(
+            handler=("-v test_handler test_fails", 1, "An exit handler keeps the process alive", "in slow_goodbye"),
+            process=("test_process", 0, "An exit handler keeps the process alive", *["(the child)"] * LINUX),
+            child=("test_handler_of_child", 0, "in wait_for_child", *["mine"] * LINUX),
+            then=("--kill-after=4 test_thread_then_handler", 0, "alive:\n  the first\n", "in slow_goodbye"),
+        )
+
+    @unittest.skipUnless(LINUX, "without /proc it is not held")
+    def test_kill_children_ends_what_the_end_waits_for(self):
+        began = time.monotonic()
+        self.end_all(process=("--kill-children=1 test_process", 0, "(the child)"))  # which holds the pipes open
+        self.assertLess(time.monotonic() - began, 18)
+
+    def test_nothing_is_said_of_what_ends_by_itself(self):
+        self.write(test_left=self.LEFT)
+        ran = self.unittest("--timeout", "30", "--kill-after", "30", "test_left.Left.test_fails")
+        self.assertEqual((ran.status, ran.last), (1, "FAILED (failures=1)"))
+
+    @unittest.skipUnless(POSIX, "there are no such signals")
+    def test_ctrl_c_ends_the_waiting(self):
+        self.write(test_left=self.LEFT)
+        hear(self, signal.SIGINT)
+        run = self.start("unittest", "--timeout", "30", "test_left.Left.test_handler")
+        while "in slow_goodbye" not in run.stderr.readline():
+            self.assertIsNone(run.poll())
+        run.send_signal(signal.SIGINT)
+        self.assertEqual(self.end(run).status, 0)
+
+
+class Children(Directory):
+    """The child processes of tests that hang."""
+
+    WAITS = """
+        import subprocess, sys, unittest
+        CHILD = "import signal, sys; {}print('up', flush=True); input()"
+        class Waits(unittest.TestCase):
+            def test_hangs(self): self.start("hung").wait()
+            def test_leaves(self): self.start("left")
+            def start(self, name):
+                pipes = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
+                process = subprocess.Popen([sys.executable, "-c", CHILD, name], **pipes)
+                self.assertEqual(process.stdout.readline(), b"up\\n")
+                return process
+    """
+    DEAF = "signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+
+    @unittest.skipUnless(LINUX, "nothing tells of them")
+    def test_those_that_live_on_are_named_at_the_end(self):
+        self.write(test_waits=self.WAITS.replace("{}", ""))
+        ran = self.unittest("--timeout", "3", "test_waits")
+        end = ran.stderr.partition("Child processes of tests that timed out live on:\n")[2].partition("\n---")[0]
+        self.assertRegex(end, r"^  \d+ .* hung$")
+
+    @unittest.skipUnless(LINUX, "nothing tells of them")
+    def test_kill_children_ends_what_a_test_was_waiting_for(self):
+        for kind, how in (("", "TERM"), (self.DEAF, "KILL")):
+            self.write(test_waits=self.WAITS.replace("{}", kind))
+            ran = self.unittest("--timeout", "3", "--kill-children", "0.3", "test_waits.Waits.test_hangs")
+            self.assertEqual((ran.status, ran.outcomes), (1, {"test_hangs": "timeout"}), ran.stderr)
+            self.assertRegex(ran.stderr, rf"Processes that had to be killed:\n  \d+ .* {how}\n")
+            self.assertNotIn("live on", ran.stderr)
+
+
+class Options(Directory):
+    PASSES = "import unittest\nclass P(unittest.TestCase):\n def test_p(self): pass\n def test_q(self): print('said')\n"
+    FAILS = PASSES + " def test_r(self): self.fail()\n"
+
+    def test_everything_else_goes_to_unittest(self):
+        self.write(test_p=self.PASSES, other=self.PASSES)
+        os.mkdir(self.path("inner"))
+        for arguments in (
+            (),
+            ("-v",),
+            ("-q",),
+            ("-b", "-f", "-c", "--locals"),
+            ("-k", "test_q", "test_p"),
+            ("test_p.P.test_q",),
+            ("test_p.py", "other.py"),
+            ("discover",),
+            ("discover", "-s", ".", "-p", "o*.py", "-t", "."),
+            ("discover", "--top", ".", "--start", ".", "--pat", "o*.py"),
+            ("discover", "inner"),
+            ("nowhere",),
+            ("-v", "--", "test_p"),
+            *((("--durations", "2"),) if sys.version_info >= (3, 12) else ()),
+        ):
+            after = ("--timeout", "60") if "--" not in arguments else ()
+            plain, ours = self.plain(*arguments), self.unittest(*arguments, *after)
+            self.assertEqual(ours.status, plain.status, (arguments, plain.stderr, ours.stderr))
+            for ran in plain, ours:
+                ran.stderr = "".join(line for line in ran.stderr.splitlines(True) if "File" not in line)
+            self.assertEqual(*(_masked(ran.stderr) for ran in (plain, ours)))
+            self.assertEqual(ours.stdout, plain.stdout)
+        ran = self.unittest("--nonsense")
+        self.assertEqual((ran.status, self.plain("--nonsense").status), (2, 2))
+        self.assertIn("unittest: error: unrecognized arguments: --nonsense", ran.stderr)
+        self.write(test_p=self.FAILS)
+        self.assertEqual(self.unittest("--timeout", "60").status, self.plain().status)
+
+    def test_a_setting_that_makes_no_sense_names_its_source(self):
+        self.write(test_p=self.PASSES)
+        for arguments, variables, message in (
+            (("--timeout", "soon"), {}, "--timeout must be seconds like 90, 1.5, 90s, 2m or 1h, not 'soon'"),
+            (("--timeout=-1",), {}, "--timeout must be seconds like 90, 1.5, 90s, 2m or 1h, not '-1'"),
+            (("--total", "nan"), {}, "--total must be seconds like"),
+            (("--slow-after", "1w"), {}, "--slow-after must be seconds like"),
+            (("-v", "--timeout"), {}, "--timeout needs a value"),
+            (("--method", "magic"), {}, "--method must be one of auto, timer, signal, thread, not 'magic'"),
+            (("--kill-after", "5"), {}, "--kill-after counts from a limit, and there is none: add --timeout SECONDS"),
+            (("--kill-children=5", "test_p"), {}, "--kill-children counts from a limit, and there is none"),
+            (("--report", os.path.join("test_p.py", "r")), {}, "test_p.py"),
+            ((), {"TIMEOUT_MANAGER_TIMEOUT": "x"}, "TIMEOUT_MANAGER_TIMEOUT (from the environment) must be"),
+            ((), {"TEST_TIMEOUT": "x"}, "TEST_TIMEOUT (from the environment) must be"),
+            ((), {"TIMEOUT_MANAGER_SCALE": "x"}, "TIMEOUT_MANAGER_SCALE must be a finite number"),
+        ):
+            ran = self.end(self.start("unittest", *arguments, **variables))
+            self.assertEqual(ran.status, 2, (arguments, ran.stderr))
+            self.assertIn(message, ran.stderr)
+            self.assertNotIn("Traceback", ran.stderr)
+
+    def test_a_limit_that_stands_in_the_tests_is_one_to_kill_after(self):
+        self.write(test_p=self.PASSES + " test_q.timeout = 30\n", test_m=self.PASSES + "timeout = 30\n")
+        self.write(broken="import nonsense\n")
+        for name, status in (("test_p", 0), ("test_m", 0), ("broken", 1)):
+            ran = self.unittest("--kill-after", "5", name)
+            self.assertEqual(ran.status, status, ran.stderr)
+
+    def test_the_limit_can_come_from_the_environment(self):
+        self.write(test_s="import time, unittest\nclass S(unittest.TestCase):\n def test_s(self): time.sleep(1)\n")
+        ran = self.unittest(TIMEOUT_MANAGER_TIMEOUT="0.2s")
+        self.assertEqual(ran.outcomes["test_s"], "timeout")
+        self.assertIn("(TIMEOUT_MANAGER_TIMEOUT)", ran.stderr)
+        self.assertEqual(self.unittest("--timeout", "0", TIMEOUT_MANAGER_TIMEOUT="0.2").outcomes["test_s"], "passed")
+        self.assertEqual(self.unittest("--timeout", "0.2", TIMEOUT_MANAGER_SCALE="300").outcomes["test_s"], "passed")
+        self.assertEqual(self.unittest(TIMEOUT_MANAGER_TIMEOUT="", TEST_TIMEOUT="").outcomes["test_s"], "passed")
+        ran = self.unittest("--timeout", "0.002", TIMEOUT_MANAGER_SCALE="100")
+        self.assertIn("the limit is 0.200 s (--timeout)", ran.stderr)
+
+    def test_help_says_what_to_do(self):
+        for arguments in (), ("--help",):
+            ran = self.end(self.start(*arguments))
+            self.assertEqual(ran.status, 0)
+            self.assertIn(f"python -m {package.__name__} unittest --timeout 60", ran.stdout)
+        ran = self.end(self.start("unittest", "--help"))
+        for option in ("--timeout SECONDS", "--junit-xml FILE", "--failfast", f"python -m {package.__name__} unittest"):
+            self.assertIn(option, ran.stdout)
+        self.assertEqual(self.end(self.start("nonsense")).status, 2)
+
+    def test_a_timeout_shows_in_every_way_of_printing(self):
+        self.write(test_h="import time, unittest\nclass H(unittest.TestCase):\n"
+                   " def test_a(self): print('what it said'); time.sleep(60)\n def test_b(self): pass\n")  # fmt: skip
+        self.assertTrue(self.unittest("--timeout", "0.5").stderr.startswith("T.\n"))
+        self.assertIn(" ... TIMEOUT\n", self.unittest("--timeout", "0.5", "-v").stderr)
+        ran = self.unittest("--timeout", "0.5", "-b", "-f", "--junit-xml", "deep/er/junit.xml")
+        self.assertIn("\nStdout:\nwhat it said\n", ran.stderr)
+        self.assertNotIn("test_b", ran.outcomes)
+        self.assertEqual(ran.report["counts"], {"timeout": 1})
+        error = self.junit("deep/er/junit.xml").find("testcase/error")
+        self.assertEqual(error.get("type"), "timeout")
+        self.assertRegex(error.get("message"), r"^Time ran out in test after \d\.\d+ s; the limit is 0\.500 s \(--time")
+        self.assertIn("in test_a", error.text)
+
+
+def _masked(text):
+    text = text.replace(f"-m {package.__name__} unittest", "-m unittest").replace("python -m", "")
+    return re.sub(r"\d+\.\d+s|python[\d.t]*( -m)?", "", text)
+
+
+class Debuggers(Directory):
+    HANG = "import sys, time, unittest\nclass D(unittest.TestCase):\n def test_d(self):\n  {}\n  time.sleep(1.5)\n"
+
+    def test_are_not_interrupted(self):
+        self.write(test_d=self.HANG.format("breakpoint()"))
+        process = self.start("unittest", "--report", "report.json", "--timeout", "2", stdin=-1)
+        time.sleep(5)
+        ran = self.end(process, "c\n")
+        self.assertEqual((ran.status, ran.outcomes["test_d"]), (0, "passed"), ran.stderr)
+        self.assertEqual(ran.stderr.count("There is a debugger (pdb): nothing is interrupted."), 1)
+
+    def test_a_tracer_is_none(self):
+        self.write(test_d=self.HANG.format("sys.settrace(lambda *args: None)"))
+        self.assertEqual(self.unittest("--timeout", "0.3").outcomes["test_d"], "timeout")
+
+
+if __name__ == "__main__":
+    unittest.main()

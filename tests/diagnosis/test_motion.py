@@ -1,0 +1,210 @@
+"""Whether what was interrupted was stuck or slow, and what the limit met in C."""
+
+import asyncio
+import functools
+import itertools
+import re
+import selectors
+import signal
+import sys
+import threading
+import time
+import unittest
+from importlib import import_module
+
+from .. import package
+from ..helpers.child import ROOT, python
+from ..helpers.interrupted import hang, interrupted
+
+PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
+CPYTHON = sys.implementation.name == "cpython"
+WHOLE_STACKS = getattr(sys, "_is_gil_enabled", lambda: True)()  # of threads that may run on while they are looked at
+
+
+def move():
+    """Stands in for what moves."""
+
+
+def spin():
+    while True: pass  # noqa: E701  # in one line: that of a free thread may be seen anywhere in it
+
+
+def in_c(seconds):
+    """Return a function that is in C code for about so much processor time, and lets nobody run meanwhile."""
+    count = 10**5
+    taken = 0.0
+    while taken < 0.05:
+        count, began = 2 * count, time.thread_time()
+        sum(itertools.repeat(1, count))
+        taken = time.thread_time() - began
+
+    def body():
+        sum(itertools.repeat(1, int(count * seconds / taken)))
+        spin()
+
+    return body
+
+
+class OfALimitThatPassedInC(unittest.TestCase):
+    """The next line is not to blame, and is not told to be."""
+
+    HELD = r"\nWhen the limit passed C code held the GIL, and went on for \d+\.\d+ s\. This line is where it came back"
+    BLOCKED = r"\nFor \d+\.\d+ s after the limit nothing could interrupt it: .* may have held the GIL"
+
+    def in_thread(self, body):
+        errors = []
+        thread = threading.Thread(target=lambda: errors.append(interrupted(body=body)))
+        thread.start()
+        thread.join()
+        return errors[0].diagnosis
+
+    @unittest.skipUnless(CPYTHON and WHOLE_STACKS, "there is no GIL, or it is not CPython's")
+    @unittest.skipUnless(sys.platform == "linux", "nothing tells of it")
+    def test_the_watchdog_knows_that_the_gil_was_held(self):
+        body = in_c(1.0)
+        self.assertRegex(interrupted("thread", body).diagnosis, self.HELD)
+        self.assertRegex(self.in_thread(body), self.HELD)
+
+    @unittest.skipUnless(hasattr(signal, "setitimer"), "no alarm")
+    def test_the_alarm_does_not(self):
+        self.assertRegex(interrupted("signal", in_c(1.0)).diagnosis, self.BLOCKED)
+
+    def test_a_call_that_blocks_in_a_thread(self):
+        self.assertRegex(self.in_thread(lambda: time.sleep(1) or spin()), self.BLOCKED)
+
+    def test_our_own_threads_are_in_no_stack(self):
+        watchdog = import_module(f"{package.__name__}.interpreter.watchdog")
+        event, gone = threading.Event(), threading.Event()
+        watchdog.add_job(self, lambda now: event.set() or gone.wait(30) and now + 30)
+        event.wait(30)
+        try:
+            scene = import_module(f"{package.__name__}.diagnosis.snapshot").Scene(sys._getframe())
+        finally:
+            gone.set()
+            watchdog.remove_job(self)
+        self.assertNotIn("gone.wait", str(scene))
+
+    def test_one_that_is_in_time_is_not_told_to_be_late(self):
+        self.assertNotRegex(interrupted().diagnosis, f"{self.HELD}|{self.BLOCKED}")
+        self.assertNotRegex(self.in_thread(spin), f"{self.HELD}|{self.BLOCKED}")
+
+
+class StuckOrSlow(unittest.TestCase):
+    SAME = r"^At the same line for the last SOON \(seen \d times?\), "
+
+    def motion(self, body, enforce=True, limit=1.2, beside=True):
+        watchdog = import_module(f"{package.__name__}.interpreter.watchdog")
+        if beside:  # it runs for some other reason
+            watchdog.add_job(self, lambda now: float("inf"))
+        told = interrupted(enforce, body, limit).diagnosis
+        watchdog.remove_job(self)
+        line = next((line for line in told.splitlines() if line.startswith(("At the same", "Moving"))), "")
+        return re.sub(r"\d+\.\d+ m?s", "SOON", line)
+
+    def by_runner(self, method, body):
+        """Return what is said of a test that does not end."""
+        limits = import_module(f"{package.__name__}.testing.limits")
+        watchdog = import_module(f"{package.__name__}.interpreter.watchdog")
+        watchdog.add_job(self, lambda now: float("inf"))
+        run = limits.Limits(1.2, method=method)
+        try:
+            limits.Group(run, "a.test", run.timeout).call("test", body)
+        except PhaseTimeout as error:
+            return re.sub(r"\d+\.\d+ m?s", "SOON", error.diagnosis)
+        finally:
+            watchdog.remove_job(self)
+
+    def test_stuck(self):
+        for enforce in "signal", "thread":
+            self.assertRegex(self.motion(hang, enforce), self.SAME + "waiting: ")
+
+    def test_by_a_signal_it_is_looked_at_only_where_the_watchdog_runs(self):
+        self.assertEqual(self.motion(hang, "signal", beside=False), "")
+
+    @unittest.skipUnless(hasattr(time, "pthread_getcpuclockid"), "the processor time of a thread is not known")
+    def test_busy(self):
+        for enforce in "signal", "thread":
+            self.assertRegex(self.motion(spin, enforce), self.SAME + "computing")
+
+    def test_moving(self):
+        watch = import_module(f"{package.__name__}.interrupting.enforcer").Watch(0, None)
+        scene = import_module(f"{package.__name__}.diagnosis.snapshot").Scene(sys._getframe())
+        for at, function in ((10, spin), (15, move)):
+            watch.phases.append(None)
+            watch.at = 20
+            watch.next(at)
+            watch.see([(function.__code__, 5)], at)
+        scene.seen, scene.at = watch.seen, 20
+        self.assertRegex(scene.motion(), r"^Moving: last seen at File .*, line 5, in move, 5\.00 s before: slow")
+
+    def test_in_another_thread(self):
+        def wait():
+            [time.sleep(0.001) for _ in range(5000)]
+
+        found = []
+        thread = threading.Thread(target=lambda: found.append(self.motion(wait)))
+        thread.start()
+        thread.join()
+        if CPYTHON and WHOLE_STACKS:
+            self.assertRegex(found[0], "^At the same line for the last SOON")
+
+    def test_in_a_task(self):
+        manager = TimeoutManager(60, enforce=True)
+
+        async def fetch():
+            async with manager.timed_operation("fetch", limit=1.2):
+                await asyncio.sleep(60)
+
+        with self.assertRaises(PhaseTimeout) as caught:
+            asyncio.run(fetch())
+        self.assertRegex(caught.exception.diagnosis, r"\nAt the same line for the last .* \(seen \d times?\), waiting")
+
+    def test_in_an_event_loop_that_waits_for_its_tasks(self):
+        async def deadlock():
+            await asyncio.Event().wait()
+
+        class Test(unittest.IsolatedAsyncioTestCase):
+            async def runTest(self):
+                await deadlock()
+
+        run, test = functools.partial(asyncio.run, deadlock()), functools.partial(Test().run, unittest.TestResult())
+        methods = ["signal"] * hasattr(signal, "SIGALRM") + ["thread"] * WHOLE_STACKS
+        for method, body in zip(methods, (run, test)):
+            told = self.by_runner(method, body)
+            self.assertRegex(told, f"(?m){self.SAME}waiting: ")
+            self.assertRegex(told, r"in deadlock\n    await asyncio\.Event")
+            self.assertNotIn("Moving", told)
+
+    def test_nothing_of_an_event_loop_whose_tasks_were_not_looked_at(self):
+        scene = import_module(f"{package.__name__}.diagnosis.snapshot").Scene(sys._getframe())
+        scene.seen = [(scene.at - 5, (selectors.SelectSelector.select.__code__, 5), 0.0)]
+        self.assertEqual(scene.motion(), "")
+
+    def test_a_recursion_that_is_deep_and_ends_in_time_is_not_disturbed(self):
+        code = f"""
+import sys, time
+sys.path.insert(0, {ROOT!r})
+import {package.__name__} as package
+
+def descend(depth):
+    if depth:
+        return descend(depth - 1)
+    end = time.monotonic() + 1.3
+    while time.monotonic() < end:
+        pass
+
+try:
+    with package.TimeoutManager(2, enforce=True).timed_operation("phase"):
+        descend(sys.getrecursionlimit() - 5)
+except package.PhaseTimeout:  # a slow machine
+    pass
+print("done")
+"""
+        self.assertEqual(python("-c", code), "done\n")
+
+    def test_not_for_less_than_a_second(self):
+        self.assertEqual(self.motion(hang, limit=0.5), "")
+
+
+if __name__ == "__main__":
+    unittest.main()

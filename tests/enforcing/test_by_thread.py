@@ -1,0 +1,84 @@
+"""The watchdog: threads that end in a phase, and jobs that fail."""
+
+import importlib
+import threading
+import time
+import unittest
+
+from .. import package
+from ..helpers.child import ROOT, python
+from ..helpers.enforced import BRIEF, CPYTHON, LATE, LIMIT, LONG, MARGIN, ByWatchdogInAnotherThread, spin
+
+PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
+
+
+@unittest.skipUnless(CPYTHON, "PyPy offers no way into another thread")
+class InAnotherThread(ByWatchdogInAnotherThread, unittest.TestCase):
+    def test_a_thread_that_ends_in_a_phase_takes_what_watches_it_along(self):
+        by_thread = importlib.import_module(f"{package.__name__}.enforcing.by_thread")
+        watchdog = importlib.import_module(f"{package.__name__}.interpreter.watchdog")
+        for _ in range(3):  # they have the same ident, it may be
+            self.in_thread(self.manager().timed_operation("left open", LIMIT).__enter__)
+            self.assert_times_out(spin)
+        self.in_thread(self.manager().timed_operation("left open", LIMIT).__enter__)
+        end = time.monotonic() + MARGIN
+        while watchdog._running and time.monotonic() < end:
+            time.sleep(LIMIT)
+        self.assertEqual((watchdog._running, by_thread.watches), ({}, {}))
+
+    def test_a_thread_that_ends_in_a_phase_closes_it(self):
+        for options in {}, {"kill_after": LONG}:
+            manager = self.manager(LONG, **options)
+
+            def go():
+                with manager.timed_operation("next") as phase:
+                    return phase.path()
+
+            self.in_thread(manager.timed_operation("left open", LONG).__enter__)
+            end = time.monotonic() + MARGIN
+            while manager.phases[0].outcome == "running" and time.monotonic() < end:
+                time.sleep(LIMIT)
+            self.assertEqual(self.in_thread(go), ("next",))  # of another thread with the same ident, it may be
+            self.assertEqual([phase.outcome for phase in manager.phases], ["failed", "done"])
+            left = manager.remaining_timeout
+            self.assertEqual(manager.remaining_timeout, left)
+        watchdog = importlib.import_module(f"{package.__name__}.interpreter.watchdog")
+        self.assertEqual(watchdog._jobs, {})
+
+    def test_a_blocking_call_ends_when_it_returns(self):
+        self.assert_times_out(lambda: time.sleep(LATE))
+
+
+class TheWatchdog(unittest.TestCase):
+    def test_comes_again_for_a_watch_that_it_does_not_know_yet(self):
+        names = "interrupting.enforcer", "enforcing.by_thread"
+        modules = [importlib.import_module(f"{package.__name__}.{name}") for name in names]
+        watch = modules[0].Watch(threading.get_ident(), modules[1])
+        watch.at = 5.0
+        self.assertEqual(modules[1]._attend(watch, 1.0), 5.0)
+
+    def test_goes_on_after_an_error_in_one_of_its_jobs(self):
+        code = f"""
+import sys, time
+sys.path.insert(0, {ROOT!r})
+import {package.__name__} as package
+manager = package.TimeoutManager(enforce="thread")
+try:
+    with manager.timed_operation("run", limit={6 * LIMIT}):
+        watchdog = sys.modules["{package.__name__}.interpreter.watchdog"]
+        key = object()
+        watchdog.add_job(key, lambda now: 1 / 0)
+        end = time.monotonic() + {BRIEF}
+        while time.monotonic() < end:
+            pass
+except package.PhaseTimeout as error:
+    watchdog.remove_job(key)
+    print("interrupted", error.interrupted)
+"""
+        printed = python("-c", code, timeout=MARGIN)
+        self.assertIn("interrupted True", printed)
+        self.assertIn("ZeroDivisionError", printed)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,140 @@
+"""The children of a phase that is interrupted end with it."""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import unittest
+from importlib import import_module
+
+from .. import package
+from ..helpers.tree import LINUX, alive
+
+PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
+process, table, tree = (import_module(f"{package.__name__}.processes.{each}") for each in ("command", "table", "tree"))
+
+
+@unittest.skipUnless(LINUX, "processes are found by /proc")
+class ChildrenOfAPhase(unittest.TestCase):
+    def test_end_with_it_and_those_of_other_threads_do_not(self):
+        def by_hand(command):
+            with subprocess.Popen(command) as process:
+                process.wait()
+
+        for enforce, wait in (True, by_hand), ("thread", by_hand), (True, subprocess.check_output):
+            word = f"{os.getpid()}{time.monotonic_ns()}"
+            script = f"trap '' TERM; sleep 60.{word} & sleep 60.{word}; sleep 60.{word}"
+            before = subprocess.Popen(["sleep", "60"])
+            others = []
+            start = threading.Thread(target=lambda: others.append(subprocess.Popen(["sleep", "60"])))
+            try:
+                with self.assertRaises(PhaseTimeout) as caught:
+                    with TimeoutManager(0.5, enforce=enforce, kill_children=0.2).timed_operation("build"):
+                        start.start()
+                        start.join()
+                        wait(["bash", "-c", script])
+                self.assertEqual(alive(word), [])
+                self.assertIn("KILL", {each.signal for each in caught.exception.killed}, wait)
+                self.assertEqual([before.poll(), others[0].poll()], [None, None])
+            finally:
+                for each in before, *others:
+                    each.kill()
+                    each.wait()
+
+    def waits(self):
+        """Return ways to wait for a command, by name."""
+
+        def pipe(command):
+            for _ in subprocess.Popen(command, stdout=subprocess.PIPE).stdout:
+                pass
+
+        def read(command):
+            os.read(subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0).stdout.fileno(), 1)
+
+        def fork(command):
+            process = multiprocessing.get_context("fork").Process(target=subprocess.call, args=[command])
+            process.start()
+            process.join()
+
+        waits = pipe, read, fork, subprocess.check_output, lambda command: subprocess.Popen(command).wait()
+        return {getattr(wait, "__name__", ""): wait for wait in waits}
+
+    def ended(self, wait, script, **options):
+        """Return the signals that were the last for what a phase was waiting for; nothing of it is left."""
+        word = f"{os.getpid()}{time.monotonic_ns()}"
+        try:
+            with self.assertRaises(PhaseTimeout) as caught:
+                with TimeoutManager(0.5, enforce=True, kill_children=0.3, **options).timed_operation("build"):
+                    wait(["bash", "-c", script.replace("SLEEP", f"sleep 60.{word}")])
+            self.assertEqual(alive(word), [])
+        finally:
+            for pid in alive(word):
+                os.kill(pid, signal.SIGKILL)
+        return {each.signal for each in caught.exception.killed}
+
+    def test_end_in_whichever_way_a_phase_waits_for_them(self):
+        for name, wait in self.waits().items():
+            with self.subTest(name):
+                self.assertEqual(self.ended(wait, "SLEEP & SLEEP; :"), {"TERM"})
+
+    @unittest.skipUnless(sys.implementation.name == "cpython", "no interrupts in other threads here")
+    def test_end_in_a_thread_that_nothing_can_interrupt(self):
+        for script, last in ("SLEEP; :", "TERM"), ("trap '' TERM; SLEEP & SLEEP; SLEEP", "KILL"):
+            for name, wait in self.waits().items():
+                found = []
+                thread = threading.Thread(target=lambda: found.append(self.ended(wait, script)))
+                with self.subTest(name):
+                    thread.start()
+                    thread.join(50)
+                    self.assertIn(last, found[0] if found else ())
+
+    def test_end_in_a_task(self):
+        async def started(command):
+            return await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+
+        async def wait(command):
+            await (await started(command)).wait()
+
+        async def communicate(command):
+            await (await started(command)).communicate()
+
+        async def line(command):
+            await (await started(command)).stdout.readline()
+
+        for function in wait, communicate, line:
+            with self.subTest(function.__name__):
+                ended = self.ended(lambda command: asyncio.run(function(command)), "SLEEP & SLEEP; :")
+                self.assertEqual(ended, {"TERM"})
+                self.assertEqual(asyncio.run(self.in_task(function)), {"TERM"})
+
+    async def in_task(self, function):
+        word = f"{os.getpid()}{time.monotonic_ns()}"
+        with self.assertRaises(PhaseTimeout) as caught:
+            async with TimeoutManager(0.5, enforce=True, kill_children=0.3).timed_operation("build"):
+                await function(["bash", "-c", f"sleep 60.{word} & sleep 60.{word}; :"])
+        self.assertEqual(alive(word), [])
+        return {each.signal for each in caught.exception.killed}
+
+    def test_are_left_alone_where_the_phase_does_not_wait_for_them(self):
+        process = subprocess.Popen(["sleep", "60"], stdout=subprocess.PIPE)
+        with self.assertRaises(PhaseTimeout):
+            with TimeoutManager(0.3, enforce=True, kill_children=0.2).timed_operation("build"):
+                time.sleep(60)
+        self.assertIsNone(process.poll())
+        process.kill()
+        process.communicate()
+
+    def test_are_left_alone_by_a_phase_that_ends_in_time(self):
+        with TimeoutManager(60, enforce=True, kill_children=0.2).timed_operation("build"):
+            process = subprocess.Popen(["sleep", "60"])
+        self.assertIsNone(process.poll())
+        process.kill()
+        process.wait()
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,160 @@
+"""A block that swallows the interrupt, or takes its time on the way out."""
+
+import subprocess
+import sys
+import threading
+import time
+import unittest
+from concurrent.futures import ThreadPoolExecutor
+
+from ..helpers.enforced import CPYTHON, LONG, MARGIN, burn, by_each_enforcer, spin
+
+HANG = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
+
+
+def swallow_exceptions():
+    end = time.monotonic() + LONG
+    while time.monotonic() < end:
+        try:
+            burn()
+        except Exception:
+            pass
+
+
+def swallow_everything():
+    end = time.monotonic() + LONG
+    while time.monotonic() < end:
+        try:
+            burn()
+        except:  # noqa: E722
+            pass
+
+
+def retry_on_os_error():
+    end = time.monotonic() + LONG
+    while time.monotonic() < end:
+        try:
+            burn()
+        except OSError:
+            continue
+
+
+@by_each_enforcer
+class Swallowing:
+    def test_what_except_exception_swallows_comes_again(self):
+        self.assert_times_out(swallow_exceptions)
+
+    def test_what_a_retry_on_os_error_swallows_comes_again(self):
+        self.assert_times_out(retry_on_os_error)
+
+    @unittest.skipUnless(CPYTHON, "PyPy offers nothing to find a place outside of the handler")
+    def test_an_endless_loop_around_a_bare_except_ends(self):
+        self.assert_times_out(swallow_everything)
+
+    @unittest.skipUnless(CPYTHON, "PyPy offers nothing to find a place outside of the handler")
+    def test_a_bare_except_around_a_bare_except_ends(self):
+        def body():
+            end = time.monotonic() + LONG
+            while time.monotonic() < end:
+                try:
+                    swallow_everything()
+                except:  # noqa: E722
+                    pass
+
+        self.assert_times_out(body)
+
+    @unittest.skipUnless(CPYTHON, "PyPy offers nothing to find a place outside of the handler")
+    def test_two_loops_with_bare_excepts_in_one_function_end(self):
+        def body():
+            end = time.monotonic() + MARGIN
+            while time.monotonic() < end:
+                try:
+                    while time.monotonic() < end:
+                        try:
+                            spin()
+                        except:  # noqa: E722
+                            pass
+                except:  # noqa: E722
+                    pass
+
+        self.assert_times_out(body)
+
+    def test_a_body_that_swallows_and_returns_has_timed_out_all_the_same(self):
+        def body():
+            try:
+                spin()
+            except TimeoutError:
+                pass
+
+        self.assert_times_out(body)
+
+    @unittest.skipUnless(CPYTHON, "elsewhere objects die late")
+    def test_what_is_lost_in_a_del_comes_again(self):
+        class Slow:
+            def __del__(self):
+                spin()
+
+        hook, sys.unraisablehook = sys.unraisablehook, lambda *args: None
+        try:
+
+            def body():
+                Slow()
+                spin()
+
+            self.assert_times_out(body)
+        finally:
+            sys.unraisablehook = hook
+
+    def test_a_popen_that_waits_for_its_child_on_the_way_out(self):
+        if not self.ends_blocking_calls:
+            self.skipTest("this enforcer waits for blocking calls")
+        children = []
+
+        def body():
+            with subprocess.Popen(HANG) as child:
+                children.append(child)
+                spin()
+
+        try:
+            self.assert_times_out(body, limit=0.5)  # starting it takes time, too
+        finally:
+            children[0].kill()
+            children[0].wait()
+
+    def test_an_executor_that_waits_for_its_workers_on_the_way_out(self):
+        if not self.ends_blocking_calls:
+            self.skipTest("this enforcer waits for blocking calls")
+        leave = threading.Event()
+        self.addCleanup(leave.set)
+
+        def body():
+            with ThreadPoolExecutor(1) as executor:
+                executor.submit(leave.wait, LONG).result()
+
+        self.assert_times_out(body)
+
+    def test_a_finally_is_not_torn_to_pieces(self):
+        done = []
+
+        def body():
+            try:
+                spin()
+            finally:
+                spin(0.4)  # longer than the first repeats would wait
+                done.append(True)
+
+        self.assert_times_out(body)
+        self.assertEqual(done, [True])
+
+    def test_a_finally_that_hangs_ends(self):
+        def body():
+            try:
+                spin()
+            finally:
+                spin()
+
+        self.assert_times_out(body)
+
+
+if __name__ == "__main__":
+    unittest.main()

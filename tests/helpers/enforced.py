@@ -1,0 +1,113 @@
+"""What the tests of enforcers share: limits, blocks that go on, and a class of tests for each enforcer."""
+
+import sys
+import threading
+import time
+import unittest
+
+from .. import package
+
+PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
+NAMES = [name for name in ("timer", "signal", "thread") if TimeoutManager(enforce=name).enforcement == name]
+
+LIMIT = 0.05  # seconds
+LONG = 60  # what would hang for so long has hung
+MARGIN = 20  # what ends within so many seconds has not
+LATE = 1  # what returns after so many seconds has been looked at before
+BRIEF = 5  # what goes on for so long was not interrupted
+CPYTHON = sys.implementation.name == "cpython"
+
+
+def burn(seconds=LONG):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+
+
+def spin(seconds=LONG):
+    """Go on like `burn`, but leave the processor to the tests that run beside this one."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(0.001)
+
+
+class Enforced:
+    """What a test of what every enforcer has to do may call."""
+
+    enforce = "signal"
+    ends_blocking_calls = True
+
+    def in_thread(self, function):
+        """Call the function where this enforcer works."""
+        return function()
+
+    def manager(self, timeout=None, **options):
+        return TimeoutManager(timeout, enforce=self.enforce, **options)
+
+    def assert_times_out(self, body, limit=LIMIT, **expected):
+        """Run the body in a phase "run" with a limit; it has to end there. Return the error."""
+        manager = self.manager()
+
+        def go():
+            start = time.monotonic()
+            with self.assertRaises(PhaseTimeout) as caught:
+                with manager.timed_operation("run", limit):
+                    body()
+            self.assertLess(time.monotonic() - start, MARGIN)
+            return caught.exception
+
+        error = self.in_thread(go)
+        expected = {"phase": "run", "limited_phase": "run", "interrupted": True, "timeout": limit, **expected}
+        self.assertEqual({name: getattr(error, name) for name in expected}, expected)
+        self.assertEqual([phase.outcome for phase in manager.phases], ["timeout"])
+        return error
+
+
+class ByAlarm(Enforced):
+    pass
+
+
+@unittest.skipIf(TimeoutManager(enforce="timer").enforcement == "none", "no such timers here")
+class ByTimer(Enforced):
+    enforce = "timer"
+
+    def setUp(self):
+        super().setUp()
+        with self.manager().timed_operation("first", LONG):
+            pass  # the handler of its signal is there from now on
+
+
+class ByWatchdogInTheMainThread(Enforced):
+    enforce = "thread"
+
+
+@unittest.skipUnless(CPYTHON, "PyPy offers no way into another thread")
+class ByWatchdogInAnotherThread(Enforced):
+    enforce = "thread"
+    ends_blocking_calls = False
+
+    def in_thread(self, function):
+        found, errors = [], []
+
+        def go():
+            try:
+                found.append(function())
+            except BaseException as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=go, daemon=True)
+        thread.start()
+        thread.join(2 * MARGIN)
+        self.assertFalse(thread.is_alive(), "it hangs")
+        if errors:
+            raise errors[0]
+        return found[0]
+
+
+def by_each_enforcer(cls):
+    """Have the tests of this class run against each enforcer: a class in its module for each."""
+    for enforced in ByAlarm, ByTimer, ByWatchdogInTheMainThread, ByWatchdogInAnotherThread:
+        name = cls.__name__ + enforced.__name__
+        attributes = {"__module__": cls.__module__, "__qualname__": name}
+        setattr(sys.modules[cls.__module__], name, type(name, (enforced, cls, unittest.TestCase), attributes))
+    return cls

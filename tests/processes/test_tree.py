@@ -1,0 +1,344 @@
+"""Nothing is left of a command whose time is over, also where little is known of processes."""
+
+import contextlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+from importlib import import_module
+from unittest import mock
+
+from .. import package
+from ..helpers.child import ROOT, environment, hear
+from ..helpers.tree import LINUX, PYTHON, alive, children
+
+PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
+originals = import_module(f"{package.__name__}.originals")
+process, table, tree = (import_module(f"{package.__name__}.processes.{each}") for each in ("command", "table", "tree"))
+
+
+@unittest.skipUnless(LINUX, "processes are found by /proc")
+class NoSurvivor(unittest.TestCase):
+    """Every command line has a word of its own, by which what is left of it can be found."""
+
+    def setUp(self):
+        self.word = f"{os.getpid()}{time.monotonic_ns()}"
+        self.addCleanup(lambda: [os.kill(pid, signal.SIGKILL) for pid in alive(self.word)])
+
+    def end(self, script, limit=0.5, grace=0.2, **options):
+        """Run a script of the shell in which SLEEP is a long sleep with the word; return the error."""
+        script = script.replace("SLEEP", f"sleep 60.{self.word}").replace("PYTHON", PYTHON)
+        began = time.monotonic()
+        with self.assertRaises(PhaseTimeout) as caught:
+            TimeoutManager(limit).run(["bash", "-c", script, self.word], "tree", grace=grace, **options)
+        self.assertLess(time.monotonic() - began, 30)
+        self.assertEqual(alive(self.word), [], script)
+        return caught.exception
+
+    def test_of_a_shell_that_waits(self):
+        error = self.end("SLEEP & wait", shell=False)
+        self.assertEqual(sorted(each.signal for each in error.killed), ["TERM", "TERM"])
+
+    def test_that_ignores_term(self):
+        error = self.end("trap '' TERM; SLEEP & SLEEP & while :; do SLEEP; done")
+        self.assertEqual({each.signal for each in error.killed}, {"KILL"})
+        lines = ["Processes that had to be killed:", *(f"  {each}" for each in error.killed)]
+        self.assertEqual(error.diagnosis, "\n".join(lines))
+        self.assertRegex(str(error.killed[:1]), r"^\(\d+ bash -c .* \(0\.\d s\) KILL,\)$")
+
+    def test_with_a_group_of_its_own(self):
+        self.end("set -m; SLEEP & set +m; SLEEP")
+
+    def test_with_a_session_of_its_own(self):
+        self.end("setsid bash -c 'trap \"\" TERM; SLEEP; SLEEP' & SLEEP")
+
+    def test_whose_parent_has_ended(self):
+        self.end("(SLEEP &) & (setsid bash -c '(SLEEP &) ; (setsid SLEEP &)' &) ; SLEEP")
+
+    def test_that_has_cleared_its_environment(self):
+        self.end("env -i bash -c 'setsid SLEEP & SLEEP' & (env -i SLEEP &) ; SLEEP")
+
+    def test_that_begins_a_session_or_group_before_the_command(self):
+        for begin in os.setsid, os.setpgrp:
+            self.end("(SLEEP &) & (setsid SLEEP &) ; set -m; SLEEP & SLEEP", preexec_fn=begin)
+        if sys.version_info >= (3, 11):
+            self.end("(SLEEP &) & (setsid SLEEP &) ; set -m; SLEEP & SLEEP", process_group=0)
+
+    def test_without_a_session_of_its_own(self):
+        end = self.end("(SLEEP &) & (setsid SLEEP &) ; set -m; SLEEP & SLEEP", start_new_session=False)
+        self.assertIn("bash", str(end.killed))
+        code = "import os; print(os.getsid(0) == os.getsid(os.getppid()))"
+        for options, shared in ({"start_new_session": False}, b"True\n"), ({}, b"False\n"):
+            self.assertEqual(TimeoutManager().run([PYTHON, "-c", code], stdout=-1, **options).stdout, shared)
+
+    def test_that_is_stopped(self):
+        self.end("SLEEP & kill -STOP $!; kill -STOP $$; SLEEP")
+
+    def test_that_holds_the_pipe(self):
+        error = self.end("echo said; (setsid SLEEP &) ; exit 0", capture_output=True)
+        self.assertEqual(error.output, b"said\n")
+
+    def test_of_two_hundred(self):
+        self.end("for i in {1..100}; do SLEEP & setsid SLEEP & done; wait", limit=2)
+
+    def test_that_forks_while_it_is_killed(self):
+        self.end("trap '' TERM; f() { SLEEP & sleep 0.02; f & }; f; while :; do SLEEP & sleep 0.02; done", grace=0.3)
+
+    def test_that_is_a_chain_of_processes_that_fork_and_exit(self):
+        code = (
+            "import os, sys, time; end = time.monotonic() + 20\n"
+            "while time.monotonic() < end:\n"
+            "    if os.fork(): os._exit(0)\n"
+            "    os.setsid(); os.write(1, b'.')\n"
+        )
+        for _ in range(3):
+            with tempfile.TemporaryFile() as file:
+                self.end(f"PYTHON -c \"{code}\" & SLEEP", stdout=file)
+                length = file.seek(0, os.SEEK_END)
+                self.assertGreater(length, 5)
+                time.sleep(0.1)
+                self.assertEqual(file.seek(0, os.SEEK_END), length)
+
+    def test_whose_main_thread_has_ended(self):
+        code = (
+            "import ctypes, threading, time; threading.Thread(target=time.sleep, args=(60,)).start()\n"
+            f"ctypes.CDLL(None).pthread_exit(None) # {self.word}"
+        )
+        error = self.end(f"setsid PYTHON -c '{code}' & exec PYTHON -c '{code}'", limit=1.5, env=environment())
+        self.assertEqual([each.signal for each in error.killed], ["TERM", "TERM"])
+
+    def test_but_what_is_somebody_elses_and_that_is_named(self):
+        really = table.Process._send
+
+        def send(process, number):
+            if process.command.startswith("sleep 61."):
+                raise PermissionError
+            really(process, number)
+
+        began = time.monotonic()
+        others = mock.patch.object(originals.system, "killpg", side_effect=PermissionError)
+        with mock.patch.object(table.Process, "_send", send), others, self.assertRaises(PhaseTimeout) as caught:
+            script = f"setsid sleep 61.{self.word} & trap '' TERM; while :; do sleep 60.{self.word}; done"
+            TimeoutManager(0.5).run(["bash", "-c", script], grace=0.2)
+        self.assertLess(time.monotonic() - began, 4)
+        error = caught.exception
+        self.assertEqual([each.pid for each in error.survivors], alive(self.word))
+        self.assertEqual([each.command for each in error.survivors], [f"sleep 61.{self.word}"])
+        self.assertNotIn(error.survivors[0].pid, [each.pid for each in error.killed])
+        last = f"\n\nProcesses that live on:\n  {error.survivors[0].pid} sleep 61"
+        self.assertRegex(error.diagnosis, f"(?s)had to be killed:\n.*{last}")
+
+    def test_and_what_is_killed_is_told_in_short(self):
+        error = self.end("trap '' TERM; for i in {1..50}; do SLEEP & done; wait; : \033[2J " + "x" * 9999, limit=1)
+        self.assertEqual(len(error.killed), 51)
+        self.assertLess(len(error.diagnosis), 9999)
+        self.assertTrue(error.diagnosis.endswith("\n  and 21 more"), error.diagnosis)
+        self.assertTrue(error.diagnosis.replace("\n", "").isprintable())
+
+    def test_and_what_a_trap_starts_may_end_by_itself(self):
+        with tempfile.TemporaryFile() as file:
+            self.end("trap 'sleep 0.3; echo saved; exit' TERM; SLEEP & wait", grace=9, stdout=file)
+            file.seek(0)
+            self.assertEqual(file.read(), b"saved\n")
+
+    def test_that_is_a_run_itself(self):
+        code = (
+            f"import sys; sys.path.insert(0, {ROOT!r}); import {package.__name__} as package\n"
+            f"package.TimeoutManager().run(['bash', '-c', 'trap : TERM; sleep 60.{self.word} & sleep 60.{self.word}'])"
+        )
+        self.end(f"PYTHON -c \"{code}\"", limit=1.5)
+
+    def test_after_an_error_in_the_parent(self):
+        def interrupt(*_):
+            raise ZeroDivisionError
+
+        previous = signal.signal(signal.SIGUSR1, interrupt)
+        self.addCleanup(signal.signal, signal.SIGUSR1, previous)
+        timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGUSR1))
+        timer.start()
+        with self.assertRaises(ZeroDivisionError):
+            TimeoutManager().run(["bash", "-c", f"sleep 60.{self.word} & sleep 60.{self.word}"], grace=0.2)
+        self.assertEqual(alive(self.word), [])
+
+    def test_after_an_error_while_it_is_started(self):
+        def interrupt(*_):
+            raise ZeroDivisionError
+
+        self.addCleanup(signal.signal, signal.SIGALRM, signal.signal(signal.SIGALRM, interrupt))
+        before = children()
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        with self.assertRaises(ZeroDivisionError):
+            TimeoutManager().run(["sleep", f"60.{self.word}"], preexec_fn=lambda: time.sleep(20), grace=0.2)
+        self.assertEqual(children(), before)
+
+    def test_after_an_error_before_its_number_is_known(self):
+        hear(self, signal.SIGINT)
+        code = (
+            f"import _thread, os, sys, time; sys.path.insert(0, {ROOT!r}); import {package.__name__} as package\n"
+            "os.register_at_fork(after_in_parent=_thread.interrupt_main)\n"
+            "options = {'preexec_fn': lambda: time.sleep(0.1), 'capture_output': True}\n"
+            "try:\n"
+            f"    package.TimeoutManager().run(['sleep', '60.{self.word}'], grace=0.2, **options)\n"
+            "except KeyboardInterrupt:\n"
+            "    with open(f'/proc/self/task/{os.getpid()}/children') as file:\n"
+            "        print([file.read()])\n"
+        )
+        done = subprocess.run([PYTHON, "-c", code], stdout=-1, text=True, env=environment(), timeout=60)
+        self.assertEqual((done.stdout, alive(self.word)), ("['']\n", []))
+
+    def test_on_ctrl_c(self):
+        hear(self, signal.SIGINT)
+        code = (
+            f"import sys; sys.path.insert(0, {ROOT!r}); import {package.__name__} as package\n"
+            "package.TimeoutManager().run(['bash', '-c', "
+            f"'sleep 60.{self.word} & (setsid sleep 60.{self.word} &) ; wait'])"
+        )
+        process = subprocess.Popen([PYTHON, "-c", code], stderr=subprocess.PIPE, env=environment())
+        while len(alive(self.word)) < 4:  # Python, bash and two sleeps
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        self.assertIn(b"KeyboardInterrupt", process.communicate(timeout=30)[1])
+        self.assertEqual(alive(self.word), [])
+
+    def test_and_nobody_else_is_touched(self):
+        bystanders = [
+            subprocess.Popen(["sleep", "60"]),
+            subprocess.Popen(["sleep", "60"], start_new_session=True),
+            subprocess.Popen(["bash", "-c", "sleep 60 & wait"], start_new_session=True),
+        ]
+        try:
+            self.end("SLEEP & (setsid SLEEP &) ; wait")
+            time.sleep(0.1)
+            self.assertEqual([process.poll() for process in bystanders], [None] * 3)
+        finally:
+            for process in bystanders:
+                os.kill(process.pid, signal.SIGKILL)
+                process.wait()
+
+    def test_the_ending_is_not_torn_by_interrupts(self):
+        inner = TimeoutManager(60, enforce=True)
+        with self.assertRaises(PhaseTimeout) as caught:
+            with TimeoutManager(0.3, enforce=True).timed_operation("outer"):
+                inner.run(["bash", "-c", f"trap '' TERM; sleep 60.{self.word} & wait; wait"], grace=0.5)
+        self.assertEqual(alive(self.word), [])
+        self.assertEqual(caught.exception.phase, "outer")
+        self.assertEqual({each.signal for each in caught.exception.killed}, {"KILL"})
+
+    def test_no_descriptor_and_no_child_is_left(self):
+        before = os.listdir("/proc/self/fd"), children()
+        self.end("SLEEP & (setsid SLEEP &) ; wait", capture_output=True)
+        self.assertEqual((os.listdir("/proc/self/fd"), children()), before)
+
+
+class LittleIsKnown(unittest.TestCase):
+    """Whatever a system tells of its processes, the command and its group end, and the error is a PhaseTimeout."""
+
+    def setUp(self):
+        self.word = f"{os.getpid()}{time.monotonic_ns()}"
+        self.addCleanup(lambda: [os.kill(pid, signal.SIGKILL) for pid in alive(self.word)] if LINUX else None)
+
+    def end(self, script, **options):
+        script = script.replace("SLEEP", f"sleep 60.{self.word}")
+        began, before = time.monotonic(), os.listdir("/proc/self/fd") if LINUX else []
+        with self.assertRaises(PhaseTimeout) as caught:
+            TimeoutManager(0.4).run(["bash", "-c", script, self.word], grace=0.2, **options)
+        self.assertLess(time.monotonic() - began, 15)
+        if LINUX:
+            self.assertEqual(alive(self.word), [], script)
+            self.assertEqual(os.listdir("/proc/self/fd"), before)
+        return caught.exception
+
+    def without_proc(self, *ps):
+        for module in table, tree:
+            patch = mock.patch.object(module, "has_proc", lambda: False)
+            patch.start()
+            self.addCleanup(patch.stop)
+        patch = mock.patch.multiple(table, PS=ps or table.PS, PATIENCE=0.1 if ps else table.PATIENCE)
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    @unittest.skipUnless(hasattr(os, "killpg"), "POSIX")
+    def test_but_what_ps_tells(self):
+        self.without_proc()
+        try:
+            table.processes()
+        except OSError:
+            self.skipTest("no ps here")
+        error = self.end("trap '' TERM; SLEEP & (set -m; SLEEP & SLEEP) & wait; wait; SLEEP")
+        self.assertGreater(len(error.killed), 3)
+
+    @unittest.skipUnless(hasattr(os, "killpg"), "POSIX")
+    def test_and_there_is_no_ps_or_a_bad_one(self):
+        another = f"echo 1 0 1 S init; echo {os.getpid()} 1 {os.getpgrp()} S us; echo $$ 1 1 S stranger"
+        for ps in ("/no/such/ps",), ("true",), ("sleep", "60"), ("echo", "what?"), ("sh", "-c", another):
+            self.without_proc(*ps)
+            with self.assertRaises(OSError, msg=ps):
+                table.processes()
+            error = self.end("SLEEP & SLEEP; SLEEP")
+            self.assertEqual([each.parent for each in error.killed], [os.getpid()])
+            self.assertIn("bash -c sleep", str(pickle.loads(pickle.dumps(error)).killed))
+            error = self.end("trap '' TERM; SLEEP & while :; do SLEEP; done")
+            self.assertEqual(([each.signal for each in error.killed], error.survivors), (["KILL"], ()))
+
+    @unittest.skipUnless(LINUX, "a /proc, and namespaces")
+    def test_and_proc_is_that_of_another_namespace(self):
+        code = (
+            f"import sys; sys.path.insert(0, {ROOT!r}); from {package.__name__}.processes import table\n"
+            "import os; print(table.has_proc(), os.path.exists('/proc/self/stat'))"
+        )
+        ran = subprocess.run(["unshare", "-pf", PYTHON, "-c", code], capture_output=True, text=True, timeout=60)
+        if ran.returncode:
+            self.skipTest(f"no namespaces here: {ran.stderr}")
+        self.assertEqual(ran.stdout, "False True\n")
+
+    @unittest.skipUnless(hasattr(os, "pidfd_open"), "descriptors for processes")
+    def test_and_descriptors_for_processes_are_refused(self):
+        for module, name in (originals.system, "pidfd_open"), (originals.signals, "pidfd_send_signal"):
+            for error in PermissionError, OSError(38, "not implemented"):
+                with mock.patch.object(module, name, side_effect=error):
+                    self.end("trap '' TERM; SLEEP & (setsid SLEEP &) ; while :; do SLEEP; done")
+
+    @unittest.skipUnless(LINUX, "what is open is seen by /proc")
+    def test_and_more_processes_than_files_may_be_open(self):
+        import resource
+
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 30, limits[1]))
+        error = self.end("for i in {1..40}; do setsid SLEEP & SLEEP & done; wait")
+        self.assertGreater(len(error.killed), 60)
+
+    @unittest.skipUnless(LINUX, "what is open is seen by /proc")
+    def test_and_no_file_can_be_opened_any_more(self):
+        import resource
+
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 30, limits[1]))
+        held = []
+
+        def leak():
+            with contextlib.suppress(OSError):
+                while True:
+                    held.append(os.open("/dev/null", os.O_RDONLY))
+
+        leaking = threading.Timer(0.2, leak)
+        leaking.start()
+        try:
+            with self.assertRaises(PhaseTimeout) as caught:
+                TimeoutManager(0.6).run(["bash", "-c", "sleep 60 & echo $!; wait"], grace=0.2, stdout=-1)
+        finally:
+            leaking.join()
+            for each in held:
+                os.close(each)
+        self.assertEqual([each.parent for each in caught.exception.killed], [os.getpid()])
+        self.assertFalse(os.path.exists(f"/proc/{int(caught.exception.output)}/cmdline"))
+
+
+if __name__ == "__main__":
+    unittest.main()
