@@ -56,6 +56,32 @@ class Reading(unittest.TestCase):
         self.assertEqual(seen, [True] * 5 + [False])
         self.assertFalse(probe.seen_at_exit)
 
+    @unittest.skipUnless(bytecode.LOSES_EXITS, "a phase is not closed for the place where its block is")
+    def test_where_a_trace_function_is_called(self):
+        probe, seen = Probe(), []
+
+        def look(frame, event, arg):
+            if frame is getattr(probe, "frame", None) and frame.f_lineno > frame.f_code.co_firstlineno + 1:
+                seen.append(probe.inside())
+            return look
+
+        def loop():
+            with probe:
+                for _ in range(2):
+                    try:  # its NOP is in no exception table
+                        pass
+                    finally:
+                        pass
+
+        before = sys.gettrace()
+        sys.settrace(look)
+        try:
+            loop()
+        finally:
+            sys.settrace(before)
+        self.assertGreater(len(seen), 5)
+        self.assertTrue(all(seen), seen)
+
     def test_two_in_one_line_are_told_apart(self):
         outer, inner = Probe(), Probe()
         with outer, inner:

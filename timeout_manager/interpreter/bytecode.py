@@ -78,6 +78,13 @@ def _next(raw: bytes, at: int) -> int:
     return at
 
 
+def _behind_nops(raw: bytes, at: int) -> int:
+    """Return the first instruction from this one on that does something; the NOP of a `try` is in no table."""
+    while at >= 0 and raw[at] in _NOP:
+        at += 2
+    return at
+
+
 def _jump(raw: bytes, at: int) -> int:
     """Return where the instruction may jump to, -1 if it never jumps."""
     if raw[at] in _JUMP_BACK:
@@ -208,11 +215,12 @@ def _awaited(raw: bytes, at: int) -> int:
 def inside(frame: FrameType, lasti: int) -> bool:
     """Tell whether a frame still stands in the block of the `with` that it entered at this offset.
 
-    Where the interpreter has lost the place, the loop tells; and the end of the block still belongs to it.
+    Where the interpreter has lost the place, the loop tells; and the end of the block still belongs to it, as the
+    beginning of a `try` does, where a trace function may be called.
     """
     code, at = frame.f_code, frame.f_lasti
     handler = entry(code, lasti)
-    if handler in handlers(code, stand(code, at)):
+    if handler in handlers(code, stand(code, at)) or handler in handlers(code, _behind_nops(code.co_code, at)):
         return True
     head = _head(code.co_code, at)
     return head >= 0 and handler in handlers(code, head) or misplaced(frame)
@@ -278,9 +286,7 @@ def _landings(code: CodeType, _: int) -> frozenset[int]:
     for at in range(0, len(raw), 2):
         head = _head(raw, at) if raw[at] != EXTENDED_ARG else -1
         if head >= 0:
-            while raw[head] in _NOP:  # that of a `try` is missing in the exception table
-                head += 2
-            found.add(head)
+            found.add(_behind_nops(raw, head))
             if not _split_off(code, raw, at):
                 found.add(at)
         elif raw[at] in _CALL and handlers(code, at) == handlers(code, _next(raw, at)):
