@@ -15,9 +15,7 @@ FLOORS = [  # from the top down; what stands together on one floor does not know
     {"commandline", "pytest_plugin"},
     {"testing"},
     {"__init__"},
-    {"injection"},
-    {"accounting"},
-    {"enforcing"},
+    {"enforcing", "injection"},
     {"interrupting"},
     {"diagnosis"},
     {"counting"},
@@ -27,10 +25,8 @@ FLOORS = [  # from the top down; what stands together on one floor does not know
 ]
 FLOOR = {room: len(FLOORS) - number for number, rooms in enumerate(FLOORS) for room in rooms}
 DEBTS = {  # imports upwards that are still there
-    "counting": {"accounting", "interrupting"},
-    "enforcing": {"accounting"},
-    "interrupting": {"accounting", "enforcing"},
-    "processes": {"accounting", "diagnosis"},
+    "interrupting": {"enforcing"},
+    "processes": {"__init__", "diagnosis"},
 }
 
 

@@ -10,21 +10,31 @@ from glob import glob
 from . import package
 from .helpers.child import DIRECTORY, ROOT, python
 
+FIVE = "", ".counting", ".counting.ledger", ".originals", ".seconds"
 LOADED = """
 import sys
 sys.path.insert(0, sys.argv[1])
 before = set(sys.modules)
 __import__(sys.argv[2])
 own = set(sys.argv[2].split("."))
-print(*sorted(name for name in set(sys.modules) - before if not own & set(name.split("."))))
+print(*sorted(name for name in set(sys.modules) - before if bool(own & set(name.split("."))) == (sys.argv[3] == "own")))
 """
 
 
 class Import(unittest.TestCase):
-    def test_loads_time_and_its_own_files_only(self):
+    def loaded(self, which):
         for flags in (["-I"], ["-I", "-S"]):
-            printed = python(*flags, "-c", LOADED, ROOT, package.__name__).split()
-            self.assertEqual(set(printed) - {"time", "_thread", "__future__"}, set(), flags)
+            yield set(python(*flags, "-c", LOADED, ROOT, package.__name__, which).split())
+
+    def test_loads_time_and_its_own_files_only(self):
+        for printed in self.loaded("others"):
+            self.assertEqual(printed - {"time", "_thread", "__future__"}, set())
+
+    def test_loads_five_of_its_own_files(self):
+        around = package.__name__.split(".")[:-1]
+        parents = {".".join(around[: count + 1]) for count in range(len(around))}
+        for printed in self.loaded("own"):
+            self.assertEqual(printed - parents, {package.__name__ + name for name in FIVE})
 
     def test_works_from_a_zip(self):
         with tempfile.TemporaryDirectory() as directory:

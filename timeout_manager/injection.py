@@ -1,4 +1,4 @@
-"""Hand a manager to a function or a test: ``@with_timeout_management``.
+"""Hand a manager to a function or a test: what ``@with_timeout_management`` does. How it is made is handed in.
 
 Under pytest the limit comes as the fixture ``timeout_from_marker``: the wrapper's signature asks for it. Under unittest
 there is no fixture: the limit is the decorator's argument, or the attribute ``timeout`` of the test case.
@@ -6,11 +6,10 @@ there is no fixture: the limit is the decorator's argument, or the attribute ``t
 
 from __future__ import annotations
 
-from functools import partial, wraps
+from functools import wraps
 from inspect import Parameter, Signature, isasyncgenfunction, iscoroutinefunction, isgeneratorfunction, signature
 from sys import modules
 
-from .accounting import TimeoutManager
 from .counting.calls import check_function
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
@@ -18,48 +17,39 @@ __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
-    from typing import Any, TypeVar, overload
+    from typing import Any
 
-    T = TypeVar("T")
-else:
-
-    def overload(func):
-        return func
-
+    Add = Callable[[tuple[Any, ...], dict[str, Any]], dict[str, Any]]
 
 MANAGER = "timeout_manager"
 MARKER = "timeout_from_marker"
 
 
-def make_manager(
-    func: Any, limit: float | None, of_test_case: float | None, options: dict[str, Any]
-) -> TimeoutManager:
-    """Make the manager for a call of the function; `pytest_plugin` has its own for a test."""
-    return TimeoutManager(of_test_case if limit is None else limit, **options)
+def limit_of(func: Any, limit: float | None, of_test_case: float | None) -> float | None:
+    """Return the seconds for a call of the function; `pytest_plugin` knows better for a test that it runs."""
+    return of_test_case if limit is None else limit
 
 
-def create_timeout_manager(timeout_from_marker: float | None = None, **options: Any) -> TimeoutManager:
-    """Return ``TimeoutManager(timeout_from_marker, **options)``."""
-    return TimeoutManager(timeout_from_marker, **options)
+def inject(func: Any, timeout: float | None, make: Callable[[float | None], Any]) -> Any:
+    """Return the function wrapped so that every call gets a manager, which is made of the seconds for it."""
+    inner = _checked_signature(func)
+    adds_marker = MARKER not in inner.parameters and timeout is None
+
+    def add(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        marker = kwargs.pop(MARKER, None) if adds_marker else None
+        given = inner.bind_partial(*args, **kwargs).arguments
+        if given.get(MANAGER, kwargs.get(MANAGER)) is None:
+            limit = next((choice for choice in (marker, given.get(MARKER), timeout) if choice is not None), None)
+            kwargs[MANAGER] = make(limit_of(func, limit, _of_test_case(args)))
+        return kwargs
+
+    wrapper = _wrap_async_generator(func, add) if isasyncgenfunction(func) else _wrap(func, add)
+    wrapper.__signature__ = _outer(inner, adds_marker)
+    return wrapper
 
 
-@overload
-def with_timeout_management(func: Callable[..., T]) -> Callable[..., T]: ...
-@overload
-def with_timeout_management(
-    *, timeout: float | None = None, **options: Any
-) -> Callable[[Callable[..., T]], Callable[..., T]]: ...
-def with_timeout_management(func: Any = None, *, timeout: float | None = None, **options: Any) -> Any:
-    """Call the function with a fresh TimeoutManager as its argument ``timeout_manager``.
-
-    Its budget is, in this order: that of a ``timeout_manager`` which the caller passes (it is used as it is);
-    ``timeout_from_marker``, if not None; ``timeout``; the attribute ``timeout`` of a ``unittest.TestCase`` whose method
-    it is; no limit. Seconds, as for TimeoutManager, which gets the other options too. Works on functions and methods,
-    ``async def`` and generators; what it returns is of the same kind. TypeError if the function takes no
-    ``timeout_manager``.
-    """
-    if func is None:
-        return partial(with_timeout_management, timeout=timeout, **options)
+def _checked_signature(func: Any) -> Signature:
+    """Return the signature of a function; TypeError if it cannot be given a manager."""
     if isinstance(func, (int, float)):
         raise TypeError(f"with_timeout_management needs a function, not {func!r}; write timeout={func!r}")
     check_function(func, "with_timeout_management")
@@ -71,57 +61,55 @@ def with_timeout_management(func: Any = None, *, timeout: float | None = None, *
     if MANAGER not in inner.parameters and Parameter.VAR_KEYWORD not in kinds:
         name = getattr(func, "__qualname__", func)
         raise TypeError(f"with_timeout_management has nothing to hand over: {name} takes no argument {MANAGER!r}")
-    adds_marker = MARKER not in inner.parameters and timeout is None
+    return inner
 
-    def inject(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        marker = kwargs.pop(MARKER, None) if adds_marker else None
-        given = inner.bind_partial(*args, **kwargs).arguments
-        if given.get(MANAGER, kwargs.get(MANAGER)) is None:
-            limit = next((choice for choice in (marker, given.get(MARKER), timeout) if choice is not None), None)
-            kwargs[MANAGER] = make_manager(func, limit, _of_test_case(args), options)
-        return kwargs
 
+def _wrap(func: Any, add: Add) -> Any:
+    """Return the function with these arguments added to a call; what it returns is of the same kind."""
     wrapper: Any
     if iscoroutinefunction(func):
 
         @wraps(func)
         async def wrapper(*args: Any, **kwargs: Any) -> Any:
-            return await func(*args, **inject(args, kwargs))
+            return await func(*args, **add(args, kwargs))
 
     elif isgeneratorfunction(func):
 
         @wraps(func)
         def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-            return (yield from func(*args, **inject(args, kwargs)))
-
-    elif isasyncgenfunction(func):
-
-        @wraps(func)
-        async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-            generator = func(*args, **inject(args, kwargs))
-            step = generator.__anext__()
-            while True:  # what `yield from` does, which is a syntax error here
-                try:
-                    item = await step
-                except StopAsyncIteration:
-                    return
-                finally:
-                    del step  # it would be a cycle with an error that was thrown
-                try:
-                    step = generator.asend((yield item))
-                except GeneratorExit:
-                    await generator.aclose()
-                    raise
-                except BaseException as error:
-                    step = generator.athrow(error)
+            return (yield from func(*args, **add(args, kwargs)))
 
     else:
 
         @wraps(func)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            return func(*args, **inject(args, kwargs))
+            return func(*args, **add(args, kwargs))
 
-    wrapper.__signature__ = _outer(inner, adds_marker)
+    return wrapper
+
+
+def _wrap_async_generator(func: Any, add: Add) -> Any:
+    """Do the same, and what `yield from` does, which is a syntax error here."""
+
+    @wraps(func)
+    async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        generator = func(*args, **add(args, kwargs))
+        step = generator.__anext__()
+        while True:
+            try:
+                item = await step
+            except StopAsyncIteration:
+                return
+            finally:
+                del step  # it would be a cycle with an error that was thrown
+            try:
+                step = generator.asend((yield item))
+            except GeneratorExit:
+                await generator.aclose()
+                raise
+            except BaseException as error:
+                step = generator.athrow(error)
+
     return wrapper
 
 

@@ -13,8 +13,7 @@ from inspect import unwrap
 
 import pytest  # type: ignore[import-not-found, unused-ignore]
 
-from . import injection
-from .accounting import TimeoutManager
+from . import TimeoutManager, injection
 from .errors import PhaseTimeout, beneath
 from .processes.deadline import less_margin
 from .testing.limits import Limit
@@ -155,14 +154,14 @@ def _running(item: Any) -> Running:
     return running
 
 
-def _manager(item: Any, limit: float | None, **options: Any) -> TimeoutManager:
-    """Return a manager with this limit (None: that of the test), but no more than pytest-timeout has left."""
+def _budget(item: Any, limit: float | None) -> float | None:
+    """Return the seconds for a manager with this limit (None: that of the test), or what pytest-timeout has left."""
     seconds = amount(_limit(item) if limit is None else limit, "initial_timeout")
     running = _running(item)
     if _has_pytest_timeout(item.config):
         left = _limit(item) if running.alarm is None else max(running.alarm - clock.monotonic(), 0.0)
         seconds = min(INFINITY if seconds is None else seconds, less_margin(left) / (scale() or 1.0))
-    return TimeoutManager(seconds, **options)
+    return seconds
 
 
 @fixture
@@ -183,7 +182,7 @@ def timeout_manager(
 ) -> TimeoutManager:
     """The manager of the test. Its budget: the marker, else ``--timeout``."""
     marked = timeout_from_marker is not None or _of_marker(request.node) is not None
-    return _manager(request.node, timeout_from_marker if marked else timeout_from_command_line)
+    return TimeoutManager(_budget(request.node, timeout_from_marker if marked else timeout_from_command_line))
 
 
 # -- While a test runs.
@@ -219,20 +218,20 @@ def pytest_runtest_protocol(item: Any) -> Iterator[None]:
 
 @wrapper
 def pytest_runtest_call(item: Any) -> Iterator[None]:
-    """Make the manager of a test that `with_timeout_management` decorates, be it a function or one of a TestCase."""
-    original = injection.make_manager
+    """Limit the manager of a test that `with_timeout_management` decorates, be it a function or one of a TestCase."""
+    original = injection.limit_of
 
-    def make(func: Any, limit: float | None, of_test_case: float | None, options: dict[str, Any]) -> TimeoutManager:
+    def limit_of(func: Any, limit: float | None, of_test_case: float | None) -> float | None:
         if unwrap(func) is not unwrap(getattr(item, "obj", item)):
-            return original(func, limit, of_test_case, options)
-        injection.make_manager = original
+            return original(func, limit, of_test_case)
+        injection.limit_of = original
         if limit is None:  # a TestCase gets no fixture `timeout_from_marker`, which comes before its own limit
             limit = _of_marker(item)
-        return _manager(item, of_test_case if limit is None else limit, **options)
+        return _budget(item, of_test_case if limit is None else limit)
 
-    injection.make_manager = make
+    injection.limit_of = limit_of
     yield
-    injection.make_manager = original
+    injection.limit_of = original
 
 
 @wrapper

@@ -38,6 +38,15 @@ class TheDiagnosis(unittest.TestCase):
             self.assertIn("in interrupted\n    body()\n", error.diagnosis)
             self.assertNotIn(package.__name__ + "/", error.diagnosis)
 
+    def test_leaves_out_what_of_the_package_calls_a_function(self):
+        manager = TimeoutManager(0.1, enforce=True)
+        for call in manager.call_with_timeout, manager.execute_with_timeout, manager.timed_operation("more")(hang):
+            with self.assertRaises(PhaseTimeout) as caught:
+                call(hang) if call.__name__.endswith("_with_timeout") else call()
+            manager.reset()
+            self.assertIn("in hang\n", caught.exception.diagnosis)
+            self.assertNotRegex(caught.exception.diagnosis, r"in (call|execute|plain)\w*\n")
+
     @unittest.skipUnless(hasattr(BaseException, "add_note"), "no notes")
     def test_is_a_note_on_the_error(self):
         for body in hang, swallow:

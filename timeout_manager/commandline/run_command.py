@@ -8,7 +8,7 @@ import signal
 import sys
 from getopt import GetoptError, getopt
 
-from ..accounting import TimeoutManager
+from .. import TimeoutManager
 from ..errors import PhaseTimeout
 from ..originals import clock
 from ..processes import deadline

@@ -42,7 +42,7 @@ _RUNNER = f"{_PACKAGE}.testing.limits"  # what calls the code under test; what h
 
 def is_of_package(frame: FrameType) -> bool:
     """Tell whether a frame is ours; a thread whose outermost one is was started here."""
-    return str(frame.f_globals.get("__name__")).startswith(_HIDDEN[0])
+    return f"{frame.f_globals.get('__name__')}.".startswith(_HIDDEN[0])
 
 
 def up(frame: FrameType | None) -> Iterator[FrameType]:
@@ -79,7 +79,7 @@ def stack(frames: Iterable[FrameType]) -> list[Line]:
     found: list[Line] = []
     for frame in islice(frames, DEPTH):
         name = frame.f_globals.get("__name__")
-        if name.__class__ is not str or not name.startswith(_HIDDEN):
+        if name.__class__ is not str or not f"{name}.".startswith(_HIDDEN):
             found.append((frame.f_code, frame.f_lineno))
         elif name == _RUNNER:
             break

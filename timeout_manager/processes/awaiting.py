@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from ..accounting import TimeoutManager
+    from .. import TimeoutManager
 
 LOOK = 0.1  # seconds until the thread knows that its command is to end
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from ..accounting import TimeoutManager
+    from .. import TimeoutManager
 
 try:
     from _signal import SIGCHLD, getsignal  # type: ignore[import-not-found]  # without the names of handlers

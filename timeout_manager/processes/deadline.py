@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..accounting import TimeoutManager
+    from .. import TimeoutManager
 
 VARIABLE = "TIMEOUT_MANAGER_DEADLINE"
 MARGIN, LONGEST_MARGIN = 0.05, 5.0  # of what is left, at most seconds: the child reports before its parent kills

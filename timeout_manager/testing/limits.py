@@ -19,7 +19,7 @@ from unittest.util import strclass
 
 from ..enforcing import by_thread, by_timer
 from ..interpreter import fork, watchdog
-from ..accounting import TimeoutManager
+from .. import TimeoutManager
 from ..errors import PhaseInterrupt, PhaseTimeout, timeout_of
 from ..originals import clock, signals, thread
 from ..interrupting.phase import EnforcedPhase

@@ -6,7 +6,7 @@ import unittest
 from functools import partial, wraps
 from inspect import iscoroutinefunction
 
-from ..accounting import TimeoutManager
+from .. import TimeoutManager
 from ..counting.calls import check_function
 from .call import call_limited, is_called
 from .case import ending_sub_tests, not_as_expected
