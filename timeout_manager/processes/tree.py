@@ -50,7 +50,7 @@ __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator
     from typing import Any
 
 MARK = "TIMEOUT_MANAGER_TREE"
@@ -198,7 +198,7 @@ class Tree:
         """Stop what has come to the tree as soon as it is seen: in a chain it would be gone a moment later."""
         pids = {process.pid for process in self.found.values()}
         try:
-            for pid in numbers() if has_proc() else ():
+            for pid in _youngest_first() if has_proc() else ():
                 process = process_of(pid)
                 if process is None or process.started < self.began or process.state in ENDED or pid == system.getpid():
                     continue
@@ -295,3 +295,13 @@ class Tree:
 
     def _group(self, root: Any) -> Group:
         return Group(root)
+
+
+def _youngest_first() -> Iterator[int]:
+    """Yield the numbers of processes: that of the last one, anew each time, and then all.
+
+    A link of a chain may live for less time than a list of all processes takes.
+    """
+    for _ in range(EMPTY):
+        yield int(last_born() or 0)
+    yield from numbers()
