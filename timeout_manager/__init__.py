@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from subprocess import CompletedProcess
     from typing import Any, NoReturn, TypeVar, overload
 
+    from .counting.ledger import F
     from .errors import PhaseInterrupt as PhaseInterrupt
     from .errors import PhaseTimeout as PhaseTimeout
 
@@ -55,6 +56,27 @@ def __getattr__(name: str) -> object:
 
         return getattr(errors, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+class _Ledger(Ledger):
+    """One that only counts, and has loaded what it needs for that by the time it does."""
+
+    def cleanup(self, name: str, limit: float | None) -> Phase:
+        from .counting.cleanup import Cleanup
+
+        return Cleanup(self, name, limit)
+
+    def judge(self, phase: Phase, error: BaseException | None, now: float) -> None:
+        try:
+            from .counting.verdict import judge
+        except ImportError:  # the interpreter ends, and collects a generator
+            return
+        judge(phase, error, now)
+
+    def decorate(self, phase: Phase, func: F) -> F:
+        from .counting.calls import decorate
+
+        return decorate(phase, func)
 
 
 class TimeoutManager:
@@ -110,7 +132,7 @@ class TimeoutManager:
 
             self._ledger: Ledger = EnforcedLedger(seconds, clock, mechanism or False, *kills)
         else:
-            self._ledger = Ledger(seconds, clock)
+            self._ledger = _Ledger(seconds, clock)
 
     def _another(self, initial_timeout: float | None) -> TimeoutManager:
         """Return a fresh manager with the settings of this one, in less time than it takes to make one."""
@@ -289,13 +311,15 @@ class TimeoutManager:
         parent ends it, a thread tells on stderr what it does. ValueError names TIMEOUT_MANAGER_DEADLINE if that
         makes no sense.
         """
-        from .processes.deadline import inherited, less_margin, report_before
+        from .processes.deadline import inherited, less_margin
 
         manager = cls(default, **options)
         seconds = inherited()
         left = less_margin(seconds)
         if 0.0 < left < INFINITY:
-            report_before(seconds, manager)
+            from .diagnosis.last_words import report_before
+
+            report_before(seconds, manager._ledger)
         own = manager.initial_timeout
         if left < (INFINITY if own is None else own):
             manager._ledger.inherit(left)

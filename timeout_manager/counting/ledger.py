@@ -3,7 +3,8 @@
 A phase is a named block of work. It is over at its own limit, at one around it, or at the deadline of the budget. While
 at least one phase of a ledger is open, its budget runs down; between phases it stands still. Nested phases and parallel
 threads are charged once, for the time that at least one of them is open. Nothing here interrupts anything: where limits
-are enforced, ledger and phases are of classes of their own, which add that (`enforcing`).
+are enforced, ledger and phases are of classes of their own, which add that (`enforcing`). And nothing here knows what
+is built upon it; what a ledger needs of that (cleanups, verdicts, decorated functions) is given by a class further up.
 
 There is no lock. ``open`` maps each thread (its ident), task or greenlet to its innermost open phase; every step on it
 is one operation of a dict, and the budget runs exactly while it is not empty. The order of the steps does the rest:
@@ -107,9 +108,15 @@ class Ledger:
 
     def cleanup(self, name: str, limit: float | None) -> Phase:
         """Return a phase outside the budget to enter."""
-        from .cleanup import Cleanup
+        raise NotImplementedError
 
-        return Cleanup(self, name, limit)
+    def judge(self, phase: Phase, error: BaseException | None, now: float) -> None:
+        """End a phase whose time is over: raise PhaseTimeout, or let the error of its block pass."""
+        raise NotImplementedError
+
+    def decorate(self, phase: Phase, func: F) -> F:
+        """Return the function wrapped so that every call runs in a fresh phase like this one."""
+        raise NotImplementedError
 
     def reset(self, seconds: float | None) -> None:
         """Put another budget, that begins now, in the place of the one there is."""
@@ -278,11 +285,7 @@ class Phase:
 
     def _late(self, error: BaseException | None, now: float) -> None:
         """End a phase whose time is over."""
-        try:
-            from .verdict import judge
-        except ImportError:  # the interpreter ends, and collects a generator
-            return
-        judge(self, error, now)
+        self.ledger.judge(self, error, now)
 
     def told(self) -> str:
         """Return what was running when it was interrupted, if it was."""
@@ -307,9 +310,7 @@ class Phase:
 
         TypeError for a generator function: its body runs long after the call, so the phase belongs into it.
         """
-        from .calls import decorate
-
-        return decorate(self, func)
+        return self.ledger.decorate(self, func)  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
         return f"<Phase {path(self.path())} {self.outcome} after {text(self.elapsed())}>"

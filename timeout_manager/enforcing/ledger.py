@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from ..counting.ledger import F
     from ..interrupting.enforcer import Watch
     from ..interrupting.escalation import Escalation
 
@@ -57,6 +58,11 @@ class EnforcedLedger(Ledger):
 
     def cleanup(self, name: str, limit: float | None) -> EnforcedCleanup:
         return EnforcedCleanup(self, name, limit)
+
+    def decorate(self, phase: Phase, func: F) -> F:
+        from ..counting.calls import decorate
+
+        return decorate(phase, func)
 
     def mechanism(self) -> str:
         return choice.name_of(self.enforce)

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from .. import TimeoutManager
+    from .command import Phases
 
 LOOK = 0.1  # seconds until the thread knows that its command is to end
 
 
 async def run(
-    manager: TimeoutManager,
+    manager: Phases,
     args: Any,
     phase_name: str | None = None,
     *,

@@ -24,9 +24,14 @@ __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
+    from typing import Any, Protocol
 
-    from .. import TimeoutManager
+    class Phases(Protocol):
+        """What gives a command its phases: a manager."""
+
+        def timed_operation(self, phase_name: str, limit: float | None) -> Any: ...
+        def cleanup_operation(self, phase_name: str, *, limit: float) -> Any: ...
+
 
 try:
     from _signal import SIGCHLD, getsignal  # type: ignore[import-not-found]  # without the names of handlers
@@ -39,7 +44,7 @@ DRAIN = 0.5  # seconds for each of two looks at what is left in the pipes when a
 
 
 def run(
-    manager: TimeoutManager,
+    manager: Phases,
     args: Any,
     phase_name: str | None = None,
     *,
@@ -161,7 +166,7 @@ def longest_end(grace: float) -> float:
 
 
 @uninterrupted
-def _end(manager: TimeoutManager, name: str, command: Command, grace: float) -> None:
+def _end(manager: Phases, name: str, command: Command, grace: float) -> None:
     with manager.cleanup_operation(f"end {name}", limit=longest_end(grace)):
         command.end(grace)
 

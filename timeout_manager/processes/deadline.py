@@ -9,18 +9,14 @@ shell, ``mpirun -x`` or ``srun --export`` takes for its own.
 from __future__ import annotations
 
 import os
-import sys
 from functools import lru_cache
 
-from ..originals import clock, files, system
-from ..seconds import INFINITY, text
-from ..interpreter.frames import tell
+from ..originals import clock, files
+from ..seconds import INFINITY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-    from .. import TimeoutManager
 
 VARIABLE = "TIMEOUT_MANAGER_DEADLINE"
 MARGIN, LONGEST_MARGIN = 0.05, 5.0  # of what is left, at most seconds: the child reports before its parent kills
@@ -58,31 +54,6 @@ def inherited() -> float:
 def less_margin(seconds: float) -> float:
     """Return the share of what a parent has left that is a child's to use."""
     return seconds - min(seconds * MARGIN, LONGEST_MARGIN)
-
-
-def report_before(seconds: float, manager: TimeoutManager) -> None:
-    """Tell on stderr what this process does if it still runs shortly before the parent, which has ``seconds``, ends it.
-
-    That is half of the margin later than what is interrupted here.
-    """
-    from ..interpreter import watchdog
-    from ..diagnosis.snapshot import Scene
-
-    margin = seconds - less_margin(seconds)
-    at = clock.monotonic() + seconds - margin / 2
-
-    def look(now: float) -> float:
-        if now < at:
-            return at
-        who = f"Process {system.getpid()} ({' '.join(sys.argv)})"
-        what = f"{who} still runs; its parent, which had {text(seconds)} left for it, ends it soon."
-        tell(f"\n{what}\n\n{Scene(None, phases=manager._ledger.open.copy().values())}\n\n")
-        return INFINITY
-
-    try:
-        watchdog.add_job("parent", look)
-    except RuntimeError:  # no thread can be started
-        pass
 
 
 def deadline(seconds: float) -> str:
