@@ -172,7 +172,7 @@ def end(phase: Phase, grace: float, struck: PhaseTimeout | None) -> None:
         if tree is None:
             return
         bound.release(tree)
-        if struck is None and getattr(phase, "_rest", 1.0) > 0.0:
+        if struck is None and getattr(phase, "rest", 1.0) > 0.0:
             for held in tree.found.values():
                 held.let_go()
             return
