@@ -14,7 +14,10 @@ from .helpers.child import DIRECTORY, environment
 TESTS = os.path.dirname(os.path.abspath(__file__))
 IMPORT = "import timeout_manager as package"
 WHOLE = "TESTS_OF_THE_COPY" in os.environ  # otherwise without what takes long, on every interpreter
-LONG = "commandline", "diagnosis", "enforcing", "processes", "testing", "test_guide.py", "test_pytest_plugin.py"
+LONG = (
+    *("commandline", "diagnosis", "enforcing", "processes", "testing"),
+    *("test_guide.py", "test_manual.py", "test_pytest_plugin.py"),
+)
 COPY = "import vendored.utils.limits as package"
 
 

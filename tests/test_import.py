@@ -48,7 +48,12 @@ class Import(unittest.TestCase):
                 "def test(timeout_manager):\n"
                 "    with timeout_manager.timed_operation('build'): pass\n"
                 "    print(timeout_manager.report())\n"
-                "test()"
+                "test()\n"
+                "with anything.TimeoutManager(5, enforce=True).timed_operation('run'): pass\n"
+                "import pkgutil, importlib\n"
+                "for module in pkgutil.walk_packages(anything.__path__, 'anything.'):\n"
+                "    if not module.name.endswith(('__main__', 'pytest_plugin')):\n"
+                "        assert 'None' not in str(vars(importlib.import_module(module.name)).get('TOOL', ''))"
             )
             self.assertIn("build", python("-I", "-c", code, archive))
 

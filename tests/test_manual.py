@@ -1,38 +1,52 @@
 """The pages of the manual: there is one for each topic, and what they show works as it stands there."""
 
-import io
 import os
-import re
 import unittest
-from contextlib import redirect_stdout
+import zipfile
 from importlib import import_module
+from tempfile import TemporaryDirectory
 
 from . import package
-from .helpers.child import DIRECTORY
+from .helpers.child import DIRECTORY, ROOT, python
+from .helpers.pages import broken_links, try_pages
 
 MANUAL = os.path.join(DIRECTORY, "manual")
-BLOCK = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
-
-
-def page(topic):
-    with open(os.path.join(MANUAL, f"{topic}.md"), encoding="utf-8") as file:
-        return file.read()
+PATHS = [os.path.join(MANUAL, name) for name in sorted(os.listdir(MANUAL)) if name.endswith(".md")]
 
 
 class Manual(unittest.TestCase):
     def test_every_page_has_a_line_in_the_list_of_topics_and_every_line_a_page(self):
         topics = import_module(f"{package.__name__}.commandline.help_command").TOPICS
-        pages = {name[:-3] for name in os.listdir(MANUAL) if name.endswith(".md")}
-        self.assertEqual(set(topics), pages)
+        self.assertEqual(sorted(topics), [os.path.basename(path)[:-3] for path in PATHS])
 
     @unittest.skipUnless(os.name == "posix", "its commands are those of a shell")
-    def test_the_guide_in_chinese_works_line_by_line(self):
-        text = page("guide.zh").replace("from timeout_manager import", f"from {package.__name__} import")
-        space = {}
-        with redirect_stdout(io.StringIO()):
-            for block in BLOCK.findall(text):
-                exec(compile(block, "guide.zh.md", "exec"), space)
-        self.assertEqual(space["ledger"]["phases"][1]["outcome"], "done")
+    def test_its_examples(self):
+        try_pages(self, PATHS)
+
+    def test_its_links(self):
+        self.assertEqual([(path, link) for path in PATHS for link in broken_links(path)], [])
+
+    def test_help_prints_a_page_from_a_zip(self):
+        with TemporaryDirectory() as directory:
+            path = os.path.join(directory, "package.zip")
+            with zipfile.ZipFile(path, "w") as file:
+                for folder, _, names in os.walk(DIRECTORY):
+                    for name in names if os.path.basename(folder) != "__pycache__" else ():
+                        full = os.path.join(folder, name)
+                        file.write(full, os.path.relpath(full, ROOT))
+                for folder in _packages_around():
+                    file.writestr(f"{folder}/__init__.py", "")
+            code = (
+                f"import runpy, sys; sys.path.insert(0, {path!r}); "
+                f"runpy.run_module({package.__name__!r}, run_name='__main__')"
+            )
+            printed = python("-I", "-c", code, "help", "guide.zh", encoding="utf-8")
+        self.assertTrue(printed.startswith("# TimeoutManager"), printed[:200])
+
+
+def _packages_around():
+    names = package.__name__.split(".")
+    return ["/".join(names[:count]) for count in range(1, len(names))]
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __unittest = True
 
 USAGE = 2
-PACKAGE = __package__.rpartition(".")[0]
+PACKAGE = __name__.rsplit(".", 2)[0]  # __package__ is not set while 3.9 loads a module from a zip
 TOPICS = {
     "guide.zh": "the guide in Chinese",
 }

@@ -44,7 +44,7 @@ except ImportError:  # before 3.12
 
 _monitoring: Any = getattr(sys, "monitoring", None)
 IS_CHEAP = _monitoring is not None  # otherwise ``thread_state`` loads ctypes
-TOOL = f"{__package__}.landing"  # the name by which copies of other versions know ours, too
+TOOL = __name__.replace("safepoints", "landing")  # the name by which copies of other versions know ours, too
 _tool = -1  # ours, while there is a visit
 _visits: dict[int, _Visit] = {}  # by the ident of the thread
 _lock = RLock()  # held while visits come and go

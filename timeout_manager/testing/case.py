@@ -43,7 +43,8 @@ _CLOSE_LOOP = frozenset({"_tearDownAsyncioRunner", "_tearDownAsyncioLoop"})
 _METHODS = ("setUp", "setUp", BODY), ("", "test", BODY), ("tearDown", "tearDown", END)  # "": that of the test
 _TIMES = "getTimeout"  # of trial: it ends by itself what waits in its reactor, which would not survive an interrupt
 _LATER = 0x20 | 0x80 | 0x200  # flags of code: generators, coroutines, asynchronous generators
-_PLAIN = frozenset({"unittest.case", "unittest.async_case", f"{__package__}.mixin"})  # where `run` has our parts only
+_MIXIN = __name__.replace("case", "mixin")
+_PLAIN = frozenset({"unittest.case", "unittest.async_case", _MIXIN})  # where `run` has our parts only
 _NOTHING: frozenset[Any] = frozenset()
 
 
