@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import sys
 
-__all__ = ["clock", "files", "python", "signals", "system", "thread", "uninterrupted"]
+__all__ = ["clock", "files", "made_anew", "python", "signals", "system", "thread", "uninterrupted"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,10 +46,10 @@ def _copy(name: str, functions_only: bool = False) -> Any:
     return copy
 
 
-def _made_anew(name: str, function: str) -> Any:
+def made_anew(name: str, function: str) -> Any:
     """Return a copy, too; if this function has been replaced already, then of the same module made once more."""
     copy = _copy(name)
-    if not _is_function(getattr(copy, function)):
+    if not _is_function(getattr(copy, function, len)):
         try:
             module = copy.__spec__.loader.create_module(copy.__spec__)
             copy.__spec__.loader.exec_module(module)
@@ -60,8 +60,8 @@ def _made_anew(name: str, function: str) -> Any:
 
 
 if not TYPE_CHECKING:
-    clock = _made_anew("time", "monotonic")
-    thread = _made_anew("_thread", "get_ident")  # which gevent replaces
+    clock = made_anew("time", "monotonic")
+    thread = made_anew("_thread", "get_ident")  # which gevent replaces
     system = _copy("posix" if "posix" in sys.builtin_module_names else "nt")
     signals = _copy("_signal")
     files = _copy("_io")

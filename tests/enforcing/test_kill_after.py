@@ -1,6 +1,8 @@
 """kill_after: what nothing can interrupt ends with the process, and says where it stood."""
 
 import os
+import select
+import signal
 import sys
 import time
 import unittest
@@ -27,9 +29,25 @@ def in_c(kind):
     lock = kind(None).pthread_mutex_lock
     lock(mutex), lock(mutex)
 
+class Swallows:  # what is raised in there is lost
+    def __del__(self): time.sleep(60)
+
+def swallow():
+    sys.unraisablehook = lambda *_: None
+    while True: Swallows()
+
 def go(body):
     with manager.timed_operation("hang"):
         body()
+"""
+
+NO_THREADS = """
+kill, watchdog = (
+    sys.modules[f"{package.__name__}.{name}"] for name in ("enforcing.kill_after", "interpreter.watchdog")
+)
+def no(*args):
+    raise RuntimeError("no threads here")
+start, watchdog.start_new_thread = watchdog.start_new_thread, no
 """
 
 
@@ -275,33 +293,43 @@ print("alive")
         done = self.go(code)
         self.assertEqual((done.returncode, done.stdout), (0, "alive\n"), done)
 
-    def test_where_no_thread_can_be_started_nothing_is_left_open(self):
-        code = """
-import signal
-alarm, kill, watchdog = (
-    sys.modules[f"{package.__name__}.{name}"]
-    for name in ("enforcing.by_signal", "enforcing.kill_after", "interpreter.watchdog")
-)
-def no(*args):
-    raise RuntimeError("no threads here")
-start, watchdog.start_new_thread = watchdog.start_new_thread, no
-try:
-    go(lambda: None)
-except RuntimeError as error:
-    print(error)
-assert not manager._ledger.open and len(manager.phases) == 1, manager.phases
-assert not alarm.watch.phases and not kill._ends and not watchdog._jobs
-if hasattr(signal, "setitimer"):
-    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
-    assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
-watchdog.start_new_thread = start
-try:
-    go(lambda: time.sleep(60))
-except package.PhaseTimeout as error:
-    print(error.phase)
+    def test_where_no_thread_can_be_started_the_signal_that_interrupts_looks(self):
+        code = NO_THREADS + """
+go(swallow)
 """
         done = self.go(code)
-        self.assertEqual((done.returncode, done.stdout), (0, "no threads here\nhang\n"), done)
+        if not hasattr(signal, "setitimer"):
+            self.skipTest("no signal interrupts here")
+        self.assertEqual(done.returncode, 124, done)
+        self.assertIn("The block is still running 0.600 s after that.", done.stderr)
+
+    def test_where_nothing_can_look_it_says_so_and_nothing_is_left_open(self):
+        code = NO_THREADS + """
+import warnings
+manager = package.TimeoutManager(0.2, kill_after=0.1)
+with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter("always")
+    try:
+        go(lambda: time.sleep(0.5))
+    except package.PhaseTimeout as error:
+        print(error.phase, *[f"{each.category.__name__}: {each.message}" for each in told], flush=True)
+assert not manager._ledger.open and not kill._ends and not watchdog._jobs
+watchdog.start_new_thread = start
+manager.reset()
+go(lambda: time.sleep(60))
+"""
+        done = self.go(code)
+        text = "hang RuntimeWarning: kill_after cannot end this process: nothing can look whether it has to (no threads"
+        self.assertEqual((done.returncode, done.stdout[: len(text)]), (124, text), done)
+
+    @unittest.skipUnless(hasattr(select, "poll"), "not to be asked whether stderr takes more")
+    def test_ends_also_where_nobody_reads_what_it_says(self):
+        code = "import os\nreader, writer = os.pipe()\nos.dup2(writer, 2)\nos.set_blocking(2, False)\n"
+        code += "try:\n    while True: os.write(2, b'x' * 4096)\nexcept OSError: os.set_blocking(2, True)\n"
+        code += "sys.modules['_ctypes'] = None\n"  # without timers of the kernel
+        code = f"import sys\n{code}{PROGRAM}go(swallow)"
+        done = run([sys.executable, "-W", "ignore", "-c", code], timeout=60, env=environment())
+        self.assertEqual(done.returncode, 124)
 
     @unittest.skipUnless(hasattr(os, "fork"), "no fork here")
     def test_a_fork_is_not_killed_for_its_parent(self):

@@ -96,7 +96,7 @@ def _signal(text: str) -> int:
     name = text.upper()
     named = getattr(signal.Signals, "SIG" * (not name.startswith("SIG")) + name, -1)
     number = int(text) if text.isdecimal() else int(named)
-    if number not in (0, *signal.valid_signals()):
+    if number not in (0, *getattr(signal, "valid_signals", lambda: signal.Signals)()):
         raise ValueError(f"--signal must be a signal like TERM or 15, not {text!r}")
     return number
 

@@ -8,6 +8,8 @@ import unittest
 from contextlib import suppress
 
 from . import lingering
+from ..enforcing import choice
+from ..interpreter import watchdog
 from ..errors import PhaseTimeout
 from ..testing.limits import METHODS, Limit, Limits, limit_from_environ, seconds_from_environ
 from ..originals import signals, system
@@ -73,6 +75,7 @@ def main(program: str, arguments: list[str]) -> NoReturn:
         print(usage(program))
     try:
         limits = _limits(own)
+        _check(limits)
         files = {option[2:].replace("-", "_"): own[option] for option in FILES if option in own}
         reports = Reports(limits, **files)
     except (ValueError, OSError) as error:
@@ -151,6 +154,22 @@ def _limits(own: dict[str, str]) -> Limits:
         method,
         given.get("--kill-children"),
     )
+
+
+def _check(limits: Limits) -> None:
+    """Raise ValueError, saying what works instead, if something that is asked for cannot be had here."""
+    wish = limits.wish
+    if isinstance(wish, str):
+        missing = choice.CANDIDATES[wish][0].missing()
+        if missing:
+            works = choice.name_of(True)
+            advice = "time can only be counted" if works == "none" else f"--method {works} works"
+            raise ValueError(f"--method {wish} cannot work here: {missing}; {advice}")
+    lacking = watchdog.missing() if limits.slow_after or limits.kill_after else ""
+    if lacking and limits.slow_after:
+        raise ValueError(f"--slow-after cannot work here: {lacking}; --report tells how long each test has taken")
+    if lacking and choice.name_of(wish) == "none":
+        raise ValueError(f"--kill-after cannot work here: {lacking}, and no signal interrupts a test")
 
 
 def _fail(program: str, message: str) -> NoReturn:

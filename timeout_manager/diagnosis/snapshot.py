@@ -14,7 +14,7 @@ from ..processes.table import descendants, family, has_children
 from ..counting.report import lines as lines_of
 from ..seconds import INFINITY, plain, text
 from ..interpreter import stalls
-from ..interpreter.frames import WALKABLE, awaiting, in_task, is_of_package, own, place
+from ..interpreter.frames import UNKNOWN, WALKABLE, awaiting, in_task, is_of_package, own, place
 from ..interpreter.frames import processor_time, shown, stack, up
 from ..interpreter.frames import text as text_of
 
@@ -59,7 +59,7 @@ class Scene:
         self.at = clock.monotonic()
         self.due = due
         self.seen = list(seen)
-        self.busy = processor_time(get_ident()) if self.seen else 0.0
+        self.busy = processor_time(get_ident()) if self.seen else UNKNOWN
         self.problems: list[str] = []
         self.thread = get_ident()
         self.stack = stack(up(frame))
@@ -152,11 +152,13 @@ class Scene:
             if own([line]) is None and own([where]):
                 return ""  # it was in the event loop, whose tasks were not looked at
             return f"Moving: last seen at {place(line)}, {text(self.at - at)} before: slow rather than stuck."
-        if used > since / 20 and not self.task:  # on a busy machine it does not get much
-            what = "computing: an endless loop, or more work than time"
-        else:
-            what = "waiting: look for a deadlock, or for what does not come"
-        return f"At the same line for the last {text(since)} (seen {looks} time{'s' * (looks > 1)}), {what}."
+        if self.task or used <= since / 20:  # on a busy machine it does not get much
+            what = ", waiting: look for a deadlock, or for what does not come"
+        elif used > since / 20:
+            what = ", computing: an endless loop, or more work than time"
+        else:  # not known
+            what = ""
+        return f"At the same line for the last {text(since)} (seen {looks} time{'s' * (looks > 1)}){what}."
 
     def _lateness(self) -> str:
         """Tell why it was interrupted long after it was due, if it was: the line is not to blame for that."""

@@ -8,7 +8,7 @@ moment when the exception arrives the phase may end, and the exception surfaces 
 
 What works: to send the thread to a function of ours, which looks and raises there (`landing`). What it sees is true,
 since it is the watched thread itself that looks. The main thread gets a signal instead, one of the real-time signals
-that nobody uses, and looks in its handler, so that blocking calls end, too.
+that nobody uses (SIGURG where there are none), and looks in its handler, so that blocking calls end, too.
 
 What remains: a blocking call in a thread that is not the main one ends when it returns. While C code holds the GIL, the
 watchdog does not run either. There is one for all threads, started with the first watch and gone with the last.
@@ -41,6 +41,10 @@ if TYPE_CHECKING:
 
 NAME = "thread"
 
+_SIGNALS = range(getattr(_signal, "SIGRTMAX", 0), getattr(_signal, "SIGRTMIN", 0), -1) or (
+    [_signal.SIGURG] if hasattr(_signal, "pthread_kill") else []  # macOS; by default nothing happens then
+)
+
 watches: dict[int, Watch] = {}  #: by the ident of the thread
 _closing = RLock()  # held while the watchdog sends a thread somewhere, lest its watch is gone
 _ties = _local()  # what ends with a thread
@@ -54,11 +58,7 @@ def missing() -> str:
     reason = _find_way(probe)
     if not reason:
         _leave_way(probe)
-        try:
-            watchdog.add_job(probe, lambda now: INFINITY)
-            watchdog.remove_job(probe)
-        except RuntimeError as error:
-            reason = f"no thread can be started here ({error})"
+        reason = watchdog.missing()
     return reason
 
 
@@ -194,7 +194,7 @@ def _attend(watch: Watch, now: float) -> float:
 
 def _find_way(watch: Watch) -> str:
     """Find out how the calling thread can be interrupted: by a signal, or by sending it somewhere."""
-    for signum in range(getattr(_signal, "SIGRTMAX", 0), getattr(_signal, "SIGRTMIN", 0), -1):
+    for signum in _SIGNALS:
         if _signal.getsignal(signum) != _signal.SIG_DFL:
             continue  # somebody's
         try:

@@ -31,7 +31,10 @@ def start(wish: bool | str | None, at: float) -> Watch | None:
     for enforcer in CANDIDATES[wish]:
         watch: Watch | None = enforcer.start(at)
         if watch is not None:
-            if enforcer is not by_asyncio and unreachable():
+            if enforcer is by_asyncio and watch.thread is watch:
+                why = "nothing can interrupt this thread"
+                warn(f"{why}: a task ends where it awaits; while it blocks, time is only counted", RuntimeWarning, 5)
+            elif enforcer is not by_asyncio and unreachable():
                 warn(f"{unreachable()}: until it runs on, time is only counted", RuntimeWarning, 5)
             return watch
     missing = [enforcer.missing() for enforcer in CANDIDATES[wish] if enforcer is not by_asyncio]

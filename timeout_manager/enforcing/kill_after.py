@@ -11,6 +11,8 @@ all stacks, and exits. Behind it stand three timers of the kernel, set a little 
 line on stderr by libc's ``warnx``, the stacks by the handler that ``faulthandler.register`` installs for a signal, and
 libc's ``_exit``.
 
+Where no thread can be started, the signal that interrupts a block looks instead, each time that it does.
+
 What it costs others: one real-time signal, while such a block is open, and a sleeping thread of libc's (no Python
 thread) from the first such block on. What remains: the timers are Linux's; elsewhere the GIL has to be free.
 """
@@ -19,6 +21,7 @@ from __future__ import annotations
 
 import os
 import sys
+from warnings import warn
 
 from ..errors import LET_PASS, PhaseTimeout
 from ..originals import clock, files, python, system, thread
@@ -37,6 +40,7 @@ RLock = thread.RLock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import FrameType
     from typing import Any, NoReturn
 
@@ -66,6 +70,11 @@ class KillAfter(Escalation):
     def entered(self, phase: Phase, at: float) -> None:
         guard(phase, at + self.seconds)
 
+    def struck(self, phase: Phase, stack: Iterable[FrameType]) -> None:
+        now = clock.monotonic()
+        for each in () if watchdog.is_running() else _ends.copy():  # there is no watchdog
+            _look(each, now)
+
     def left(self, phase: Phase, struck: PhaseTimeout | None) -> None:
         release(phase)
 
@@ -82,8 +91,12 @@ def guard(phase: Phase, at: float) -> None:
         _ends[phase] = at
     try:
         watchdog.add_job(phase, lambda now: _look(phase, now))
-    except BaseException:  # no thread can be started
-        del _ends[phase]
+    except RuntimeError as error:  # no thread can be started
+        if phase.watch is None or phase.key.__class__ is not int:  # nor does a signal come
+            release(phase)
+            warn(f"kill_after cannot end this process: nothing can look whether it has to ({error})", RuntimeWarning, 5)
+    except BaseException:
+        release(phase)
         raise
     _set_timers()
 
@@ -179,10 +192,10 @@ def _set_end(phase: Phase, at: float, resting: bool = False) -> float:
 def kill(why: str, report: str, status: int = STATUS) -> NoReturn:
     """Say why, print the report and all stacks on the real stderr, and end the process."""
     try:
+        _put_off(ENDING)
         lines = "", why, f"The process ends with status {status}.", report and f"\n{report}"
         tell("\n".join(["", *filter(None, lines), ""]))
         _dump()
-        _put_off(ENDING)
         if "subprocess" in sys.modules:
             from . import kill_children
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import gc
 import sys
+from functools import __file__ as library  # that of what is frozen may be a guess
 from functools import lru_cache
 from itertools import islice
-from os import __file__ as library
 from os import sep
 from os.path import dirname
 from types import FunctionType
 
-from ..originals import clock, files, system
+from ..originals import clock, files, made_anew, system
 from .turns import held
 
 TYPE_CHECKING = False
@@ -30,6 +30,16 @@ STDERR = 2
 DEPTH = 200  # frames of a stack that are looked at
 SHOWN = 40  # of them that are shown
 WALKABLE = None if getattr(sys, "_is_gil_enabled", lambda: True)() else 1  # frames of a thread that may run on
+
+UNKNOWN = float("nan")  # seconds
+PATIENCE = 1.0  # seconds for somebody to read what is written
+
+try:
+    _select: Any = made_anew("select", "poll")
+except ImportError:
+    _select = None
+_poll = getattr(_select, "poll", None)
+_AT_ONCE = getattr(_select, "PIPE_BUF", None)  # bytes
 
 _LIBRARY = dirname(library)
 _TESTS = f"{_LIBRARY}{sep}test"  # its own
@@ -113,13 +123,13 @@ def in_task(lines: list[Line]) -> list[Line]:
 
 
 def processor_time(ident: Any) -> float:
-    """Return the seconds of processor time that a living thread has used; 0.0 where that is not known."""
+    """Return the seconds of processor time that a living thread has used; UNKNOWN where nothing tells."""
     if not ident or ident.__class__ is not int:  # the C library crashes if there is no such thread
-        return 0.0
+        return UNKNOWN
     try:
         return clock.clock_gettime(clock.pthread_getcpuclockid(ident))
     except (AttributeError, OSError):
-        return 0.0
+        return UNKNOWN
 
 
 def own(lines: Iterable[Line]) -> Line | None:
@@ -131,7 +141,14 @@ def _is_own(code: CodeType) -> bool:
     path = code.co_filename
     if path.startswith(_LIBRARY):
         return path.startswith(_TESTS)
-    return not path.startswith("<frozen ") and _INSTALLED not in path
+    return not path.startswith("<frozen ") and _INSTALLED not in path and not _is_in_zip(path)
+
+
+def _is_in_zip(path: str) -> bool:
+    """Tell whether that is of a standard library in a zip, whose modules know their files by the names in it."""
+    top = path.partition(sep)[0]
+    module = sys.modules.get(top[:-3] if top.endswith(".py") else top)
+    return top != "test" and str(getattr(module, "__file__", "")).startswith(_LIBRARY)
 
 
 def shown(lines: list[Line]) -> list[str]:
@@ -177,8 +194,19 @@ def _lines(path: str) -> list[str]:
 
 
 def tell(text: str) -> None:
-    """Write to the real stderr, whatever stands in its place, from any thread."""
+    """Write to the real stderr, whatever stands in its place, from any thread; what nobody reads in time is lost."""
+    left = text.encode(errors="replace")
     try:
-        system.write(STDERR, text.encode(errors="replace"))
+        while left and _takes_more():
+            left = left[system.write(STDERR, left[:_AT_ONCE]) :]
     except OSError:  # nobody reads it
         pass
+
+
+def _takes_more() -> bool:
+    """Wait until as much can be written as a pipe takes at once; always, where that cannot be asked."""
+    if _poll is None:
+        return True
+    waiting = _poll()
+    waiting.register(STDERR, 4)  # POLLOUT
+    return bool(waiting.poll(PATIENCE * 1000))

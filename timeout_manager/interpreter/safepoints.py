@@ -81,12 +81,12 @@ def thread_state() -> int:
     if _monitoring is not None:  # up to 3.13 the frames of other threads are rubbish in a subinterpreter
         return int(sys.version_info >= (3, 14) or daemon_threads_allowed())
     try:
-        from ctypes import PyDLL, c_void_p
+        from ctypes import c_void_p
     except ImportError:
         return 0
-    if sys.implementation.name != "cpython" or sys.platform == "win32":
+    if sys.implementation.name != "cpython":
         return 0
-    current = PyDLL(None).PyThreadState_Get
+    current = _interpreter().PyThreadState_Get
     current.restype = c_void_p
     return int(current() or 0)
 
@@ -198,6 +198,14 @@ class _Gate:
             frame = frame.f_back
 
 
+def _interpreter() -> Any:
+    """Return the functions of the interpreter in C, through a handle of our own: what is set there is nobody else's."""
+    from ctypes import PyDLL
+
+    handle = getattr(sys, "dllhandle", None)  # Windows
+    return PyDLL(None) if handle is None else PyDLL("python", handle=handle)
+
+
 def _trace(ident: int, state: int, frames: Iterable[FrameType], arrive: Arrive) -> bool:
     own = ident == get_ident()
     if own:
@@ -207,7 +215,7 @@ def _trace(ident: int, state: int, frames: Iterable[FrameType], arrive: Arrive) 
     stack = list(frames)
     visit = _visits.get(ident)
     if visit is None:
-        from ctypes import PyDLL, c_void_p, cast, py_object
+        from ctypes import c_void_p, cast, py_object
 
         visit = _visits[ident] = _Visit(arrive)
         tracer = python.gettrace() if own else next((frame.f_trace for frame in stack if frame.f_trace), None)
@@ -215,7 +223,7 @@ def _trace(ident: int, state: int, frames: Iterable[FrameType], arrive: Arrive) 
         gate = _Gate(visit)
         if own:
             gate.trace(stack[0])
-        interpreter = PyDLL(None)
+        interpreter = _interpreter()
         set_trace = interpreter._PyEval_SetTrace
         set_trace.argtypes = c_void_p, c_void_p, py_object
         set_trace(state, cast(interpreter.PyObject_IsTrue, c_void_p), gate)

@@ -42,6 +42,17 @@ _rung = INFINITY  # when that was done last
 _running: dict[str, LockType] = {}  # it, if it runs: what it holds until it has ended
 
 
+def missing() -> str:
+    """Return why there can be no watchdog; nothing if there can."""
+    probe = object()
+    try:
+        add_job(probe, lambda now: INFINITY)
+    except RuntimeError as error:
+        return f"no thread can be started here ({error})"
+    remove_job(probe)
+    return ""
+
+
 def add_job(key: object, job: Job, lasting: bool = False) -> None:
     """Have the watchdog call the job, which returns when to call it again; start it if it does not run yet.
 

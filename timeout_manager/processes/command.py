@@ -258,6 +258,7 @@ def _text(process: Any, part: Any) -> Any:
 
 _lock = Lock()
 _waiting = 0  # how many commands are run
+_nowhere: list[Any] = []  # the file into which is written that one has ended, where that takes a handler
 
 
 def _is_sigchld_ignored() -> bool:
@@ -285,9 +286,19 @@ def child_signal() -> Iterator[None]:
 
 
 def _set_sigchld(handler: signal.Handlers) -> None:
+    try:
+        import ctypes
+    except ImportError:
+        import faulthandler  # its handlers can be set in any thread, and taken back
+
+        if handler == signal.SIG_DFL:
+            _nowhere.append(open(os.devnull, "w"))
+            faulthandler.register(signal.SIGCHLD, _nowhere[-1], all_threads=False)
+        else:
+            faulthandler.unregister(signal.SIGCHLD)
+            _nowhere.pop().close()
+        return
     if current_thread() is main_thread():
         signal.signal(signal.SIGCHLD, handler)
     else:
-        import ctypes
-
         ctypes.CDLL(None).signal(int(signal.SIGCHLD), ctypes.c_void_p(int(handler)))

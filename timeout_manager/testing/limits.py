@@ -130,6 +130,11 @@ class Limits:
             self._open = False
             self._session._ledger.close_session()
 
+    @property
+    def wish(self) -> bool | str:
+        """What is to interrupt tests: a mechanism by name, True for the best, False for none."""
+        return getattr(self._session._ledger, "enforce", False)
+
     def renew(self) -> None:
         """Repair what code under test may have done to the way in which it is interrupted."""
         if self._open:
@@ -200,7 +205,7 @@ def _best() -> bool | str:
     """Return what code under test is least likely to get into the way of."""
     if not by_timer.missing():
         return "timer"
-    return "thread" if hasattr(signals, "SIGRTMIN") and hasattr(signals, "pthread_kill") else True
+    return "thread" if hasattr(signals, "pthread_kill") and not by_thread.missing() else True
 
 
 class Part(EnforcedPhase):
