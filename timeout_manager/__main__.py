@@ -58,11 +58,10 @@ def main(arguments: list[str]) -> NoReturn:
         from .commandline import help_command
 
         help_command.main(f"{PROGRAM} help", arguments[1:])
-    from difflib import get_close_matches
+    from .commandline.nearest import hint
 
-    near = get_close_matches(arguments[0], COMMANDS, 1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    print(f"{PROGRAM}: there is no command {arguments[0]!r}{hint}\n\n{HELP}", end="", file=sys.stderr)
+    what = f"there is no command {arguments[0]!r}{hint(arguments[0], COMMANDS)}"
+    print(f"{PROGRAM}: {what}\n\n{HELP}", end="", file=sys.stderr)
     sys.exit(2)
 
 

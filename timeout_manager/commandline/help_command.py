@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pkgutil
 import sys
-from difflib import get_close_matches
+
+from .nearest import hint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,9 +29,8 @@ def main(program: str, arguments: list[str]) -> NoReturn:
         print(f"usage: {program} [TOPIC]\n\ntopics:\n{pages}", end="")
         sys.exit(0)
     if topic not in TOPICS or len(arguments) > 1:
-        near = get_close_matches(topic, TOPICS, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else f": `{program}` lists them"
-        print(f"{program}: there is no page on {' '.join(arguments)!r}{hint}", file=sys.stderr)
+        what = hint(topic, TOPICS) or f"; `{program}` lists them"
+        print(f"{program}: there is no page on {' '.join(arguments)!r}{what}", file=sys.stderr)
         sys.exit(USAGE)
     page = pkgutil.get_data(PACKAGE, f"manual/{topic}.md")  # also from a zip
     assert page is not None, "the loader of the package cannot read files"

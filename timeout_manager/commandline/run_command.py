@@ -14,6 +14,7 @@ from ..originals import clock
 from ..processes import deadline
 from ..processes.name import name_of
 from ..seconds import duration, text
+from .nearest import told
 from .supervisor import Supervisor, say
 
 TYPE_CHECKING = False
@@ -63,7 +64,7 @@ def main(program: str, arguments: list[str]) -> NoReturn:
         # on a clock of its own it only counts, whatever the environment asks for: an interrupt would end us alone
         manager = TimeoutManager.from_environ(limit or None, clock=lambda: clock.monotonic())
     except (GetoptError, ValueError) as error:
-        say(f"{program}: {error}\n\n{usage(program)}")
+        say(f"{program}: {told(error, OPTIONS)}\n\n{usage(program)}")
         sys.exit(FAILED)
     runner = Supervisor(program, words[1:], "--foreground" in options, "-v" in options)
     phase = manager.timed_operation(options.get("--phase") or name_of(words[1:]))

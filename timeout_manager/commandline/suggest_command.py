@@ -17,6 +17,7 @@ from collections import Counter
 from getopt import GetoptError, gnu_getopt
 from reprlib import repr as brief
 
+from .nearest import told
 from ..seconds import HUGE, PLAIN, text
 
 TYPE_CHECKING = False
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any, NoReturn
 
+OPTIONS = ["all", "help"]
 NOTHING, USAGE = 1, 2  # exit statuses
 ENDED_WELL = "passed", "expected failure", "done"
 OF_PERCENTILE, OF_LONGEST = 3.0, 2.5
@@ -53,7 +55,7 @@ Exit status: {NOTHING} if nothing has ended well, {USAGE} if a report cannot be 
 def main(program: str, arguments: list[str]) -> NoReturn:
     """Print the limits; exit with 0, 1 if there is nothing to go by, 2 if a report or an option is bad."""
     try:
-        given, paths = gnu_getopt(arguments, "h", ["all", "help"])
+        given, paths = gnu_getopt(arguments, "h", OPTIONS)
         options = dict(given)
         if "--help" in options or "-h" in options:
             print(usage(program), end="")
@@ -63,7 +65,7 @@ def main(program: str, arguments: list[str]) -> NoReturn:
         paths = list(dict.fromkeys(paths))
         entries = [entry for path in paths for entry in read(path)]
     except (GetoptError, ValueError) as error:
-        print(f"{program}: error: {error}", file=sys.stderr)
+        print(f"{program}: error: {told(error, OPTIONS)}", file=sys.stderr)
         sys.exit(USAGE)
     times: dict[tuple[bool, str], list[float]] = {}
     left_out: Counter[str] = Counter()

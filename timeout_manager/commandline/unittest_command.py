@@ -10,6 +10,7 @@ from contextlib import suppress
 from . import lingering
 from ..enforcing import choice
 from ..interpreter import watchdog
+from .nearest import hint
 from ..errors import PhaseTimeout
 from ..testing.limits import METHODS, Limit, Limits, limit_from_environ, seconds_from_environ
 from ..originals import signals, system
@@ -48,6 +49,10 @@ FILES = {
 AFTER_LIMITS = {"--kill-after", "--kill-children"}
 ADVICE = "add --timeout SECONDS or --total SECONDS, or write `timeout = SECONDS` on a test, its class or module"
 OPTIONS = {"--method", *TIMES, *FILES}
+OF_UNITTEST = {
+    *("--verbose", "--quiet", "--locals", "--durations", "--failfast", "--catch", "--buffer", "--help"),
+    *("--start-directory", "--pattern", "--top-level-directory"),
+}
 
 
 def usage(program: str) -> str:
@@ -102,6 +107,8 @@ def main(program: str, arguments: list[str]) -> NoReturn:
             status = int(not ran.wasSuccessful()) if ran.testsRun or ran.skipped else NOTHING
     except SystemExit as end:
         status = end.code
+        if status == USAGE:
+            _hint(program, rest)
     except KeyboardInterrupt:
         print("\nCtrl-C, while the tests were being loaded", file=sys.stderr)
         _die_of_interrupt()
@@ -170,6 +177,15 @@ def _check(limits: Limits) -> None:
         raise ValueError(f"--slow-after cannot work here: {lacking}; --report tells how long each test has taken")
     if lacking and choice.name_of(wish) == "none":
         raise ValueError(f"--kill-after cannot work here: {lacking}, and no signal interrupts a test")
+
+
+def _hint(program: str, arguments: list[str]) -> None:
+    """Name what an option may have been meant to be which unittest, too, does not know."""
+    known = OPTIONS | OF_UNITTEST
+    for name in (each.partition("=")[0] for each in arguments if each.startswith("--")):
+        near = hint(name, sorted(known)) if not any(each.startswith(name) for each in known) else ""
+        if near:
+            print(f"{program}: {name} is not known{near}", file=sys.stderr)
 
 
 def _fail(program: str, message: str) -> NoReturn:
