@@ -231,7 +231,8 @@ class Ledgers(Directory):
 
     def test_what_is_wrong_with_the_arguments_is_said(self):
         self.assertEqual(self.go(), (2, "suggest: error: REPORT.json is needed; see --help\n"))
-        self.assertEqual(self.go("--al1", "r.json"), (2, "suggest: error: option --al1 not recognized; did you mean --all?\n"))
+        said = "suggest: error: option --al1 not recognized; did you mean --all?\n"
+        self.assertEqual(self.go("--al1", "r.json"), (2, said))
         missing = self.path("missing.json")
         expected = f"suggest: error: {missing} cannot be read: {os.strerror(2)}\n"
         self.assertEqual(self.go(missing), (2, expected))
