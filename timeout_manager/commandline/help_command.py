@@ -34,6 +34,7 @@ def main(program: str, arguments: list[str]) -> NoReturn:
         sys.exit(USAGE)
     page = pkgutil.get_data(PACKAGE, f"manual/{topic}.md")  # also from a zip
     assert page is not None, "the loader of the package cannot read files"
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a page may have letters that it cannot show
+    if sys.stdout is not None:
+        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # it may not have all letters of a page
     print(page.decode("utf-8"), end="")
     sys.exit(0)

@@ -276,9 +276,8 @@ def as_inherited() -> Any:
 
 
 def say(line: str) -> None:
-    """Write a line to stderr, if it was open when this process began: another file may have that number then.
+    """Write a line to stderr.
 
     Not by ``sys.stderr``, which would keep what a full disk does not take, and end with another status for that.
     """
-    if sys.stderr is not None:
-        tell(f"{line}\n")
+    tell(f"{line}\n")

@@ -194,7 +194,12 @@ def _lines(path: str) -> list[str]:
 
 
 def tell(text: str) -> None:
-    """Write to the real stderr, whatever stands in its place, from any thread; what nobody reads in time is lost."""
+    """Write to the real stderr, whatever stands in its place, from any thread; what nobody reads in time is lost.
+
+    If it was not open when this process began, another file may have its number by now.
+    """
+    if sys.__stderr__ is None:
+        return
     left = text.encode(errors="replace")
     try:
         while left and _takes_more():

@@ -184,9 +184,10 @@ def last_born() -> bytes:
 
 def uptime() -> float:
     """Return the time on the clock by which processes start, rounded down as they are; 0.0 where there is none."""
-    if not hasattr(clock, "CLOCK_BOOTTIME"):
+    try:
+        return int(clock.clock_gettime(clock.CLOCK_BOOTTIME) * _TICKS) / _TICKS
+    except (AttributeError, OSError):  # it may have no more than a name
         return 0.0
-    return int(clock.clock_gettime(clock.CLOCK_BOOTTIME) * _TICKS) / _TICKS
 
 
 def name_of_signal(number: int) -> str:

@@ -1,0 +1,205 @@
+"""What platforms lack, taken away on this one: what can do without it does, and what cannot says so."""
+
+import importlib
+import subprocess
+import sys
+import unittest
+
+from . import package
+from .helpers.child import ROOT, environment
+
+NO_THREADS = """
+def no(*args, **kwargs):
+    raise RuntimeError("can't start new thread")
+import _thread
+_thread.start_new_thread = _thread.start_joinable_thread = no
+"""
+NO_CTYPES = "sys.modules['_ctypes'] = None\n"
+NO_WAY = NO_CTYPES + "if hasattr(sys, 'monitoring'): del sys.monitoring\n"  # into another thread
+NO_ALARM = NO_CTYPES + "import _signal\ndel _signal.setitimer\n"
+PRELUDE = f"""
+import {package.__name__} as package
+import importlib, os, threading, time, warnings
+warnings.simplefilter("always")
+def module(name):
+    return importlib.import_module(f"{package.__name__}.{{name}}")
+def interrupted(manager, body):
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        try:
+            with manager.timed_operation("block", 0.1):
+                body()
+        except package.PhaseTimeout as error:
+            print(manager.enforcement, error.interrupted, *[each.message for each in told], flush=True)
+        except RuntimeError as error:
+            print(error, flush=True)
+"""
+COMMAND = """
+import unittest
+class Case(unittest.TestCase):
+    def test_fast(self): pass
+    def test_hangs(self): time.sleep(9)
+module("__main__").main({})
+"""
+CASES = {
+    "no threads, best": (NO_THREADS, "interrupted(package.TimeoutManager(9, enforce=True), lambda: time.sleep(9))"),
+    "no threads, thread": (NO_THREADS, "interrupted(package.TimeoutManager(9, enforce='thread'), int)"),
+    "no threads, unittest": (NO_THREADS, COMMAND.format(["unittest", "--timeout", "0.1", "__main__"])),
+    "no threads, slow": (NO_THREADS, COMMAND.format(["unittest", "--slow-after", "0.1", "__main__"])),
+    "no threads, method": (NO_THREADS, COMMAND.format(["unittest", "--method", "thread", "__main__"])),
+    "nothing, kill": (NO_ALARM + NO_THREADS, COMMAND.format(["unittest", "--kill-after", "1", "__main__"])),
+    "nothing, task": (
+        NO_ALARM + NO_THREADS,
+        """
+import asyncio
+async def blocks():
+    time.sleep(0.2)
+async def main():
+    manager = package.TimeoutManager(9, enforce=True)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for body in lambda: asyncio.sleep(9), blocks:
+            try:
+                async with manager.timed_operation("task", 0.1):
+                    await body()
+            except package.PhaseTimeout as error:
+                print(manager.enforcement, error.interrupted)
+    print({str(each.message) for each in told})
+asyncio.run(main())
+""",
+    ),
+    "no real-time signals": (
+        "import _signal\ndel _signal.SIGRTMIN, _signal.SIGRTMAX\n",
+        "interrupted(package.TimeoutManager(9, enforce='thread'), lambda: time.sleep(9))\n"
+        "import signal; assert signal.getsignal(signal.SIGURG) == signal.SIG_DFL",
+    ),
+    "no way, worker": (
+        NO_WAY,
+        "manager = package.TimeoutManager(9, enforce=True)\n"
+        "threading.Thread(target=interrupted, args=(manager, lambda: time.sleep(0.2))).start()",
+    ),
+    "no way, kill": (
+        NO_WAY,
+        "manager = package.TimeoutManager(9, enforce=True, kill_after=0.1)\n"
+        "threading.Thread(target=interrupted, args=(manager, lambda: time.sleep(9))).start()",
+    ),
+    "no processor time": (
+        "import time\ndel time.pthread_getcpuclockid\n",
+        """
+enforcer = module("interrupting.enforcer")
+enforcer.SHORTEST, enforcer.BRIEFEST = 0.1, 0.02
+def loop():
+    while True: pass
+try:
+    with package.TimeoutManager(0.3, enforce="thread").timed_operation("block"):
+        loop()
+except package.PhaseTimeout as error:
+    print(error.diagnosis)
+""",
+    ),
+    "no clock since the boot": (
+        "import time\ndef no(*args):\n    raise OSError(22, 'Invalid argument')\ntime.clock_gettime = no\n",
+        "print(package.TimeoutManager(9).run([sys.executable, '-c', 'print(7)'], stdout=-1).stdout)",
+    ),
+    "no list of signals": (
+        "import signal\nif hasattr(signal, 'valid_signals'): del signal.valid_signals\n",
+        "print(module('commandline.run_command')._signal('term'))",
+    ),
+    "no stdout": ("sys.stdout = None\n", "module('__main__').main(['help', 'guide.zh'])"),
+    "no stderr": ("sys.__stderr__ = None\n", "module('interpreter.frames').tell('into another file'); print('told')"),
+}
+SIGNALS = {"no threads, best", "no threads, unittest", "no threads, method", "no real-time signals"}
+
+
+class WhereThatIsMissing(unittest.TestCase):
+    """Each in a process of its own; all are started together."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.started = {name: cls.start(*case) for name, case in CASES.items() if cls.applies(name)}
+        for process in cls.started.values():
+            cls.addClassCleanup(process.communicate)
+            cls.addClassCleanup(process.kill)
+
+    @staticmethod
+    def applies(name):
+        if name in SIGNALS:
+            return hasattr(importlib.import_module("signal"), "setitimer")
+        return name != "no processor time" or hasattr(importlib.import_module("time"), "pthread_getcpuclockid")
+
+    @staticmethod
+    def start(lacking, code):
+        code = f"import sys\nsys.path.insert(0, {ROOT!r})\n{lacking}{PRELUDE}{code}"
+        command = [sys.executable, "-c", code]
+        pipes = dict(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(command, env=environment(), **pipes)
+
+    def said(self, name, status=0):
+        """Return what it has written, if it has ended with this status."""
+        if name not in self.started:
+            self.skipTest("no such signals, or no such clock, here")
+        process = self.started[name]
+        stdout, stderr = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, status, (name, stdout, stderr))
+        self.assertNotIn("Traceback", stderr)
+        return stdout + stderr
+
+    def test_no_thread_is_needed_to_interrupt_the_main_one(self):
+        self.assertRegex(self.said("no threads, best"), r"^(timer|signal) True$")
+
+    def test_a_watchdog_without_threads_is_refused(self):
+        expected = r"enforce='thread' cannot work here: .*no thread can be started here \(can't start new thread\)"
+        self.assertRegex(self.said("no threads, thread"), expected)
+
+    def test_tests_are_interrupted_without_threads(self):
+        said = self.said("no threads, unittest", 1)
+        self.assertRegex(said, r"Ran 2 tests in [\s\S]*\nFAILED \(timeouts=1\)\n$")
+
+    def test_options_that_need_threads_are_refused(self):
+        expected = "--slow-after cannot work here: no thread can be started here (can't start new thread); --report"
+        self.assertIn(expected, self.said("no threads, slow", 2))
+        expected = r"--method thread cannot work here: no thread can be .*; --method (timer|signal) works\n$"
+        self.assertRegex(self.said("no threads, method", 2), expected)
+
+    def test_the_end_of_what_hangs_is_not_promised_where_nothing_can_look(self):
+        self.assertIn("--kill-after cannot work here: no thread can be started", self.said("nothing, kill", 2))
+
+    def test_a_task_that_blocks_is_told_to_be_counted(self):
+        expected = "asyncio True\nasyncio False\n{'nothing can interrupt this thread: a task ends where it awaits; "
+        self.assertEqual(self.said("nothing, task").partition("while it blocks")[0], expected)
+
+    def test_the_main_thread_is_interrupted_without_real_time_signals(self):
+        self.assertEqual(self.said("no real-time signals"), "thread True\n")
+
+    def test_a_worker_that_nothing_reaches_is_told_to_be_counted(self):
+        self.assertRegex(self.said("no way, worker"), "^none False nothing can interrupt this thread, so time is only")
+
+    def test_a_worker_that_nothing_reaches_ends_with_the_process(self):
+        self.assertIn("The block is still running 0.100 s after that.", self.said("no way, kill", 124))
+
+    def test_it_is_not_claimed_that_a_loop_waits_where_its_processor_time_is_not_known(self):
+        self.assertRegex(self.said("no processor time"), r"At the same line for the last .* \(seen \d+ times?\)\.\n")
+
+    def test_commands_run_where_nothing_tells_when_they_began(self):
+        self.assertIn("7", self.said("no clock since the boot"))
+
+    def test_a_signal_has_its_name_where_no_list_of_them_can_be_had(self):
+        self.assertEqual(self.said("no list of signals"), "15\n")
+
+    def test_a_page_of_the_manual_without_stdout(self):
+        self.assertEqual(self.said("no stdout"), "")
+
+    def test_nothing_is_written_into_a_file_that_has_the_number_of_stderr(self):
+        self.assertEqual(self.said("no stderr"), "told\n")
+
+
+class AStandardLibraryInAZip(unittest.TestCase):
+    def test_is_not_the_code_of_the_user(self):
+        frames = importlib.import_module(f"{package.__name__}.interpreter.frames")
+        for path, is_own in ("threading.py", False), ("unittest/case.py", False), ("mine.py", True):
+            code = compile("", path.replace("/", frames.sep), "exec")
+            self.assertIs(frames._is_own(code), is_own, path)
+
+
+if __name__ == "__main__":
+    unittest.main()
