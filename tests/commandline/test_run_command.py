@@ -13,7 +13,7 @@ import unittest
 from unittest import mock
 
 from .. import package
-from ..helpers.child import ROOT, environment, hear
+from ..helpers.child import ROOT, at_once, environment, hear
 from ..helpers.command import Directory
 
 # What both do with the same command line; the exit status is that of coreutils 9.1.
@@ -62,16 +62,14 @@ class Habits(Directory):
     def test_exit_status(self):
         ours = f"{sys.executable} -m {package.__name__} run"
         with self.environment():
-            for line, expected in LINES.items():
-                self.assertEqual(status(f"{ours} {line}"), expected, line)
+            self.assertEqual(dict(zip(LINES, at_once(status, [f"{ours} {line}" for line in LINES]))), LINES)
 
     def test_the_same_as_of_the_real_one(self):
         real = shutil.which("timeout")
         version = subprocess.run([real, "--version"], stdout=-1, text=True).stdout if real else ""
         if "coreutils" not in version:
             self.skipTest("no timeout of coreutils here")
-        for line, expected in LINES.items():
-            self.assertEqual(status(f"{real} {line}"), expected, line)
+        self.assertEqual(dict(zip(LINES, at_once(status, [f"{real} {line}" for line in LINES]))), LINES)
 
     def environment(self):
         return mock.patch.dict(os.environ, environment(PYTHONPATH=ROOT), clear=True)

@@ -86,7 +86,7 @@ class Figures(unittest.TestCase):
         while seconds < 1e305:
             limit = suggest.rounded(seconds)
             self.assertTrue(seconds <= limit <= 1.5 * seconds, seconds)
-            seconds *= 1.037
+            seconds *= 1.37
 
 
 class Ledgers(Directory):

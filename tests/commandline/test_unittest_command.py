@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 from ..helpers.child import hear
 from ..helpers.command import Directory
+from ..helpers.enforced import NAMES
 
 POSIX = hasattr(signal, "pthread_kill")
 CPYTHON = sys.implementation.name == "cpython"
@@ -116,9 +117,7 @@ TIMEOUTS = (
 
 
 class AHungTest(Directory):
-    def check(self, *options):
-        self.write(test_hung=HUNG)
-        ran = self.unittest("--timeout", "60", *options)
+    def check(self, ran):
         for name in TIMEOUTS:
             self.assertEqual(ran.outcomes.get(name), "timeout", (name, ran.stderr))
         others = {name: outcome for name, outcome in ran.outcomes.items() if name not in TIMEOUTS}
@@ -138,8 +137,12 @@ class AHungTest(Directory):
         self.assertIn("asyncTearDown of test_hung.Async.test_block\n", ran.stdout)
         return ran
 
-    def test_is_ended_and_the_next_one_runs(self):
-        ran = self.check()
+    def test_is_ended_by_every_method_and_the_next_one_runs(self):
+        self.write(test_hung=HUNG)
+        methods = ["auto", *NAMES]
+        ran, *others = self.unittest_at_once(*(("--timeout", "60", "--method", each) for each in methods))
+        for each in (ran, *others):
+            self.check(each)
         self.assertRegex(ran.stderr, r"(?m)^TIMEOUT: test_sleep \(test_hung\.Hung")
         self.assertIn(
             "Time ran out in test after 0.1 s; the limit is 0.100 s (timeout of Hung).\n"
@@ -151,11 +154,6 @@ class AHungTest(Directory):
         self.assertRegex(ran.stderr, r"Time ran out in cleanup \(sleep\) after \d\.\d+ s; the limit is 0\.100 s")
         self.assertRegex(ran.stderr, r'(?m)^  File "test_hung.py", line \d+, in test_await\n    try: await asyncio')
         self.assertIn("It ended in this:\nTraceback", ran.stderr)
-
-    @unittest.skipUnless(POSIX, "no SIGALRM")
-    def test_by_the_other_methods(self):
-        self.check("--method", "signal")
-        self.check("--method", "thread")
 
     def test_has_the_phases_of_unittest(self):
         self.write(

@@ -8,7 +8,7 @@ import time
 import unittest
 
 from .. import package
-from ..helpers.child import hear
+from ..helpers.child import at_once, hear
 from ..helpers.command import Directory
 
 POSIX = hasattr(signal, "pthread_kill")
@@ -35,6 +35,8 @@ class Ends(Directory):
                 loop.run_until_complete(use_default_executor())
             def test_process(self):
                 multiprocessing.get_context("fork").Process(target=time.sleep, args=(20,), name="the child").start()
+            def test_brief_process(self):
+                multiprocessing.get_context("fork").Process(target=time.sleep, args=(6,), name="the child").start()
             def test_handler(self): atexit.register(slow_goodbye)
             def test_handler_of_child(self): atexit.register(wait_for_child)
             def test_thread_then_handler(self):
@@ -87,7 +89,7 @@ class Ends(Directory):
     def test_exit_handlers_and_children(self):
         self.end_all(
             handler=("-v test_handler test_fails", 1, "An exit handler keeps the process alive", "in slow_goodbye"),
-            process=("test_process", 0, "An exit handler keeps the process alive", *["(the child)"] * LINUX),
+            process=("test_brief_process", 0, "An exit handler keeps the process alive", *["(the child)"] * LINUX),
             child=("test_handler_of_child", 0, "in wait_for_child", *["mine"] * LINUX),
             then=("--kill-after=4 test_thread_then_handler", 0, "alive:\n  the first\n", "in slow_goodbye"),
         )
@@ -120,12 +122,14 @@ class Children(Directory):
     WAITS = """
         import subprocess, sys, unittest
         CHILD = "import signal, sys; {}print('up', flush=True); input()"
+        kept = []  # a child whose pipes are closed ends
         class Waits(unittest.TestCase):
             def test_hangs(self): self.start("hung").wait()
             def test_leaves(self): self.start("left")
             def start(self, name):
                 pipes = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
                 process = subprocess.Popen([sys.executable, "-c", CHILD, name], **pipes)
+                kept.append(process)
                 self.assertEqual(process.stdout.readline(), b"up\\n")
                 return process
     """
@@ -140,9 +144,10 @@ class Children(Directory):
 
     @unittest.skipUnless(LINUX, "nothing tells of them")
     def test_kill_children_ends_what_a_test_was_waiting_for(self):
-        for kind, how in (("", "TERM"), (self.DEAF, "KILL")):
-            self.write(test_waits=self.WAITS.replace("{}", kind))
-            ran = self.unittest("--timeout", "3", "--kill-children", "0.3", "test_waits.Waits.test_hangs")
+        self.write(test_waits=self.WAITS.replace("{}", ""), test_deaf=self.WAITS.replace("{}", self.DEAF))
+        options = "--timeout", "3", "--kill-children", "0.3"
+        runs = self.unittest_at_once(*((*options, f"{name}.Waits.test_hangs") for name in ("test_waits", "test_deaf")))
+        for how, ran in zip(("TERM", "KILL"), runs):
             self.assertEqual((ran.status, ran.outcomes), (1, {"test_hangs": "timeout"}), ran.stderr)
             self.assertRegex(ran.stderr, rf"Processes that had to be killed:\n  \d+ .* {how}\n")
             self.assertNotIn("live on", ran.stderr)
@@ -155,7 +160,7 @@ class Options(Directory):
     def test_everything_else_goes_to_unittest(self):
         self.write(test_p=self.PASSES, other=self.PASSES)
         os.mkdir(self.path("inner"))
-        for arguments in (
+        command_lines = (
             (),
             ("-v",),
             ("-q",),
@@ -170,9 +175,13 @@ class Options(Directory):
             ("nowhere",),
             ("-v", "--", "test_p"),
             *((("--durations", "2"),) if sys.version_info >= (3, 12) else ()),
-        ):
+        )
+
+        def run_both(arguments):
             after = ("--timeout", "60") if "--" not in arguments else ()
-            plain, ours = self.plain(*arguments), self.unittest(*arguments, *after)
+            return self.plain(*arguments), self.end(self.start("unittest", *arguments, *after))
+
+        for arguments, (plain, ours) in zip(command_lines, at_once(run_both, command_lines)):
             self.assertEqual(ours.status, plain.status, (arguments, plain.stderr, ours.stderr))
             for ran in plain, ours:
                 ran.stderr = "".join(line for line in ran.stderr.splitlines(True) if "File" not in line)
@@ -186,7 +195,7 @@ class Options(Directory):
 
     def test_a_setting_that_makes_no_sense_names_its_source(self):
         self.write(test_p=self.PASSES)
-        for arguments, variables, message in (
+        settings = (
             (("--timeout", "soon"), {}, "--timeout must be seconds like 90, 1.5, 90s, 2m or 1h, not 'soon'"),
             (("--timeout=-1",), {}, "--timeout must be seconds like 90, 1.5, 90s, 2m or 1h, not '-1'"),
             (("--total", "nan"), {}, "--total must be seconds like"),
@@ -199,8 +208,10 @@ class Options(Directory):
             ((), {"TIMEOUT_MANAGER_TIMEOUT": "x"}, "TIMEOUT_MANAGER_TIMEOUT (from the environment) must be"),
             ((), {"TEST_TIMEOUT": "x"}, "TEST_TIMEOUT (from the environment) must be"),
             ((), {"TIMEOUT_MANAGER_SCALE": "x"}, "TIMEOUT_MANAGER_SCALE must be a finite number"),
-        ):
-            ran = self.end(self.start("unittest", *arguments, **variables))
+        )
+        runs = [self.start("unittest", *arguments, **variables) for arguments, variables, _ in settings]
+        for (arguments, _, message), run in zip(settings, runs):
+            ran = self.end(run)
             self.assertEqual(ran.status, 2, (arguments, ran.stderr))
             self.assertIn(message, ran.stderr)
             self.assertNotIn("Traceback", ran.stderr)
@@ -208,20 +219,22 @@ class Options(Directory):
     def test_a_limit_that_stands_in_the_tests_is_one_to_kill_after(self):
         self.write(test_p=self.PASSES + " test_q.timeout = 30\n", test_m=self.PASSES + "timeout = 30\n")
         self.write(broken="import nonsense\n")
-        for name, status in (("test_p", 0), ("test_m", 0), ("broken", 1)):
-            ran = self.unittest("--kill-after", "5", name)
-            self.assertEqual(ran.status, status, ran.stderr)
+        runs = self.unittest_at_once(*(("--kill-after", "5", name) for name in ("test_p", "test_m", "broken")))
+        self.assertEqual([ran.status for ran in runs], [0, 0, 1], [ran.stderr for ran in runs])
 
     def test_the_limit_can_come_from_the_environment(self):
         self.write(test_s="import time, unittest\nclass S(unittest.TestCase):\n def test_s(self): time.sleep(1)\n")
-        ran = self.unittest(TIMEOUT_MANAGER_TIMEOUT="0.2s")
-        self.assertEqual(ran.outcomes["test_s"], "timeout")
-        self.assertIn("(TIMEOUT_MANAGER_TIMEOUT)", ran.stderr)
-        self.assertEqual(self.unittest("--timeout", "0", TIMEOUT_MANAGER_TIMEOUT="0.2").outcomes["test_s"], "passed")
-        self.assertEqual(self.unittest("--timeout", "0.2", TIMEOUT_MANAGER_SCALE="300").outcomes["test_s"], "passed")
-        self.assertEqual(self.unittest(TIMEOUT_MANAGER_TIMEOUT="", TEST_TIMEOUT="").outcomes["test_s"], "passed")
-        ran = self.unittest("--timeout", "0.002", TIMEOUT_MANAGER_SCALE="100")
-        self.assertIn("the limit is 0.200 s (--timeout)", ran.stderr)
+        late, scaled, *passed = self.unittest_at_once(
+            (dict(TIMEOUT_MANAGER_TIMEOUT="0.2s"),),
+            ("--timeout", "0.002", dict(TIMEOUT_MANAGER_SCALE="100")),
+            ("--timeout", "0", dict(TIMEOUT_MANAGER_TIMEOUT="0.2")),
+            ("--timeout", "0.2", dict(TIMEOUT_MANAGER_SCALE="300")),
+            (dict(TIMEOUT_MANAGER_TIMEOUT="", TEST_TIMEOUT=""),),
+        )
+        self.assertEqual(late.outcomes["test_s"], "timeout")
+        self.assertIn("(TIMEOUT_MANAGER_TIMEOUT)", late.stderr)
+        self.assertIn("the limit is 0.200 s (--timeout)", scaled.stderr)
+        self.assertEqual([ran.outcomes["test_s"] for ran in passed], ["passed"] * 3)
 
     def test_help_says_what_to_do(self):
         for arguments in (), ("--help",):
@@ -236,9 +249,13 @@ class Options(Directory):
     def test_a_timeout_shows_in_every_way_of_printing(self):
         self.write(test_h="import time, unittest\nclass H(unittest.TestCase):\n"
                    " def test_a(self): print('what it said'); time.sleep(60)\n def test_b(self): pass\n")  # fmt: skip
-        self.assertTrue(self.unittest("--timeout", "0.5").stderr.startswith("T.\n"))
-        self.assertIn(" ... TIMEOUT\n", self.unittest("--timeout", "0.5", "-v").stderr)
-        ran = self.unittest("--timeout", "0.5", "-b", "-f", "--junit-xml", "deep/er/junit.xml")
+        plain, verbose, ran = self.unittest_at_once(
+            ("--timeout", "0.5"),
+            ("--timeout", "0.5", "-v"),
+            ("--timeout", "0.5", "-b", "-f", "--junit-xml", "deep/er/junit.xml"),
+        )
+        self.assertTrue(plain.stderr.startswith("T.\n"))
+        self.assertIn(" ... TIMEOUT\n", verbose.stderr)
         self.assertIn("\nStdout:\nwhat it said\n", ran.stderr)
         self.assertNotIn("test_b", ran.outcomes)
         self.assertEqual(ran.report["counts"], {"timeout": 1})
@@ -259,7 +276,10 @@ class Debuggers(Directory):
     def test_are_not_interrupted(self):
         self.write(test_d=self.HANG.format("breakpoint()"))
         process = self.start("unittest", "--report", "report.json", "--timeout", "2", stdin=-1)
-        time.sleep(5)
+        prompt = ""
+        while not prompt.endswith("(Pdb) ") and process.poll() is None:
+            prompt += process.stdout.read(1)
+        time.sleep(2.5)
         ran = self.end(process, "c\n")
         self.assertEqual((ran.status, ran.outcomes["test_d"]), (0, "passed"), ran.stderr)
         self.assertEqual(ran.stderr.count("There is a debugger (pdb): nothing is interrupted."), 1)

@@ -9,7 +9,7 @@ import unittest
 from subprocess import PIPE, run
 
 from .. import package
-from ..helpers.child import ROOT, environment
+from ..helpers.child import ROOT, at_once, environment
 
 HAS_GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
 LINUX_CPYTHON = sys.platform == "linux" and sys.implementation.name == "cpython"
@@ -226,8 +226,7 @@ try:
 except package.PhaseTimeout:
     print("alive")
 """
-        for code in suspended, aside:
-            done = self.go(hold + code)
+        for done in at_once(self.go, [hold + suspended, hold + aside]):
             self.assertEqual((done.returncode, done.stdout), (0, "alive\n"), done)
 
     @unittest.skipUnless(sys.implementation.name == "cpython", "no interrupts in other threads here")
@@ -269,9 +268,8 @@ def work():
 threading.Thread(target=work, daemon=True).start()
 time.sleep(10)
 """
-        for code in stack, stack_of_the_block, generator, own:
-            with self.subTest(code):
-                self.assert_tells_all(self.assert_killed(code + block), "in work")
+        for text in at_once(self.assert_killed, [code + block for code in (stack, stack_of_the_block, generator, own)]):
+            self.assert_tells_all(text, "in work")
 
     @unittest.skipUnless(LINUX_CPYTHON, "the timers of the kernel are Linux's")
     def test_the_first_phases_of_two_threads_share_the_timers(self):
@@ -353,7 +351,7 @@ except package.PhaseTimeout:
 
     def test_works_where_time_is_only_counted(self):
         sleep = "time.sleep(60)"
-        for where, code in (
+        ways = (
             ("thread", "go(lambda: time.sleep(60))"),
             ("worker", "threading.Thread(target=go, args=[lambda: time.sleep(60)]).start()"),
             ("session", "with manager: go(lambda: time.sleep(60))"),
@@ -362,8 +360,8 @@ except package.PhaseTimeout:
             ("thread of a task", "go_async(lambda: time.sleep(60))"),
             ("reset", f"manager.reset(1e9)\nwith manager.timed_operation('hang'):\n manager.reset(0.2)\n {sleep}"),
             ("no limit before", f"manager._ledger.initial = None; manager.reset()\nTHREAD\ngo(lambda: {sleep})"),
-        ):
-            prelude = """
+        )
+        prelude = """
 import asyncio
 def go_async(block=None):
     async def main():
@@ -371,9 +369,10 @@ def go_async(block=None):
             block() if block else await asyncio.sleep(60)
     asyncio.run(main())
 """
-            thread = "threading.Timer(0.1, lambda: manager.reset(0.2)).start()"
+        thread = "threading.Timer(0.1, lambda: manager.reset(0.2)).start()"
+        runs = at_once(self.count, [prelude + code.replace("THREAD", thread) for _, code in ways])
+        for (where, _), done in zip(ways, runs):
             with self.subTest(where=where):
-                done = self.count(prelude + code.replace("THREAD", thread))
                 self.assertEqual(done.returncode, 124, done)
                 self.assertIn("Timeout exceeded after hang phase! (", done.stderr)
                 self.assertIn("The block is still running 0.600 s after that.", done.stderr)
@@ -409,13 +408,13 @@ print([phase.outcome for phase in manager.phases])
     def test_ends_the_children_of_run_and_of_kill_children_with_the_process(self):
         child = "[sys.executable, '-c', 'import time; print(1, flush=True); time.sleep(20)']"
         shell = f"['sh', '-c', '\"$0\" \"$@\"; :', *{child}]"
-        for where, code in (
+        ways = (
             ("subprocess", f"go(lambda: subprocess.run({shell}))"),
             ("Popen", f"go(lambda: subprocess.Popen({child}).wait())"),
             ("multiprocessing", "go(lambda: fork())"),
             ("run", f"package.TimeoutManager(60).run({shell})"),
-        ):
-            prelude = """
+        )
+        prelude = """
 import multiprocessing, subprocess
 package.TimeoutManager(60).run(["true"])
 manager = package.TimeoutManager(1.5, enforce="thread", kill_after=0.5, kill_children=0.5)
@@ -429,12 +428,12 @@ if "package.Time" in CODE_TEXT:
     threading.Thread(target=go, args=[lambda: time.sleep(60)]).start()
 threading.Thread(target=work).start()
 """
-            prelude = prelude.replace("CODE_TEXT", repr(code)).replace("CODE", code)
+        began = time.monotonic()
+        programs = [prelude.replace("CODE_TEXT", repr(code)).replace("CODE", code) for _, code in ways]
+        for (where, _), done in zip(ways, at_once(self.go, programs)):  # which read until all have closed the pipe
             with self.subTest(where=where):
-                began = time.monotonic()
-                done = self.go(prelude)  # which reads until all have closed the pipe
                 self.assertEqual((done.returncode, done.stdout.split()), (124, ["1"]), done)
-                self.assertLess(time.monotonic() - began, 18)
+        self.assertLess(time.monotonic() - began, 18)
 
     def test_seconds_are_checked(self):
         for value in "1", float("nan"), True:

@@ -1,10 +1,12 @@
 """Run Python in a process of its own."""
 
+import compileall
 import os
 import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 from .. import package
 
@@ -12,6 +14,8 @@ DIRECTORY = os.path.dirname(os.path.abspath(package.__file__))  #: of the packag
 ROOT = DIRECTORY  #: what has to be on sys.path to import it
 for _ in package.__name__.split("."):
     ROOT = os.path.dirname(ROOT)
+if not sys.dont_write_bytecode:  # the many processes that the tests start write none
+    compileall.compile_dir(DIRECTORY, quiet=2)
 
 
 def count_threads():
@@ -30,6 +34,12 @@ def hear(test, *numbers):
     """Have what a test starts hear these signals, also where a shell (``&``, nohup) has let all of us ignore them."""
     for number in numbers:
         test.addCleanup(signal.signal, number, signal.signal(number, signal.default_int_handler))
+
+
+def at_once(function, items):
+    """Return what the function returns for each item, in order; it is called for all of them at once, and waits."""
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(function, items))
 
 
 def python(*args, timeout=120, **options):

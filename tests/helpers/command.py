@@ -10,7 +10,7 @@ from textwrap import dedent
 from xml.etree import ElementTree
 
 from .. import package
-from .child import ROOT, environment
+from .child import ROOT, at_once, environment
 
 
 class Ran:
@@ -53,13 +53,13 @@ class Directory(unittest.TestCase):
             **dict(cwd=self.directory, env=env, text=True, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE),
         )
 
-    def end(self, process, text=None):
+    def end(self, process, text=None, report="report.json"):
         try:
             stdout, stderr = process.communicate(text, timeout=100)
         except subprocess.TimeoutExpired:
             process.kill()
             self.fail("it did not end by itself:\n{}{}".format(*process.communicate()))
-        return Ran(process.returncode, stdout, stderr, self.read("report.json"))
+        return Ran(process.returncode, stdout, stderr, self.read(report))
 
     def read(self, name):
         if not os.path.exists(self.path(name)):
@@ -76,9 +76,19 @@ class Directory(unittest.TestCase):
         self.assertEqual(head, counts)
         return suite
 
-    def unittest(self, *arguments, **variables):
+    def unittest(self, *arguments, report="report.json", **variables):
         """Run the command `unittest`, with a report."""
-        return self.end(self.start("unittest", "--report", "report.json", *arguments, **variables))
+        return self.end(self.start("unittest", "--report", report, *arguments, **variables), report=report)
+
+    def unittest_at_once(self, *command_lines, **variables):
+        """Run the command with each of these, at once; each may end with a dictionary of variables."""
+
+        def run(number, command_line):
+            own = command_line[-1] if isinstance(command_line[-1], dict) else {}
+            arguments = [each for each in command_line if each is not own]
+            return self.unittest(*arguments, report=f"report{number}.json", **variables, **own)
+
+        return at_once(lambda numbered: run(*numbered), enumerate(command_lines))
 
     def plain(self, *arguments, **variables):
         """Run unittest itself."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
+from html import escape
 from json import dumps
-from xml.sax.saxutils import escape, quoteattr
 
 from ..originals import clock, files, system
 from ..counting.page import of_tests
@@ -29,6 +29,7 @@ OUTCOMES = (
     "running",
 )
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_SPACES = {ord(each): f"&#{ord(each)};" for each in "\t\n\r"}  # in an attribute they would become blanks
 _COUNTS = 120  # characters for the counts at the beginning of a JUnit file
 
 
@@ -191,7 +192,7 @@ def _junit_left_out(name: str, why: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    return quoteattr(printable(text))
+    return f'"{escape(printable(text)).translate(_SPACES)}"'
 
 
 def printable(text: str) -> str:
