@@ -256,7 +256,7 @@ except TimeoutError: pass
         group = entry.groups[0] = limits.Group(run, "a.test", run.timeout)
         with self.assertRaises(PhaseTimeout) as caught:
             group.call("test", hang)
-        self.assertEqual(files.Reports(run)._data(entry)["diagnosis"], caught.exception.diagnosis)
+        self.assertEqual(files.data_of(entry, 0.0)["diagnosis"], caught.exception.diagnosis)
 
 
 if __name__ == "__main__":

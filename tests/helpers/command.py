@@ -47,7 +47,7 @@ class Directory(unittest.TestCase):
         return os.path.join(self.directory, name)
 
     def start(self, *arguments, module=package.__name__, stdin=subprocess.DEVNULL, **variables):
-        env = environment(PYTHONPATH=ROOT, **variables)
+        env = environment(**{"PYTHONPATH": ROOT, **variables})
         return subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             **dict(cwd=self.directory, env=env, text=True, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE),

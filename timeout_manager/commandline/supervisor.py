@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import select
 import signal
-import sys
 from errno import ENOEXEC
 from shutil import which
 from subprocess import TimeoutExpired
@@ -21,6 +20,7 @@ from ..originals import clock
 from ..processes import deadline
 from ..processes.command import Child, with_variables
 from ..processes.group import Group
+from ..processes.orphans import adopt
 from ..processes.table import listed, name_of_signal
 from ..processes.tree import BOUND, Tree
 from ..seconds import INFINITY
@@ -37,7 +37,6 @@ UNHEARD = {getattr(signal, name, 0) for name in ("SIGKILL", "SIGSTOP")}
 TERMINAL = "SIGTTIN", "SIGTTOU"  # what a terminal sends to whoever is in the background there
 LOOK = 0.1  # seconds until a signal is handed on where nothing tells of it, and between two looks at what is left
 LONGEST = 1e6  # seconds that a poll waits for everywhere
-SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
 
 
 class Supervisor:
@@ -228,22 +227,6 @@ def leave_group() -> bool:
     os.kill(other, signal.SIGKILL)
     os.waitpid(other, 0)
     return os.getpgrp() != group
-
-
-def adopt() -> bool:
-    """Have what loses its parent become a child of this process, unless it has children that are nobody's affair."""
-    try:
-        os.waitpid(-1, os.WNOHANG)
-        return False
-    except (AttributeError, ChildProcessError):
-        pass
-    try:
-        import ctypes
-
-        long = ctypes.c_ulong
-        return sys.platform == "linux" and not ctypes.CDLL(None).prctl(SUBREAPER, long(1), long(0), long(0), long(0))
-    except (ImportError, OSError, AttributeError):
-        return False
 
 
 def collect(process: Child) -> bool:

@@ -6,8 +6,9 @@ import gc
 import sys
 import unittest
 from contextlib import suppress
+from unittest.util import strclass
 
-from . import lingering
+from . import isolated, lingering
 from ..enforcing import choice
 from ..interpreter import watchdog
 from .nearest import hint
@@ -18,7 +19,9 @@ from ..seconds import duration
 from ..testing.runner import TextTestRunner, tests_of
 from ..testing.loader import TestLoader
 from ..testing.reports import Reports
+from ..testing.plan import Plan, earlier_report, shard_of
 from ..testing.result import LimitedResult
+from ..testing.units import Suite
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,9 +49,10 @@ FILES = {
     "--trace": "the same for chrome://tracing and Perfetto",
     "--html": "the same as a page for a browser, which is written at the end",
 }
+ISOLATION = {"--isolate", "--jobs"}
 AFTER_LIMITS = {"--kill-after", "--kill-children"}
 ADVICE = "add --timeout SECONDS or --total SECONDS, or write `timeout = SECONDS` on a test, its class or module"
-OPTIONS = {"--method", *TIMES, *FILES}
+OPTIONS = {"--method", "--jobs", "--shard", *TIMES, *FILES}
 OF_UNITTEST = {
     *("--verbose", "--quiet", "--locals", "--durations", "--failfast", "--catch", "--buffer", "--help"),
     *("--start-directory", "--pattern", "--top-level-directory"),
@@ -67,6 +71,14 @@ limits:
   SECONDS: 90, 1.5, 90s, 2m, 1h; 0 is no limit. Without --timeout: TIMEOUT_MANAGER_TIMEOUT from the environment.
   A test, a class or a module with `timeout = SECONDS` has a limit of its own.
 
+processes:
+  --isolate                run the tests in another process: what ends it, or is killed so long after its limit as
+                           --kill-after says (5 s), costs no other test
+  --jobs N|auto            the same with N processes at once; in each, TIMEOUT_MANAGER_JOB is one of 1 to N
+
+shards, of modules, dealt out by the times in the file that --report is about to replace, if it tells of all:
+  --shard I/N              run the tests of one of N machines; without it: what Bazel asks for
+
 reports, whole after every test:
 {files}
 Everything else is for unittest:
@@ -79,32 +91,36 @@ def main(program: str, arguments: list[str]) -> NoReturn:
     if any(each in ("-h", "--help") for each in rest):
         print(usage(program))
     try:
+        jobs = isolated.jobs_of(own.get("--jobs", "1")) if ISOLATION & own.keys() else 0
+        worker = isolated.role() if jobs else None
+        if worker:
+            own.pop("--kill-after", None)  # the parent does that
         limits = _limits(own)
         _check(limits)
-        files = {option[2:].replace("-", "_"): own[option] for option in FILES if option in own}
+        plan = Plan({} if worker else earlier_report(own.get("--report")), shard_of(own.get("--shard")))
+        files = {option[2:].replace("-", "_"): own[option] for option in FILES if option in own and worker is None}
         reports = Reports(limits, **files)
+        reports.shard = plan.shard
     except (ValueError, OSError) as error:
         _fail(program, str(error))
-    sys.argv[:] = [program, *rest]
-    results: list[LimitedResult] = []
+    sys.argv[:] = argv = [program, *rest]
+    if worker is not None:
+        isolated.work(worker, argv, limits)
 
-    class Runner(TextTestRunner):
-        def run(self, test: Any) -> Any:
-            for option in AFTER_LIMITS & own.keys():
-                if not any(map(limits.bind, tests_of(test))):
-                    _fail(program, f"{option} counts from a limit, and there is none: {ADVICE}")
-            results.append(super().run(test))
-            if results[-1].timeouts:
-                _collect(limits, results[-1])
-            return results[-1]
+    def check(is_bound: bool) -> None:
+        for option in sorted(AFTER_LIMITS & own.keys()) if not is_bound else ():
+            _fail(program, f"{option} counts from a limit, and there is none: {ADVICE}")
 
-    Runner.limits, Runner.reports = limits, reports
+    results: list[Any] = []
     status: Any = 0
     try:
-        with limits:
-            loader = TestLoader(limits, reports)
-            ran = unittest.main(None, argv=[program, *rest], testRunner=Runner, testLoader=loader, exit=False).result
-            status = int(not ran.wasSuccessful()) if ran.testsRun or ran.skipped else NOTHING
+        if jobs:
+            is_well = isolated.run(argv, limits, reports, jobs, plan, check, results)
+        else:
+            is_well = _run(argv, limits, reports, plan, check, results)
+        ran = results[-1]
+        is_empty = not (ran.testsRun or ran.skipped or plan.shard and plan.shard.of)
+        status = NOTHING if is_empty else int(not (ran.wasSuccessful() and is_well))
     except SystemExit as end:
         status = end.code
         if status == USAGE:
@@ -123,6 +139,32 @@ def main(program: str, arguments: list[str]) -> NoReturn:
     raise SystemExit(status)
 
 
+def _run(argv: list[str], limits: Limits, reports: Reports, plan: Plan, check: Any, results: list[Any]) -> bool:
+    """Run the tests in this process, and add their result to the results; `check` is told whether a limit binds one."""
+
+    class Runner(TextTestRunner):
+        def run(self, test: Any) -> Any:
+            check(any(map(limits.bind, tests_of(test))))
+            results.append(super().run(_part_of(test, plan) if plan.shard else test))
+            if results[-1].timeouts:
+                _collect(limits, results[-1])
+            return results[-1]
+
+    Runner.limits, Runner.reports = limits, reports
+    with limits:
+        loader = TestLoader(limits, reports)
+        unittest.main(None, argv=argv, testRunner=Runner, testLoader=loader, exit=False)
+    return True
+
+
+def _part_of(test: Any, plan: Plan) -> Any:
+    """Return those of the tests that are run here."""
+    suite = Suite(test)
+    names = [name for name, _ in suite.named()]
+    mine = plan.mine([(name, strclass(type(each)), type(each).__module__) for (name, _), each in suite.named()])
+    return suite.take([names[place] for place in mine])[0]
+
+
 def _split(program: str, arguments: list[str]) -> tuple[dict[str, str], list[str]]:
     """Return our options, and what is for unittest, in the order in which it came."""
     own: dict[str, str] = {}
@@ -132,6 +174,8 @@ def _split(program: str, arguments: list[str]) -> tuple[dict[str, str], list[str
         name, equals, value = argument.partition("=")
         if argument == "--":
             rest += [argument, *left]
+        elif argument == "--isolate":
+            own[argument] = ""
         elif name not in OPTIONS:
             rest.append(argument)
         elif equals:
@@ -181,7 +225,7 @@ def _check(limits: Limits) -> None:
 
 def _hint(program: str, arguments: list[str]) -> None:
     """Name what an option may have been meant to be which unittest, too, does not know."""
-    known = OPTIONS | OF_UNITTEST
+    known = OPTIONS | OF_UNITTEST | ISOLATION
     for name in (each.partition("=")[0] for each in arguments if each.startswith("--")):
         near = hint(name, sorted(known)) if not any(each.startswith(name) for each in known) else ""
         if near:

@@ -106,6 +106,7 @@ class Limits:
         self.ways: dict[type, set[str]] = {}  # and in which ways it calls them itself
         self.thread = 0  # in which they are armed between the tests
         self._open = False  # whether anything stays armed
+        self.watcher: Any = None  # is told when code under test is called, and when it has returned
         kills: dict[str, Any] = {"kill_after": self.kill_after, "kill_children": self.kill_children}
         self._session = TimeoutManager(1e8, enforce=enforce, **kills)
         self._elsewhere = TimeoutManager(1e8, enforce=True, **kills)  # a suite may run its tests in other threads
@@ -259,7 +260,17 @@ class Group:
             manager.reset((self.limit.seconds or inf) * SECOND_CHANCE if self.parts[-1].error else inf)
         part = Part(self, name, _cleanup(function, args) if name == "cleanup" else None)
         self.parts.append(part)
-        if name == CALL:
+        watcher = self.limits.watcher
+        if watcher is None:
+            return self._call(part, function, *args, **kwargs)
+        watcher.entered(self)  # it has a part more
+        try:
+            return self._call(part, function, *args, **kwargs)
+        finally:
+            watcher.left(self)
+
+    def _call(self, part: Part, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if part.name == CALL:
             with part:
                 return function(*args, **kwargs)
         here = get_ident()

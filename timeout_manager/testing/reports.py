@@ -18,15 +18,18 @@ from ..interpreter.frames import tell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
     from .case import Entry
     from .limits import Limits
+    from .plan import Shard
+
+    Data = dict[str, Any]
 
 OUTCOMES = (
-    *("passed", "failed", "error", "timeout", "skipped", "expected failure", "unexpected success", "interrupted"),
-    "running",
+    *("passed", "failed", "error", "timeout", "crash", "skipped", "expected failure", "unexpected success"),
+    *("interrupted", "running"),
 )
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SPACES = {ord(each): f"&#{ord(each)};" for each in "\t\n\r"}  # in an attribute they would become blanks
@@ -46,9 +49,11 @@ class Reports:
         self._junit: _File | None = None
         self._trace: _File | None = None
         self._first = True
+        self._head = self._json_head(limits)
+        self.shard: Shard | None = None  # of which this is told
         self.left_out = 0  # tests that did not run, where they are told of
         if report:
-            self._json = _File(report, self._json_head(limits), self._json_foot())
+            self._json = _File(report, self._head, self._json_foot())
         if junit_xml:
             self._junit = _File(junit_xml, self._junit_head(), _JUNIT_FOOT)
         if trace:
@@ -58,32 +63,50 @@ class Reports:
 
     def running(self, entry: Entry) -> None:
         """Tell that this has begun, and count it: it may be the end."""
-        self.counts[entry.outcome] = 1
-        if self._json:
-            self._json.add("", self._json_entry(entry) + self._json_foot())
-        if self._junit:
-            self._junit.begin(self._junit_head())
-            self._junit.add("", _junit_case(entry) + _JUNIT_FOOT)
-        if self._trace:
-            self._trace.add("", self._trace_events(entry) + "\n]\n")
+        self.tell_running([data_of(entry, self.began)])
 
     def ended(self, entry: Entry) -> None:
         """Tell how it has ended."""
-        counts = entry.kind == "test" or entry.outcome not in ("passed", "skipped")
-        self.counts["running"] = 0
-        if counts:
-            self.counts[entry.outcome] += 1
-            self.seconds += entry.elapsed
+        self.tell_ended([data_of(entry, self.began)])
+
+    def tell_running(self, entries: Sequence[Data]) -> None:
+        """Tell that these are what is running."""
+        self.counts["running"] = len(entries)
+        if self._json:
+            self._json.add("", self._joined(map(dumps, entries), "  ") + self._json_foot())
         if self._junit:
-            self._junit.add(_junit_case(entry) if counts else "", _JUNIT_FOOT)
+            self._junit.begin(self._junit_head())
+            self._junit.add("", "".join(map(_junit_case, entries)) + _JUNIT_FOOT)
+        if self._trace:
+            self._trace.add("", self._joined(_trace_events(entries)) + "\n]\n")
+
+    def tell_ended(self, entries: Sequence[Data]) -> None:
+        """Tell how these have ended; nothing else is running."""
+        self.counts["running"] = 0
+        counted = [each for each in entries if each["kind"] == "test" or each["outcome"] not in ("passed", "skipped")]
+        for entry in counted:
+            self.counts[entry["outcome"]] += 1
+            self.seconds += entry["elapsed"]
+        if self._junit:
+            self._junit.add("".join(map(_junit_case, counted)), _JUNIT_FOOT)
             self._junit.begin(self._junit_head())
         if self._json:
-            self._json.add(self._json_entry(entry), self._json_foot())
+            self._json.add(self._joined(map(dumps, entries), "  "), self._json_foot())
         if self._trace:
-            self._trace.add(self._trace_events(entry), "\n]\n")
+            self._trace.add(self._joined(_trace_events(entries)), "\n]\n")
         if self._html:
-            self._tests.append(self._data(entry))
-        self._first = False
+            self._tests += entries
+        self._first = self._first and not entries
+
+    def rewrite(self, entries: Sequence[Data]) -> None:
+        """Tell of these from the beginning, and of nothing else."""
+        self.counts = dict.fromkeys(OUTCOMES, 0)
+        self.seconds, self._first = 0.0, True
+        self._tests.clear()
+        for file, head in (self._json, self._head), (self._junit, self._junit_head()), (self._trace, "["):
+            if file:
+                file.empty(head)
+        self.tell_ended(entries)
 
     def close(self, not_run: Mapping[str, str] = {}) -> None:
         """Tell which tests did not run, and why."""
@@ -110,53 +133,54 @@ class Reports:
     def _json_foot(self, not_run: list[str] | None = None) -> str:
         counts = dumps({name: count for name, count in self.counts.items() if count})
         left = "null" if not_run is None else dumps(not_run)
-        return f'\n ],\n "counts": {counts},\n "not run": {left}\n}}\n'
+        shard = f',\n "shard": {dumps(self.shard.as_dict())}' if self.shard else ""
+        return f'\n ],\n "counts": {counts},\n "not run": {left}{shard}\n}}\n'
 
-    def _json_entry(self, entry: Entry) -> str:
-        return self._separator() + "  " + dumps(self._data(entry))
-
-    def _separator(self) -> str:
-        return "\n" if self._first else ",\n"
-
-    def _data(self, entry: Entry) -> dict[str, Any]:
-        return {
-            "id": entry.name,
-            "kind": entry.kind,
-            "outcome": entry.outcome,
-            "started": entry.began - self.began,
-            "elapsed": entry.elapsed,
-            "phases": [
-                {**phase_entry(part, self.began), "limit": group.manager.initial_timeout}
-                for group in entry.groups.values()
-                for part in group.parts
-            ],
-            "text": "\n".join(entry.texts),
-            "diagnosis": "\n\n".join(error.diagnosis for error in entry.timeouts),
-        }
+    def _joined(self, entries: Iterable[str], indent: str = "") -> str:
+        texts = [f"\n{indent}{entry}" for entry in entries]
+        return ("" if self._first or not texts else ",") + ",".join(texts)
 
     # -- JUnit XML
 
     def _junit_head(self) -> str:
         count = self.counts
-        errors = count["error"] + count["timeout"] + count["interrupted"] + count["running"]
+        errors = sum(count[each] for each in ("error", "timeout", "crash", "interrupted")) + count["running"]
         failures = count["failed"] + count["unexpected success"]
         skipped = count["skipped"] + self.left_out
         tests = sum(count.values()) + self.left_out
         counts = f'tests="{tests}" failures="{failures}" errors="{errors}" skipped="{skipped}"'
         return _JUNIT_HEAD + f'{counts} time="{self.seconds:.3f}"'.ljust(_COUNTS) + ">"
 
-    # -- Trace Event Format
 
-    def _trace_events(self, entry: Entry) -> str:
-        events = [self._event(entry, entry.name, entry.began, entry.elapsed, entry.outcome)]
-        events += [self._event(entry, part.name, part.started, part.elapsed(), part.outcome) for part in entry.parts]
-        return self._separator() + ",\n".join(dumps(event) for event in events)
+def data_of(entry: Entry, began: float) -> Data:
+    """Return what the JSON report tells of an entry; times are counted from this instant."""
+    return {
+        "id": entry.name,
+        "kind": entry.kind,
+        "outcome": entry.outcome,
+        "started": entry.began - began,
+        "elapsed": entry.elapsed,
+        "phases": [
+            {**phase_entry(part, began), "limit": group.manager.initial_timeout}
+            for group in entry.groups.values()
+            for part in group.parts
+        ],
+        "text": "\n".join(entry.texts),
+        "diagnosis": "\n\n".join(error.diagnosis for error in entry.timeouts),
+    }
 
-    def _event(self, entry: Entry, name: str, began: float, elapsed: float, outcome: str) -> dict[str, Any]:
-        """Return an event that is complete, or the beginning of one that is running."""
-        ends = {"ph": "B"} if outcome == "running" else {"ph": "X", "dur": elapsed * 1e6}
-        place = {"ts": (began - self.began) * 1e6, "pid": system.getpid(), "tid": 1}
-        return {"name": name, "cat": entry.kind, **ends, **place, "args": {"outcome": outcome}}
+
+def _trace_events(entries: Iterable[Data]) -> Iterator[str]:
+    for entry in entries:
+        for each, name in (entry, entry["id"]), *((phase, phase["name"]) for phase in entry["phases"]):
+            yield dumps(_event(entry, name, each["started"], each["elapsed"], each["outcome"]))
+
+
+def _event(entry: Data, name: str, began: float, elapsed: float, outcome: str) -> Data:
+    """Return an event that is complete, or the beginning of one that is running."""
+    ends = {"ph": "B"} if outcome == "running" else {"ph": "X", "dur": elapsed * 1e6}
+    place = {"ts": began * 1e6, "pid": system.getpid(), "tid": entry.get("job", 1)}
+    return {"name": name, "cat": entry["kind"], **ends, **place, "args": {"outcome": outcome}}
 
 
 _JUNIT_HEAD = '<?xml version="1.0" encoding="utf-8"?>\n<testsuites>\n<testsuite name="unittest" '
@@ -166,19 +190,20 @@ _JUNIT_TAGS = {
     "unexpected success": ("failure", "unexpected success"),
     "error": ("error", "error"),
     "timeout": ("error", "timeout"),
+    "crash": ("error", "crash"),
     "interrupted": ("error", "interrupted"),
     "running": ("error", "killed"),
     "skipped": ("skipped", "skip"),
 }
 
 
-def _junit_case(entry: Entry) -> str:
-    kind, _, name = entry.name.rpartition(".") if entry.kind == "test" else (entry.kind, "", entry.name)
-    case = f'\n<testcase classname={_quoted(kind)} name={_quoted(name)} time="{entry.elapsed:.3f}"'
-    tag, problem = _JUNIT_TAGS.get(entry.outcome, ("", ""))
+def _junit_case(entry: Data) -> str:
+    kind, _, name = entry["id"].rpartition(".") if entry["kind"] == "test" else (entry["kind"], "", entry["id"])
+    case = f'\n<testcase classname={_quoted(kind)} name={_quoted(name)} time="{entry["elapsed"]:.3f}"'
+    tag, problem = _JUNIT_TAGS.get(entry["outcome"], ("", ""))
     if not tag:
         return case + "/>"
-    text = "\n".join(entry.texts) or ("was running when the process ended" if problem == "killed" else problem)
+    text = entry["text"] or ("was running when the process ended" if problem == "killed" else problem)
     lines = text.strip().splitlines() or [problem]
     message = lines[-1 if problem in ("error", "failure") else 0]  # a traceback ends with what was wrong
     inner = f"<{tag} type={_quoted(problem)} message={_quoted(message)}>{escape(printable(text))}</{tag}>"
@@ -210,9 +235,11 @@ class _File:
         self._file = files.open(path, "wb", buffering=0)
         self._process = system.getpid()
         self._end = self._size = 0
+        self._before = ""
         self.add(head, foot)
 
     def add(self, text: str, foot: str) -> None:
+        text, self._before = self._before + text, ""
         data = _bytes(text + foot)
         before, self._size = self._size, self._end + len(data)
         self._write(self._end, data + b" " * (before - self._size))  # it is whole also before it is cut
@@ -221,6 +248,11 @@ class _File:
     def begin(self, head: str) -> None:
         """Write the beginning anew; its length is what it was."""
         self._write(0, _bytes(head))
+
+    def empty(self, head: str) -> None:
+        """Begin it anew with what is added next."""
+        self._end = 0
+        self._before = head
 
     def _write(self, at: int, data: bytes) -> None:
         if system.getpid() != self._process or self._file.closed:  # a child process that a test has forked

@@ -43,6 +43,7 @@ class LimitedResult(unittest.TestResult):
     limits: Limits
     reports: Reports | None
     timeouts: list[tuple[Any, str]]  #: tests, and what is to be said of them
+    crashes: list[tuple[Any, str]]  #: the same of what ended the process, where there is another one to tell
     interruptions: list[tuple[Any, str]]  #: the same of what Ctrl-C has ended
     not_run: dict[str, str]  #: names of tests, in their order, and why
     ran: set[str]  #: names of tests, too
@@ -59,7 +60,8 @@ class LimitedResult(unittest.TestResult):
     def adopt(self, limits: Limits, reports: Reports | None, before_summary: Callable[[], None]) -> None:
         """Begin; it is a result of another class up to then."""
         self.limits, self.reports, self.before_summary = limits, reports, before_summary
-        self.timeouts, self.interruptions, self.not_run, self.ran, self.failed = [], [], {}, set(), {}
+        self.timeouts, self.crashes, self.interruptions = [], [], []
+        self.not_run, self.ran, self.failed = {}, set(), {}
         self.hung = {}
         self._told = 0
         self._outer: list[Entry | None] = []
@@ -132,23 +134,28 @@ class LimitedResult(unittest.TestResult):
                 message += f"\n{name}:\n{written}" if written else ""
         self._mirrorOutput = True
         self.timeouts.append((test, message))
+        self._write_outcome(test, "TIMEOUT")
+
+    def _write_outcome(self, test: Any, outcome: str) -> None:
         if getattr(self, "showAll", False):
             if hasattr(self, "_write_status"):
-                self._write_status(test, "TIMEOUT")
+                self._write_status(test, outcome)
             else:
-                self.stream.writeln("TIMEOUT" if self.current is not None else f"{test} ... TIMEOUT")
+                self.stream.writeln(outcome if self.current is not None else f"{test} ... {outcome}")
         elif getattr(self, "dots", False):
-            self.stream.write("T")
+            self.stream.write(outcome[0])
             self.stream.flush()
 
     def wasSuccessful(self) -> bool:
-        return super().wasSuccessful() and not (self.timeouts or self.not_run or self.interrupted)
+        ended = self.timeouts or self.crashes or self.not_run or self.interrupted
+        return super().wasSuccessful() and not ended
 
     def printErrors(self) -> None:
         super().printErrors()
         if hasattr(self, "printErrorList"):
             self.printErrorList("INTERRUPTED", self.interruptions)
             self.printErrorList("TIMEOUT", self.timeouts)
+            self.printErrorList("CRASH", self.crashes)
             if self.hinted:
                 self.stream.writeln(HINT)
             left = [described(process) for process in filter(None, map(alive, self.hung.values()))]

@@ -14,7 +14,7 @@ from .result import LimitedResult
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from .reports import Reports
@@ -33,22 +33,19 @@ class TextTestRunner(unittest.TextTestRunner):
     timeout: float | None = None
     limits: Limits | None = None
     reports: Reports | None = None
+    limited: type[LimitedResult] = LimitedResult  # what is mixed into the class of the result
 
     def run(self, test: Any) -> Any:
         if self.limits is None:
             own = Limit(self.timeout, "timeout of the runner")
             self.limits = Limits(limit_from_environ() if self.timeout is None else own)
-        limits, stream = self.limits, self.stream
-        summary = _Summary(stream.stream)
-        self._hold = lambda: setattr(stream, "stream", summary)
-        results: list[LimitedResult] = []
+        limits = self.limits
         each_test = list(tests_of(test))
         tests = [_named(each) for each in each_test if hasattr(each, "id")]
         kinds = {type(each) for each in each_test}
         del each_test  # unittest lets go of each test that has run
 
         def run_all(result: LimitedResult) -> None:
-            results.append(result)
             if limits.slow_after:
                 watchdog.add_job(result, lambda now: result.tell_slow(limits.slow_after or 0.0, now))
             try:
@@ -68,18 +65,34 @@ class TextTestRunner(unittest.TextTestRunner):
                 self.reports.close(result.not_run)
 
         with limits, limited_fixtures(limits), limited_tests(limits, kinds):
-            try:
-                return super().run(run_all)  # type: ignore[arg-type]
-            finally:
-                stream.stream = summary.stream
-                for result in results:
-                    stream.write(summary.text(result))
-                    stream.flush()
+            return self._run(run_all)
+
+    def _run(self, run_all: Callable[[LimitedResult], None]) -> Any:
+        """Run what runs the tests, and write the summary with our counts in it."""
+        stream = self.stream
+        summary = _Summary(stream.stream)
+        self._hold = lambda: setattr(stream, "stream", summary)
+        results: list[LimitedResult] = []
+
+        def run(result: LimitedResult) -> None:
+            results.append(result)
+            run_all(result)
+
+        try:
+            return super().run(run)  # type: ignore[arg-type]
+        finally:
+            stream.stream = summary.stream
+            for result in results:
+                self._write(summary.text(result))
+
+    def _write(self, summary: str) -> None:
+        self.stream.write(summary)
+        self.stream.flush()
 
     def _makeResult(self) -> Any:
         result: Any = super()._makeResult()
         kind = type(result)
-        result.__class__ = type(kind.__name__, (LimitedResult, kind), {})
+        result.__class__ = type(kind.__name__, (self.limited, kind), {})
         result.adopt(self.limits, self.reports, self._hold)
         return result
 
@@ -116,6 +129,7 @@ class _Summary:
     def text(self, result: LimitedResult) -> str:
         """Return them with ours."""
         counts = [f"timeouts={len(result.timeouts)}"] * bool(result.timeouts)
+        counts += [f"crashes={len(result.crashes)}"] * bool(result.crashes)
         counts += [f"not run={len(result.not_run)}"] * bool(result.not_run) + ["interrupted"] * result.interrupted
         held = "".join(self._held)
         if counts:

@@ -1,0 +1,251 @@
+"""``python -m timeout_manager unittest --isolate``: whatever a test does to its process, the next one runs."""
+
+import os
+import re
+import subprocess
+import sys
+import unittest
+
+from .. import package
+from ..helpers.child import ROOT, environment
+from ..helpers.command import Directory
+
+CPYTHON = sys.implementation.name == "cpython"
+LINUX = sys.platform == "linux" and hasattr(os, "memfd_create")
+
+KILLERS = """
+    import ctypes, os, re, signal, sys, time, unittest
+
+    def deadlock():
+        mutex, library = ctypes.create_string_buffer(64), getattr(ctypes, "PyDLL", ctypes.CDLL)(None)
+        for _ in range(2): library.pthread_mutex_lock(mutex)
+
+    class A_Killers(unittest.TestCase):
+        timeout = 0.3
+        def test_01_mutex(self): deadlock()
+        def test_02_signals_blocked(self):
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+            deadlock()
+        def test_03_segmentation_fault(self): signal.raise_signal(signal.SIGSEGV)
+        @unittest.expectedFailure
+        def test_04_exit_0(self): os._exit(0)
+        def test_05_exit_7(self): os._exit(7)
+        def test_06_kill(self): os.kill(os.getpid(), signal.SIGKILL)
+        def test_07_abort(self): os.abort()
+        def test_08_in_a_sub_test(self):
+            with self.subTest("fails"): self.fail("before the end")
+            with self.subTest("ends"): os._exit(1)
+        def test_21_descriptors_closed(self): os.closerange(3, 4096)
+        def test_22_noise(self):
+            for number in range(3, 1100):
+                try: os.write(number, b"noise without an end\\nand without a beginning")
+                except OSError: pass
+        def test_23_forked_child_comes_back(self):
+            if not os.fork(): raise RuntimeError("here I am")
+            self.assertNotEqual(os.wait()[1], 0)
+        def test_24_after_all_that(self): pass
+
+    class B_SetUpClass(unittest.TestCase):
+        @classmethod
+        def setUpClass(cls): os._exit(0)
+        def test_never(self): pass
+
+    class C_TearDownClass(unittest.TestCase):
+        @classmethod
+        def tearDownClass(cls): os.kill(os.getpid(), signal.SIGKILL)
+        def test_before(self): pass
+
+    class D_Fixtures(unittest.TestCase):
+        ready = 0
+        @classmethod
+        def setUpClass(cls): cls.ready += 1
+        def test_1_ends(self): os._exit(1)
+        def test_2_has_fresh_ones(self): self.assertEqual(self.ready, 1)
+"""
+OUTCOMES = {
+    **{"test_01_mutex": "timeout", "test_02_signals_blocked": "timeout", "test_03_segmentation_fault": "crash"},
+    **{"test_04_exit_0": "crash", "test_05_exit_7": "crash", "test_06_kill": "crash", "test_07_abort": "crash"},
+    "test_08_in_a_sub_test": "crash",
+    **{"test_21_descriptors_closed": "passed", "test_22_noise": "passed", "test_24_after_all_that": "passed"},
+    "test_23_forked_child_comes_back": "passed",
+    **{"setUpClass (test_killers.B_SetUpClass)": "crash", "tearDownClass (test_killers.C_TearDownClass)": "crash"},
+    **{"test_before": "passed", "test_1_ends": "crash", "test_2_has_fresh_ones": "passed", "test_killers": "passed"},
+}
+TOLD_AT_ONCE = sys.version_info >= (3, 11)  # of a sub-test that fails; before, it is told when the test has ended
+LAST = "FAILED (timeouts=2, crashes=9, not run=1" + ", failures=1" * TOLD_AT_ONCE + ")"
+
+
+@unittest.skipUnless(LINUX, "there are no workers elsewhere")
+class Isolated(Directory):
+    def isolated(self, *arguments, **variables):
+        return self.unittest("--isolate", *arguments, **variables)
+
+    def with_each(self, *arguments, jobs="12", **variables):
+        """Run the same with so many jobs each, at the same time; return what came of it, in that order."""
+        started = [
+            self.start("unittest", "--report", f"{each}.json", "--jobs", each, *arguments, **variables)
+            for each in jobs
+        ]
+        return [self.end(process, report=f"{each}.json") for each, process in zip(jobs, started)]
+
+
+class AKiller(Isolated):
+    def check(self, ran):
+        outcomes = {name: outcome for name, outcome in ran.outcomes.items() if "D_Fixtures)" not in name}
+        self.assertEqual(outcomes, OUTCOMES, ran.stderr)
+        self.assertEqual(ran.last, LAST)
+        self.assertEqual(ran.status, 1)
+        why = "because setUpClass (test_killers.B_SetUpClass) crashed"
+        self.assertIn(f"1 test did not run, {why}:\n  test_killers.B_SetUpClass.test_never\n", ran.stderr)
+        self.assertEqual([each["id"].rpartition(".")[2] for each in ran.report["tests"]][1:9], list(OUTCOMES)[:8])
+
+    def test_costs_no_other_test(self):
+        self.write(test_killers=KILLERS)
+        one, two = self.with_each("--kill-after", "0.3", "-v", "test_killers")
+        for ran in one, two:
+            self.check(ran)
+            self.check_text(ran)
+        self.assertEqual(self.progress(one), self.progress(two))
+
+    def progress(self, ran):
+        return re.sub(r"\d\.\d+ s|pid=\d+", "", ran.stderr.partition("\n\n=")[0])
+
+    def check_text(self, ran):
+        self.assertRegex(ran.stderr, r"(?m)^test_01_mutex .* TIMEOUT$")
+        self.assertRegex(ran.stderr, r"(?m)^test_04_exit_0 .* CRASH$")
+        self.assertRegex(ran.stderr, r"(?m)^setUpClass \(test_killers\.B_SetUpClass\) \.\.\. CRASH$")
+        for how in "exit status 0", "exit status 7", "signal SIGKILL", "signal SIGABRT", "signal SIGSEGV":
+            self.assertIn(f"The process ended: {how}.\n", ran.stderr)
+        if TOLD_AT_ONCE:
+            self.assertIn("AssertionError: before the end", ran.stderr)
+        told = ran.stderr.partition("TIMEOUT: test_01_mutex")[2]
+        limit = "the limit is 0.300 s (timeout of A_Killers)."
+        self.assertRegex(told, rf"\nTime ran out in test after \d\.\d+ s; {re.escape(limit)}\n")
+        if CPYTHON:
+            stack = r'first\):\n  File "[^"]+test_killers.py", line 6 in deadlock\n.*line 10 in test_01_mutex\n\n='
+            self.assertRegex(told, stack)
+
+
+class Text(Isolated):
+    SUITES = {
+        "test_one": """
+            import sys, unittest
+            class One(unittest.TestCase):
+                def test_passes(self): print("on stdout")
+                def test_fails(self):
+                    "It has a docstring."
+                    value = 3
+                    self.fail("it does")
+                def test_sub(self):
+                    "This one, too."
+                    for i in range(3):
+                        with self.subTest(i=i): self.assertEqual(i, 1)
+                @unittest.skip("for a reason")
+                def test_skipped(self): pass
+                @unittest.expectedFailure
+                def test_expected(self): self.fail()
+                @unittest.expectedFailure
+                def test_unexpected(self): pass
+                def test_error(self):
+                    print("on stderr", file=sys.stderr)
+                    raise ValueError("\\udcff and ä")
+        """,
+        "test_two": """
+            import unittest, warnings
+            def setUpModule(): print("set up")
+            def tearDownModule(): print("torn down")
+            class Skipped(unittest.TestCase):
+                @classmethod
+                def setUpClass(cls): raise unittest.SkipTest("all of them")
+                def test(self): pass
+            class Warns(unittest.TestCase):
+                def test_it(self): warnings.warn("careful", DeprecationWarning)
+            class Params(unittest.TestCase):
+                def test_same(self): pass
+            def load_tests(loader, tests, pattern):
+                tests.addTests(Params("test_same") for _ in {"a", "b", "c"})
+                return tests
+        """,
+        "test_three": "import nothing_of_this_name",
+    }
+
+    def text(self, ran):
+        text = re.sub(r"(?m)^Ran (\d+) tests? in .*$", r"Ran \1", ran.stderr)
+        text = re.sub(r"(?m)^\d+\.\d+s  .*$", "", text)  # durations, and whose they are
+        return text, ran.stdout, ran.status
+
+    def test_is_that_of_a_run_without(self):
+        self.write(**self.SUITES)
+        shows = ("--durations", "2") if sys.version_info >= (3, 12) else ()
+        for options in ("-v", "--locals", *shows), ("-b", "-f"), ("-q", "-k", "test_s"):
+            with self.subTest(options=options):
+                given = *options, "test_one", "test_two", "test_three"
+                expected = self.start("unittest", *given)
+                isolated = self.with_each(*given)
+                expected = self.text(self.end(expected))
+                for ran in isolated:
+                    self.assertEqual(self.text(ran), expected)
+
+    def test_is_the_same_with_flags_of_the_interpreter(self):
+        self.write(test_flags="""
+            import sys, unittest
+            class Flags(unittest.TestCase):
+                def test(self):
+                    print(sys.argv, sys.flags.optimize, sys.stdout.write_through, sys.warnoptions, sys._xoptions)
+                    print("stdin:", sys.stdin.read(), file=sys.stderr)
+        """)
+        flags = "-W", "error::ImportWarning", "-X", "utf8", "-u", "-O"
+        command = [sys.executable, *flags, "-m", package.__name__, "unittest"]
+        how = dict(cwd=self.directory, env=environment(PYTHONPATH=ROOT), stdin=subprocess.DEVNULL)
+        runs = [
+            subprocess.Popen([*command, *options, "test_flags"], stdout=-1, stderr=-1, text=True, **how)
+            for options in ([], ["--isolate"])
+        ]
+        found = []
+        for run in runs:
+            stdout, stderr = run.communicate(timeout=100)
+            found.append((stdout, run.returncode, "stdin: \n" in stderr))
+        self.assertEqual(found[0], found[1])
+        self.assertIn("'error::ImportWarning'", found[0][0])
+
+
+class TheImport(Isolated):
+    def test_that_ends_a_worker_is_left_out(self):
+        self.write(
+            test_a="import os; os._exit(3)",
+            test_b="import sys; sys.exit(4)",
+            test_c=KILLERS + "    deadlock()\n",
+            test_d=PASSES,
+        )
+        for ran in self.with_each("--timeout", "1", "--kill-after", "0.2", "-v", *NAMES):
+            outcomes = {"test_a": "crash", "test_b": "crash", "test_c": "timeout", "test_d": "passed", "test": "passed"}
+            self.assertEqual(ran.outcomes, outcomes, ran.stderr)
+            self.assertEqual((ran.last, ran.status), ("FAILED (timeouts=1, crashes=2)", 1))
+            progress = [f"import test_{name} ... {end}" for name, end in zip("abc", ("CRASH", "CRASH", "TIMEOUT"))]
+            self.assertEqual(ran.stderr.splitlines()[:3], progress)
+            self.assertIn("exit status 3", ran.stderr)
+            self.assertIn("sys.exit(4)", ran.stderr)
+
+    def test_error_ends_the_run_as_without(self):
+        self.write(test_a="1 / 0")
+        for ran in self.with_each("test_a"):
+            self.assertEqual(ran.status, 1)
+            self.assertEqual(ran.last, "ZeroDivisionError: division by zero")
+
+    def test_that_always_fails_to_start_ends_the_run(self):
+        self.write(sitecustomize="import os\nif 'TIMEOUT_MANAGER_WORKER' in os.environ: os._exit(9)", test_a=PASSES)
+        ran = self.isolated("test_a", PYTHONPATH=os.pathsep.join((self.directory, ROOT)))
+        self.assertEqual(ran.status, 1)
+        self.assertIn("The tests cannot be loaded: 3 workers have ended meanwhile.\n", ran.stderr)
+
+
+PASSES = """
+    import unittest
+    class Passes(unittest.TestCase):
+        def test(self): pass
+"""
+NAMES = "test_a", "test_b", "test_c", "test_d"
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,72 @@
+"""The command `unittest` where workers run the tests: --isolate, --jobs."""
+
+from __future__ import annotations
+
+import os
+import sys
+import unittest
+
+from . import lingering
+from ..interpreter import debugger
+from ..processes.table import has_proc
+from ..testing import far, worker
+from ..testing.parent import Parent
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    from ..testing.limits import Limits
+    from ..testing.plan import Plan
+    from ..testing.reports import Reports
+
+__unittest = True
+
+
+def jobs_of(asked: str) -> int:
+    """Return how many workers are asked for; ValueError if that is no number of them, or if there can be none here."""
+    if sys.platform != "linux" or not hasattr(os, "memfd_create") or not has_proc():
+        raise ValueError("--isolate needs Linux, with /proc: elsewhere nothing could end all that a test has started")
+    found = debugger.present()
+    if found:
+        raise ValueError(f"--isolate runs the tests in other processes, where the debugger ({found}) does not see them")
+    if asked == "auto":
+        return len(os.sched_getaffinity(0))
+    if not asked.isdecimal() or not int(asked):
+        raise ValueError(f"--jobs must be a number of processes like 4, or auto, not {asked!r}")
+    return int(asked)
+
+
+def role() -> worker.Worker | None:
+    """Return what this process is to do, if it is a worker."""
+    return worker.Worker() if worker.VARIABLE in os.environ else None
+
+
+def run(
+    argv: list[str], limits: Limits, reports: Reports, jobs: int, plan: Plan, check: Any, results: list[Any]
+) -> bool:
+    """Have the tests run, and add their result to the results; tell whether all workers have ended well.
+
+    `check` is told whether a limit binds one of the tests.
+    """
+    parent = Parent(limits, reports, jobs, plan)
+
+    class Runner(far.Runner):
+        def run(self, test: Any) -> Any:
+            check(parent.course.is_bound)
+            results.append(super().run(test))
+            return results[-1]
+
+    Runner.limits, Runner.reports = limits, reports
+    try:
+        unittest.main(None, argv=argv, testRunner=Runner, testLoader=far.Loader(parent.load), exit=False)
+    finally:
+        parent.end()
+    return not parent.crashes
+
+
+def work(role: worker.Worker, argv: list[str], limits: Limits) -> NoReturn:
+    """Be a worker, to the end."""
+    worker.work(role, argv, limits)
+    lingering.tell_of(0, None, False)
+    raise SystemExit(0)

@@ -1,0 +1,25 @@
+"""What loses its parent, and how this process comes to be the parent of it."""
+
+from __future__ import annotations
+
+import sys
+
+from ..originals import system
+
+SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
+
+
+def adopt() -> bool:
+    """Have what loses its parent become a child of this process, unless it has children that are nobody's affair."""
+    try:
+        system.waitpid(-1, system.WNOHANG)
+        return False
+    except (AttributeError, ChildProcessError):
+        pass
+    try:
+        import ctypes
+
+        long = ctypes.c_ulong
+        return sys.platform == "linux" and not ctypes.CDLL(None).prctl(SUBREAPER, long(1), long(0), long(0), long(0))
+    except (ImportError, OSError, AttributeError):
+        return False

@@ -1,0 +1,144 @@
+"""How a worker tells its parent what it is at, and gets its orders, whatever code under test does to its descriptors.
+
+A message is a line of JSON, behind a token that nobody else knows and a number: the rest of what comes through the pipe
+is noise of tests. A line that an interrupt has torn is sent once more. Before each use a descriptor is looked at; if it
+has been closed, or is another file by now, the end of the parent is opened in its place, through ``/proc``. A process
+that a test has forked has none of this: it says nothing, and ends where it comes back to us.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from json import dumps, loads
+
+from ..interpreter.fork import in_child
+from ..originals import system, thread, uninterrupted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__unittest = True
+
+RETURNED = 70  # exit status of a forked process that comes back to the runner
+ABOVE = 1000  # where descriptors are out of the way of tests, if there may be so many
+
+
+class Shared:
+    """A pipe or file of the parent's; `number` is that of a descriptor of the parent's, to open it anew."""
+
+    def __init__(self, descriptor: int, parent: int, number: int, flags: int) -> None:
+        self._place = f"/proc/{parent}/fd/{number}"
+        self._flags = flags
+        self._descriptor = _out_of_the_way(descriptor)
+        self._identity = _identity(self._descriptor)
+
+    def is_intact(self) -> bool:
+        return _identity(self._descriptor) == self._identity
+
+    def descriptor(self) -> int:
+        """Return a descriptor of it; OSError if there is none any more."""
+        if not self.is_intact():
+            self._descriptor = _out_of_the_way(system.open(self._place, self._flags | system.O_CLOEXEC))
+        return self._descriptor
+
+    def close(self) -> None:
+        if self.is_intact():  # otherwise it is somebody else's
+            system.close(self._descriptor)
+
+
+def _identity(descriptor: int) -> tuple[int, int] | None:
+    try:
+        found = system.fstat(descriptor)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _out_of_the_way(descriptor: int) -> int:
+    """Move a descriptor to a high number, where there is room; programs that are started do not get it."""
+    try:
+        moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, ABOVE)
+    except OSError:
+        system.set_inheritable(descriptor, False)
+        return descriptor
+    system.close(descriptor)
+    return moved
+
+
+class Channel:
+    """The end of a worker; `role` is what it was started with."""
+
+    def __init__(self, role: dict[str, Any]) -> None:
+        parent = system.getppid()
+        ends = {"out": system.O_WRONLY, "orders": system.O_RDONLY, "book": system.O_RDONLY, "words": system.O_RDWR}
+        self._ends = {name: Shared(role[name][0], parent, role[name][1], flags) for name, flags in ends.items()}
+        self._token: str = role["token"]
+        self._lines: list[str] = []
+        self._number = 0
+        self._lock = thread.RLock()  # a suite may run tests in threads
+        self._process = system.getpid()
+        in_child("channel", self._forked)
+
+    @property
+    def words(self) -> Shared:
+        """The file for last words: what the interpreter says when it dies."""
+        return self._ends["words"]
+
+    @uninterrupted
+    def say(self, *message: Any, flush: bool = False) -> None:
+        """Tell this, by and by; at once where it is to be flushed."""
+        with self._lock:
+            self._number += 1
+            self._lines.append(f"\n{self._token} {self._number} {dumps(message)}\n")
+            if flush:
+                self.flush()
+
+    @uninterrupted
+    def flush(self) -> None:
+        if self.is_foreign():
+            return
+        with self._lock:
+            data = "".join(self._lines).encode()
+            try:
+                while data:
+                    data = data[system.write(self._ends["out"].descriptor(), data) :]
+            except OSError:  # there is no parent, or no way to it: what happens here would never be known
+                system._exit(RETURNED)
+            self._lines.clear()
+
+    def read(self) -> Any:
+        """Wait for an order; None if there is nobody to give one."""
+        line = b""
+        try:
+            while not line.endswith(b"\n"):
+                byte = system.read(self._ends["orders"].descriptor(), 1)
+                if not byte:
+                    return None
+                line += byte
+            begin, size = map(int, line.split())
+            return self.look_up(begin, size)
+        except OSError:
+            return None
+
+    def look_up(self, begin: int, size: int) -> Any:
+        """Return what the parent has written there."""
+        data = b""
+        while len(data) < size:
+            more = system.pread(self._ends["book"].descriptor(), size - len(data), begin + len(data))
+            if not more:
+                raise OSError("the book of orders is torn")
+            data += more
+        return loads(data)
+
+    def is_foreign(self) -> bool:
+        """Tell whether this is a process that a test has forked."""
+        return system.getpid() != self._process
+
+    def end_if_foreign(self) -> None:
+        if self.is_foreign():
+            system._exit(RETURNED)
+
+    def _forked(self) -> None:
+        for each in self._ends.values():
+            each.close()

@@ -1,0 +1,201 @@
+"""A worker, as its parent sees it: how it is started, heard, ordered, asked where it stands, and ended."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+from json import dumps, loads
+
+from ..originals import clock, files, signals, system
+from ..processes.tree import Tree
+from .worker import HASHES, VARIABLE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..processes.table import Process
+    from .plan import Unit
+
+JOB = "TIMEOUT_MANAGER_JOB"
+STACKS = 0.5  # seconds that a process has to say where it stands,
+LOOK = 0.01  # and between two looks whether it has
+LONGEST_WORDS = 1 << 20
+_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
+_CALLER = f'  File "{os.path.join(_PACKAGE, "testing", "limits.py")}"'  # of the code under test,
+_UNITTEST = f'  File "{os.path.dirname(unittest.__file__)}{os.sep}'  # with this between them
+
+
+def own_command() -> list[bytes]:
+    """Return the command by which this process was started, all options of the interpreter with it."""
+    with files.open("/proc/self/cmdline", "rb") as file:
+        words = file.read().split(b"\0")[:-1]
+    return [os.fsencode(sys.executable) if sys.executable else words[0], *words[1:]]
+
+
+class Book:
+    """What the workers are told, in a file that all of them can read: an order is a place in it."""
+
+    def __init__(self) -> None:
+        self.descriptor = system.memfd_create("orders")
+        self._size = 0
+
+    def write(self, order: Any) -> tuple[int, int]:
+        data = dumps(order).encode()
+        begin = self._size
+        while data:
+            written = system.pwrite(self.descriptor, data, self._size)
+            data, self._size = data[written:], self._size + written
+        return begin, self._size - begin
+
+
+class Spool:
+    """What a worker has written to a stream, to be shown later."""
+
+    def __init__(self) -> None:
+        number, path = tempfile.mkstemp()
+        system.unlink(path)
+        self.descriptor = number
+        fcntl.fcntl(number, fcntl.F_SETFL, fcntl.fcntl(number, fcntl.F_GETFL) | os.O_APPEND)
+
+    def size(self) -> int:
+        return int(system.fstat(self.descriptor).st_size)
+
+    def read(self, begin: int, end: int) -> str:
+        return bytes(system.pread(self.descriptor, max(end - begin, 0), begin)).decode(errors="replace")
+
+    def __del__(self) -> None:
+        system.close(self.descriptor)
+
+
+class OrphansTree(Tree):
+    """The tree of a worker; where it is the only one, whatever has lost its parent is of it."""
+
+    is_only = False
+    strangers: frozenset[int] = frozenset()
+
+    def _is_sure(self, process: Process) -> bool:
+        is_child = self.is_only and process.parent == system.getpid() and process.pid not in self.strangers
+        return is_child or super()._is_sure(process)
+
+
+class Hired:
+    """One worker. `began` is when it began with what it is `at`, which is to be over by `due`."""
+
+    def __init__(self, job: int, command: list[bytes], book: Book, orders: dict[str, Any], marks: Tree) -> None:
+        self.job = job
+        self.lost: dict[str, Any] = orders["lost"]
+        self.is_lister = bool(orders["is to list"])
+        self.spools = [Spool(), Spool()] if orders["has files"] else []
+        self.shown = [0, 0]
+        self.tree = OrphansTree()
+        self.unit: Unit | None = None
+        self.state = "loading"  # then "ready" or "busy", at last "over"
+        self.at: tuple[str, str, int | None] = ("nothing", "", None)
+        self.has_line = False  # what it is at has been shown in progress
+        self.began = clock.monotonic()
+        self.due: float | None = None
+        self.part = self.limit = ""  # what of that is to be over, and by which limit
+        self.signal = 0  # which asks it
+        self.taken = 0  # how many tests its unit had
+        self.last = ""  # what has ended
+        self.unloaded: int | None = None  # the status with which it ends, as the tests cannot be loaded
+        self._seen, self._buffer = 0, b""
+        self._token = system.urandom(8).hex()
+        self._words = system.memfd_create("words")
+        self.ear, out = system.pipe()
+        orders_end, self._mouth = system.pipe()
+        self._ends = self.ear, out, orders_end, self._mouth, self._words  # all stay open: no end of file tells
+        system.set_blocking(self.ear, False)
+        role = {
+            **{"out": (out, self.ear), "orders": (orders_end, self._mouth), "words": (self._words, self._words)},
+            **{"book": (book.descriptor, book.descriptor), "token": self._token, "begin": book.write(orders)},
+            "hashes": HASHES not in os.environ,
+        }
+        variables = {HASHES: str(orders["hashes"])} if role["hashes"] else {}
+        marked = {name: f"{value} {self.tree.mark}" for name, value in marks.variables().items()}
+        self.popen = subprocess.Popen(
+            command,
+            env={**os.environ, **variables, **marked, VARIABLE: dumps(role), JOB: str(job)},
+            pass_fds=(out, orders_end, book.descriptor, self._words),
+            stdin=subprocess.DEVNULL,
+            stdout=self.spools[0].descriptor if self.spools else None,
+            stderr=self.spools[1].descriptor if self.spools else None,
+            start_new_session=True,
+        )
+
+    def send(self, order: Any, book: Book) -> None:
+        system.write(self._mouth, b"%d %d\n" % book.write(order))
+
+    def read(self) -> list[list[Any]]:
+        """Return what it has said since; the rest is noise."""
+        try:
+            while True:
+                data = system.read(self.ear, 1 << 16)
+                if not data:
+                    break
+                self._buffer += data
+        except BlockingIOError:
+            pass
+        *lines, self._buffer = self._buffer.split(b"\n")
+        said = []
+        for line in lines:
+            token, _, rest = line.partition(b" ")
+            number, _, message = rest.partition(b" ")
+            if token == self._token.encode() and number.isdigit() and int(number) > self._seen:
+                try:
+                    said.append(loads(message))
+                except ValueError:  # torn; it comes again
+                    continue
+                self._seen = int(number)
+        return said
+
+    def rest(self) -> list[int]:
+        """Return how much it has written to its streams."""
+        return [spool.size() for spool in self.spools]
+
+    def ask(self) -> None:
+        """Have C code of it say where it stands."""
+        if not self.signal or self.popen.returncode is not None:
+            return
+        until, size = clock.monotonic() + STACKS, -1
+        system.kill(self.popen.pid, self.signal)
+        while clock.monotonic() < until:
+            clock.sleep(LOOK)
+            before, size = size, system.fstat(self._words).st_size
+            if size and size == before:
+                break
+
+    def words(self) -> str:
+        """Return what it has said of where it stood, without what has called the code under test, and our threads."""
+        text = bytes(system.pread(self._words, LONGEST_WORDS, 0)).decode(errors="replace").strip()
+        kept = []
+        for stack in text.split("\n\n"):
+            lines = stack.splitlines()
+            caller = next((at for at, line in enumerate(lines) if line.startswith(_CALLER)), None)
+            if caller is not None:
+                while lines[caller - 1].startswith(_UNITTEST):
+                    caller -= 1
+                kept.append("\n".join(lines[:caller]))
+            elif not lines[-1:] or _PACKAGE not in lines[-1]:
+                kept.append(stack)
+        return "\n\n".join(kept)
+
+    def interrupt(self) -> None:
+        try:
+            system.killpg(self.popen.pid, signals.SIGINT)
+        except OSError:
+            pass
+
+    def end(self) -> list[Process]:
+        """Kill it with all that has come of it; return what could not be killed."""
+        self.tree.end([self.popen], signals.SIGKILL, 0.0)
+        return self.tree.survivors
+
+    def close(self) -> None:
+        for each in self._ends:
+            system.close(each)

@@ -1,0 +1,94 @@
+"""The tests of a suite by their names, so that some of them can be run, by this process or another one.
+
+A name is what the test calls itself and how many of that name were before it: in each process a set has its own order.
+"""
+
+from __future__ import annotations
+
+import unittest
+from collections import Counter, deque
+
+from .case import name_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+    Name = tuple[str, int]
+    Path = tuple[unittest.BaseTestSuite, ...]
+
+
+class Suite:
+    """A suite whose tests are run part by part, each in the suites that it was found in; they keep their own ways.
+
+    What has run is let go, as unittest does.
+    """
+
+    def __init__(self, suite: Any) -> None:
+        self.suite = suite
+        self.names: dict[int, deque[Name]] = {}  # by the test itself, which may be there more than once
+        self._places: dict[Name, tuple[Any, Path]] = {}
+        seen: Counter[str] = Counter()
+        for test, path in _places_of(suite, ()):
+            name = (name_of(test), seen[name_of(test)])
+            seen[name[0]] += 1
+            self._places[name] = test, path
+            self.names.setdefault(id(test), deque()).append(name)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (test for test, _ in self._places.values())
+
+    def named(self) -> Iterator[tuple[Name, Any]]:
+        return ((name, test) for name, (test, _) in self._places.items())
+
+    def begin(self, test: Any) -> Name | None:
+        """Return the name of a test that is about to run; None if it is none of these."""
+        names = self.names.get(id(test))
+        if not names:
+            return None
+        name = names.popleft()
+        if not names:
+            del self.names[id(test)]  # once the test is gone, another one may be in its place
+        return name
+
+    def take(self, names: Iterable[Name]) -> tuple[Any, list[Name]]:
+        """Return a suite of these tests, and which of them are not there."""
+        missing: list[Name] = []
+        emptied: set[int] = set()
+        top: Any = self.suite if isinstance(self.suite, unittest.BaseTestSuite) else unittest.TestSuite()
+        _empty(top, emptied)
+        for name in names:
+            test, path = self._places.pop(name, (None, ()))
+            if test is None:
+                missing.append(name)
+                continue
+            around: Any = top
+            for suite in path[1:]:
+                _empty(suite, emptied)
+                if not around._tests or around._tests[-1] is not suite:
+                    around._tests.append(suite)
+                around = suite
+            around._tests.append(test)
+        return top, missing
+
+
+def _empty(suite: Any, emptied: set[int]) -> None:
+    if id(suite) not in emptied:
+        emptied.add(id(suite))
+        suite._tests = []
+
+
+def _places_of(suite: Any, path: Path) -> Iterator[tuple[Any, Path]]:
+    """Yield the tests of a suite, each with the suites around it."""
+    if isinstance(suite, unittest.BaseTestSuite):
+        for each in list(suite):
+            yield from _places_of(each, (*path, suite))
+        return
+    try:
+        inner = iter(suite)
+    except TypeError:
+        yield suite, path
+    else:
+        for each in inner:
+            yield from _places_of(each, path)
