@@ -177,6 +177,7 @@ MOCKED = """
     def there(): return [name for name in NAMES if hasattr(sys.modules[name.split(".")[0]], name.split(".")[1])]
 
     class Mocks(unittest.TestCase):
+        timeout = 1
         def test_a_module_is_emptied(self):
             with mock.patch.dict(sys.modules, clear=True): hang()
         def test_b_environment_is_emptied(self):
@@ -205,7 +206,7 @@ class MocksInTheTests(Directory):
     def test_neither_take_limits_away_nor_break_reports_nor_see_us(self):
         self.write(test_mocks=MOCKED)
         files = "--junit-xml", "junit.xml", "--trace", "trace.json"
-        ran = self.unittest("--timeout", "1", "--slow-after", "0.1", *files, "test_mocks")
+        ran = self.unittest("--timeout", "60", "--slow-after", "0.1", *files, "test_mocks")
         self.assertEqual(
             {name[5]: outcome for name, outcome in ran.outcomes.items() if name != "test_mocks"},
             {**dict.fromkeys("abcdfg", "timeout"), "e": "passed", "h": "failed", "i": "passed"},

@@ -91,7 +91,7 @@ enforcer.SHORTEST, enforcer.BRIEFEST = 0.1, 0.02
 def loop():
     while True: pass
 try:
-    with package.TimeoutManager(0.3, enforce="thread").timed_operation("block"):
+    with package.TimeoutManager(2, enforce="thread").timed_operation("block"):
         loop()
 except package.PhaseTimeout as error:
     print(error.diagnosis)

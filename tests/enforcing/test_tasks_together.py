@@ -283,13 +283,13 @@ class Generators(TaskCase):
 
     async def test_a_context_manager_around_a_phase_is_cancelled_in_the_with_of_its_user(self):
         @contextlib.asynccontextmanager
-        async def step():
-            async with self.phase():
+        async def step(limit=LIMIT):
+            async with self.phase(limit):
                 yield
 
         @contextlib.asynccontextmanager
-        async def nested():
-            async with step():
+        async def nested(limit=LIMIT):
+            async with step(limit):
                 yield
 
         @contextlib.contextmanager
@@ -302,9 +302,9 @@ class Generators(TaskCase):
                 async with context():
                     await asyncio.sleep(BRIEF)
             self.assertTrue(caught.exception.interrupted)
-            async with context():
+            async with context(10 * LIMIT):
                 pass
-            await asyncio.sleep(4 * LIMIT)
+            await asyncio.sleep(12 * LIMIT)
         with self.assertRaises(PhaseTimeout) as caught:
             with plain():
                 await asyncio.sleep(BRIEF)

@@ -70,7 +70,7 @@ import {package.__name__} as package
 
 class Terminal(io.StringIO):
     def readline(self, *args):
-        time.sleep(0.8)  # somebody thinks, and goes on
+        time.sleep(1.5)  # somebody thinks, and goes on
         return "c\\n"
 
 def prompt():
@@ -78,7 +78,7 @@ def prompt():
     debugger.set_trace(sys._getframe(1))
 
 def go(body, **options):
-    manager = package.TimeoutManager(0.3, enforce=True, **options)
+    manager = package.TimeoutManager(0.7, enforce=True, **options)
     try:
         with manager.timed_operation("phase"):
             body()
@@ -92,11 +92,11 @@ def start(body, **options):
     return thread
 
 def work():
-    for _ in range(50):
+    for _ in range(100):
         time.sleep(0.01)
 
 def work_after_one_long_call():
-    time.sleep(1.3)
+    time.sleep(2)
     work()
 
 def work_after_a_prompt():
@@ -147,7 +147,7 @@ async def asks(manager):
         await asyncio.sleep(0.1)
 
 async def main():
-    manager = package.TimeoutManager(0.3, enforce=True, kill_after=0.2)
+    manager = package.TimeoutManager(0.7, enforce=True, kill_after=0.2)
     print(await asyncio.gather(waits(manager), asks(manager), return_exceptions=True))
     print([phase.outcome for phase in manager.phases])
 
