@@ -246,13 +246,13 @@ class Unequal(Exception):
 
 class Handled(unittest.TestCase):
     def test_an_error_that_cannot_be_compared_is_not_ours(self):
-        watch = import_module(package.__name__ + ".interrupting.enforcer")
-        strike = watch.Strike(None, package.PhaseTimeout("late"))
+        module = import_module(package.__name__ + ".interrupting.expiry")
+        expiry = module.Expiry(None, package.PhaseTimeout("late"))
         try:
             raise Unequal
         except Unequal:
-            self.assertFalse(strike.is_handled())
+            self.assertFalse(expiry.is_handled())
         try:
-            raise strike.error
+            raise expiry.error
         except TimeoutError:
-            self.assertTrue(strike.is_handled())
+            self.assertTrue(expiry.is_handled())

@@ -200,7 +200,7 @@ class NotLost(Imitation):
         with self.assertRaises(PhaseTimeout), manager.timed_operation("short", 0.05):
             time.sleep(LONG)
         time.sleep(0.2)
-        rest = patient.watch.at - time.monotonic()
+        rest = patient.enforcer.at - time.monotonic()
         patient.__exit__(None, None, None)
         self.assertGreater(rest, 10)
 

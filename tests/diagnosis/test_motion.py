@@ -127,14 +127,14 @@ class StuckOrSlow(unittest.TestCase):
             self.assertRegex(self.motion(spin, enforce), self.SAME + "computing")
 
     def test_moving(self):
-        watch = import_module(f"{package.__name__}.interrupting.enforcer").Watch(0, None)
+        enforcer = import_module(f"{package.__name__}.interrupting.enforcer").Enforcer()
         scene = import_module(f"{package.__name__}.diagnosis.snapshot").Scene(sys._getframe())
         for at, function in ((10, spin), (15, move)):
-            watch.phases.append(None)
-            watch.at = 20
-            watch.next(at)
-            watch.see([(function.__code__, 5)], at)
-        scene.seen, scene.at = watch.seen, 20
+            enforcer.phases.append(None)
+            enforcer.at = 20
+            enforcer.next(at)
+            enforcer.see([(function.__code__, 5)], at)
+        scene.seen, scene.at = enforcer.seen, 20
         self.assertRegex(scene.motion(), r"^Moving: last seen at File .*, line 5, in move, 5\.00 s before: slow")
 
     def test_in_another_thread(self):

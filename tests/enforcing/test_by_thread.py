@@ -24,7 +24,7 @@ class InAnotherThread(ByWatchdogInAnotherThread, unittest.TestCase):
         end = time.monotonic() + MARGIN
         while watchdog._running and time.monotonic() < end:
             time.sleep(LIMIT)
-        self.assertEqual((watchdog._running, by_thread.watches), ({}, {}))
+        self.assertEqual((watchdog._running, by_thread.enforcers), ({}, {}))
 
     def test_a_thread_that_ends_in_a_phase_closes_it(self):
         for options in {}, {"kill_after": LONG}:
@@ -50,12 +50,10 @@ class InAnotherThread(ByWatchdogInAnotherThread, unittest.TestCase):
 
 
 class TheWatchdog(unittest.TestCase):
-    def test_comes_again_for_a_watch_that_it_does_not_know_yet(self):
-        names = "interrupting.enforcer", "enforcing.by_thread"
-        modules = [importlib.import_module(f"{package.__name__}.{name}") for name in names]
-        watch = modules[0].Watch(threading.get_ident(), modules[1])
-        watch.at = 5.0
-        self.assertEqual(modules[1]._attend(watch, 1.0), 5.0)
+    def test_comes_again_for_an_enforcer_that_it_does_not_know_yet(self):
+        enforcer = importlib.import_module(f"{package.__name__}.enforcing.by_thread").ByThread(threading.get_ident())
+        enforcer.at = 5.0
+        self.assertEqual(enforcer.attend(1.0), 5.0)
 
     def test_goes_on_after_an_error_in_one_of_its_jobs(self):
         code = f"""

@@ -359,14 +359,14 @@ class HandingOn:
 
 class BetweenABlockAndItsExit(unittest.TestCase):
     def test_a_phase_stays_open_where_the_exit_is_never_lost(self):
-        standing = importlib.import_module(f"{package.__name__}.interrupting.whereabouts")
+        whereabouts = importlib.import_module(f"{package.__name__}.interrupting.whereabouts")
         manager = TimeoutManager(LONG, enforce=True)
         with manager.timed_operation("first") as first:
             pass
         with manager.timed_operation("second") as second:
             place, second.lasti = second.lasti, first.lasti  # as if the block of the second one was left
-            with mock.patch.object(standing, "LOSES_EXITS", False):
-                self.assertEqual(standing.standing(second.watch, {sys._getframe(): None}), ([], [second]))
+            with mock.patch.object(whereabouts, "LOSES_EXITS", False):
+                self.assertEqual(whereabouts.whereabouts(second.enforcer, {sys._getframe(): None}), ([], [second]))
             second.lasti = place
         self.assertEqual(second.outcome, "done")
 

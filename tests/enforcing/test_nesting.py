@@ -255,7 +255,7 @@ class Nesting:
 
 class NestedPhases(unittest.TestCase):
     def test_the_stack_is_walked_once_for_the_borders_of_all(self):
-        standing = importlib.import_module(f"{package.__name__}.interrupting.whereabouts")
+        whereabouts = importlib.import_module(f"{package.__name__}.interrupting.whereabouts")
         manager = TimeoutManager(enforce=True)
         walks = []
 
@@ -271,7 +271,7 @@ class NestedPhases(unittest.TestCase):
                 stack, frame = Stack(), sys._getframe()
                 while frame is not None:
                     stack[frame], frame = None, frame.f_back
-                return standing.find_borders(list(manager.phases), [phase], stack)
+                return whereabouts.find_borders(list(manager.phases), [phase], stack)
 
         self.assertEqual(found_in(20), {})
         self.assertEqual(len(walks), 1)

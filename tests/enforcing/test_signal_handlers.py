@@ -33,8 +33,8 @@ def begin():
 def end():
     assert state() == before[0], (state(), before[0])
     assert not manager._ledger.open and not other._ledger.open, (manager._ledger.open, other._ledger.open)
-    assert not threads.watches and not watchdog._jobs
-    assert not any(each.watch.phases or each.watch.sessions for each in (timer, alarm))
+    assert not threads.enforcers and not watchdog._jobs
+    assert not any(each._enforcer.phases or each._enforcer.sessions for each in (timer, alarm))
     try:
         with manager.timed_operation("last", limit=0.05):
             time.sleep(5)

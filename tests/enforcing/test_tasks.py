@@ -32,8 +32,8 @@ class CancelledByOthers(TaskCase):
             task = asyncio.ensure_future(work())
             await asyncio.sleep(0)
             loop = asyncio.get_running_loop()
-            pulse = next(iter(sys.modules[f"{package.__name__}.enforcing.by_asyncio"].pulses.values()))
-            pulse.set(0.0, 0.0)  # it is looked at in the next iteration,
+            timer = next(iter(sys.modules[f"{package.__name__}.enforcing.loop_timer"].timers.values()))
+            timer.set(0.0, 0.0)  # it is looked at in the next iteration,
             until = time.monotonic() + LIMIT
             while time.monotonic() < until:
                 pass  # when it is over

@@ -8,6 +8,7 @@ import sys
 import time
 import unittest
 import weakref
+from importlib import import_module
 from pathlib import Path
 from unittest import mock
 
@@ -16,6 +17,7 @@ from ..helpers.enforced import BRIEF, LIMIT, LONG, MARGIN
 from ..helpers.tasks import TaskCase, hang
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
+Position = import_module(f"{package.__name__}.interrupting.position").Position
 
 
 class Concurrent(TaskCase):
@@ -140,7 +142,7 @@ class Concurrent(TaskCase):
         async with self.phase(LONG):
             pass
         await asyncio.sleep(1)  # much longer than it lingers
-        self.assertFalse(sys.modules[f"{package.__name__}.enforcing.by_asyncio"].pulses)
+        self.assertFalse(sys.modules[f"{package.__name__}.enforcing.loop_timer"].timers)
         self.assertFalse(self.is_watched())
         with self.assertRaises(PhaseTimeout):
             async with self.phase():
@@ -149,9 +151,9 @@ class Concurrent(TaskCase):
     async def test_an_alarm_takes_nothing_from_a_loop_that_runs(self):
         async with self.phase(LONG):
             pass
-        (pulse,) = sys.modules[f"{package.__name__}.enforcing.by_asyncio"].pulses.values()
-        timers = pulse.timer, pulse.resting
-        self.assertIsNone(pulse.seize({}, sys._getframe(), -1, time.monotonic()))
+        (timer,) = sys.modules[f"{package.__name__}.enforcing.loop_timer"].timers.values()
+        timers = timer.timer, timer.resting
+        self.assertIsNone(timer.seize(Position(sys._getframe())))
         self.assertFalse(any(timer.cancelled() for timer in timers))  # the loop may be about to call one
 
     def test_a_loop_that_is_stopped_is_let_go(self):
@@ -163,8 +165,8 @@ class Concurrent(TaskCase):
         loop = asyncio.new_event_loop()
         task = loop.create_task(work())
         loop.run_until_complete(asyncio.sleep(0.01))
-        (pulse,) = sys.modules[f"{package.__name__}.enforcing.by_asyncio"].pulses.values()
-        pulse.seize({}, sys._getframe(), -1, time.monotonic())
+        (timer,) = sys.modules[f"{package.__name__}.enforcing.loop_timer"].timers.values()
+        timer.seize(Position(sys._getframe()))
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             loop.run_until_complete(task)
@@ -217,7 +219,7 @@ class Concurrent(TaskCase):
         while self.is_watched() and time.monotonic() < self.began + MARGIN / 2:
             time.sleep(0.01)
         self.assertFalse(self.is_watched())
-        self.assertFalse(sys.modules[f"{package.__name__}.enforcing.by_asyncio"].pulses)
+        self.assertFalse(sys.modules[f"{package.__name__}.enforcing.loop_timer"].timers)
         task._log_destroy_pending = False
         task.get_coro().close()
         self.assertEqual([name for name, _ in self.outcomes()], ["fetch"])

@@ -35,14 +35,14 @@ class TaskCase(unittest.TestCase):
     def check(self):
         self.assertLess(time.monotonic() - self.began, MARGIN)
         self.assertFalse(self.manager._ledger.open)
-        self.assertFalse(sys.modules[f"{package.__name__}.enforcing.by_asyncio"].pulses)
+        self.assertFalse(sys.modules[f"{package.__name__}.enforcing.loop_timer"].timers)
         self.assertFalse(self.is_watched())
         if hasattr(signal, "SIGALRM"):
             self.assertEqual(signal.getitimer(signal.ITIMER_REAL), (0.0, 0.0))
 
     def is_watched(self):
         """Tell whether the timer or the alarm stands behind a loop of the main thread."""
-        if sys.modules[f"{package.__name__}.enforcing.by_timer"].watch.at < float("inf"):
+        if sys.modules[f"{package.__name__}.enforcing.by_timer"]._enforcer.at < float("inf"):
             return True
         return hasattr(signal, "SIGALRM") and signal.getsignal(signal.SIGALRM) is not self.handler
 

@@ -89,14 +89,15 @@ class Scene:
             return default
 
     def _look_at_threads(self, _: None) -> None:
-        for ident, frame in python._current_frames().items():
-            if ident != self.thread:
-                frames = list(islice(up(frame), WALKABLE))
-                lines = tuple(stack(frames))
-                if lines and not is_of_package(frames[-1]):  # otherwise it is the watchdog
-                    self.threads.setdefault(lines, []).append(_name_of_thread(ident))
-                if "asyncio" in sys.modules:
-                    self.loops += map(_loop_of, filter(_runs_a_loop, frames))
+        others = python._current_frames()
+        others.pop(self.thread, None)  # this very frame; to keep it here would keep all that called it, too
+        for ident, frame in others.items():
+            frames = list(islice(up(frame), WALKABLE))
+            lines = tuple(stack(frames))
+            if lines and not is_of_package(frames[-1]):  # otherwise it is the watchdog
+                self.threads.setdefault(lines, []).append(_name_of_thread(ident))
+            if "asyncio" in sys.modules:
+                self.loops += map(_loop_of, filter(_runs_a_loop, frames))
 
     def _look_at_tasks(self, task: Any) -> None:
         asyncio = sys.modules.get("asyncio")

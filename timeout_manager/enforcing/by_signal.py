@@ -41,7 +41,6 @@ from __future__ import annotations
 
 import atexit
 import sys
-from itertools import islice
 
 try:  # what `signal` wraps: numbers in, numbers out, and not what a test may have put in its place
     from _signal import ITIMER_REAL, SIG_BLOCK, SIG_DFL, SIG_IGN, SIG_UNBLOCK, SIGALRM  # type: ignore[import-not-found]
@@ -49,16 +48,16 @@ try:  # what `signal` wraps: numbers in, numbers out, and not what a test may ha
 except ImportError:  # Windows; WASI and Pyodide have the signal, but not the timer
     setitimer = None
 
-from ..diagnosis.snapshot import lines_at
-from ..interrupting.delivery import look
 from ..interpreter import fork, watchdog
+from ..interpreter.frames import up
 from ..interpreter.safepoints import guarded
-from ..originals import clock, python, thread, uninterrupted
+from ..interrupting.enforcer import MOMENT
+from ..interrupting.expiry import FIRST, LAST
+from ..originals import clock, thread, uninterrupted
 from ..seconds import INFINITY
-from ..interpreter.frames import WALKABLE, up
-from ..interrupting.enforcer import FIRST, LAST, MOMENT, Watch
+from .main_thread import MainThreadEnforcer
 
-RLock, get_ident = thread.RLock, thread.get_ident
+get_ident = thread.get_ident
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
@@ -67,7 +66,6 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
-NAME = "signal"
 SLACK = 1e-5  # seconds: an alarm is late, never early; this is for the rounding of the figures
 REPEAT = LAST + id(sys.modules[__name__]) // 64 % 1000 * 1e-5  # seconds; the interval tells our timer from others
 ROUNDING = 5e-6  # of an interval that is read back
@@ -76,95 +74,274 @@ LONGEST = 1e8  # what every setitimer takes
 FOREIGN = "the handler of SIGALRM was not installed by Python, and could not be put back"
 
 
-def _new() -> Watch:
-    made = Watch(0, sys.modules[__name__])
-    made.shared = True
-    return made
+class BySignal(MainThreadEnforcer):
+    """Interrupts the main thread by SIGALRM."""
 
+    NAME = "signal"
+    CAN_BE_LOST = True
 
-watch = _new()  #: over the main thread
-_running = False
-_taking = False  # the handler is set, but not yet the timer: what comes is not ours
-_main = 0  # the ident of the main thread, once it is known
-_previous: Any = None  # the handler that was there
-_foreign = INFINITY  # when the timer of somebody else is due,
-_interval = 0.0  # and its interval
-_armed = INFINITY  # when the timer is due as we have set it,
-_owed = False  # and whether it was due before it was set anew: that signal may be on its way still
-_looking = False  # what comes meanwhile waits for that
-_recent = -INFINITY  # when one of ours was due last
-_closing = RLock()  # held while another thread sends the signal, lest it finds the handler gone
+    __slots__ = ("covered", "is_taking", "previous", "foreign", "interval", "armed", "is_owed", "recent")
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.covered: list[tuple[int, Any]] = []  # handlers of blocks: how much was open, and what was there
+        self.is_taking = False  # the handler is set, but not yet the timer: what comes is not ours
+        self.previous: Any = None  # the handler that was there
+        self.foreign = INFINITY  # when the timer of somebody else is due,
+        self.interval = 0.0  # and its interval
+        self.armed = INFINITY  # when the timer is due as we have set it,
+        self.is_owed = False  # and whether it was due before it was set anew: that signal may be on its way still
+        self.recent = -INFINITY  # when one of ours was due last
 
-def missing() -> str:
-    """Return why the calling thread cannot be watched; nothing if it can."""
-    global _main
-    if setitimer is None:
-        return "this system has no setitimer"
-    if get_ident() == _main:
-        return "" if getsignal(SIGALRM) is not None else FOREIGN
-    if is_deaf():
-        return "this process was forked in a thread that was not the main one, and no signal handler is called in it"
-    try:
-        previous = signal(SIGALRM, _fired)
-    except ValueError:
-        return "only the main thread of the main interpreter can be interrupted by a signal"
-    took = getsignal(SIGALRM) is _fired
-    signal(SIGALRM, SIG_DFL if previous is None else previous)
-    if previous is None:
-        return FOREIGN
-    if not took:
-        return "setting the handler of SIGALRM has no effect here"
-    _main = get_ident()
-    return ""
+    @classmethod
+    def missing(cls) -> str:
+        global _main
+        if setitimer is None:
+            return "this system has no setitimer"
+        if get_ident() == _main:
+            return "" if getsignal(SIGALRM) is not None else FOREIGN
+        if is_deaf():
+            return "this process was forked in a thread that was not the main one, and no signal handler is called here"
+        try:
+            previous = signal(SIGALRM, _fired)
+        except ValueError:
+            return "only the main thread of the main interpreter can be interrupted by a signal"
+        took = getsignal(SIGALRM) is _fired
+        signal(SIGALRM, SIG_DFL if previous is None else previous)
+        if previous is None:
+            return FOREIGN
+        if not took:
+            return "setting the handler of SIGALRM has no effect here"
+        _main = get_ident()
+        return ""
 
-
-def start(at: float) -> Watch | None:
-    """Watch the calling thread, and fire at this instant at the latest; return None if that cannot be."""
-    global _running, _taking, _main, _previous
-    if _running:
-        if watch.key != get_ident():
+    @classmethod
+    def start(cls, at: float) -> BySignal | None:
+        self = _enforcer
+        if self.is_running:
+            if self.key != get_ident():
+                return None
+            self._look_after(at)
+            return self
+        if setitimer is None or get_ident() != _main and is_deaf():
             return None
-        _look_after(at)
-        return watch
-    if setitimer is None or get_ident() != _main and is_deaf():
-        return None
-    previous = getsignal(SIGALRM)
-    if previous is None:
-        return None
-    resumes = previous is _fired  # this is a signal handler, which has interrupted `start` or `stop`
-    if resumes:
-        previous = _previous
-    held = None
-    if get_ident() == _main:
-        held = _hold()
-        _previous, _taking = previous, True
-    try:
-        signal(SIGALRM, _fired)
-        if getsignal(SIGALRM) is not _fired:
-            return start(at) if held is None and get_ident() == _main else None
-        held = held or _hold()
-        _previous = previous
-        _main = watch.key = get_ident()
+        previous = getsignal(SIGALRM)
+        if previous is None:
+            return None
+        if previous is _fired:  # this is a signal handler, which has interrupted `start` or `stop`
+            previous = self.previous
+        return self._take(previous, at)
+
+    @classmethod
+    def started(cls) -> list[BySignal]:
+        return [_enforcer]
+
+    def arm(self, at: float) -> None:
+        """Fire at this instant, or when the other timer is due if that is earlier."""
+        self.at = at
+        if not _is_heard():  # it would meet the handler of the block
+            if _is_ours(getitimer(ITIMER_REAL)[1]):
+                rest, interval = self._take_off()
+                setitimer(ITIMER_REAL, rest, interval)
+            return
+        now = clock.monotonic()
+        before, owed = self.armed, self.is_owed
+        self.is_owed = owed or before < INFINITY  # until it is known that it was not due when it was set anew
+        self.armed = at if at < self.foreign else self.foreign
+        seconds = self.armed - now
+        if not 1e-6 < seconds < LONGEST:
+            seconds = 1e-6 if seconds <= 1e-6 else LONGEST if self.armed < INFINITY else 0.0
+        if getsignal(SIGALRM) is not _fired:  # another copy has taken over, and will call ours
+            rest = getitimer(ITIMER_REAL)[0]
+            if seconds and not 0.0 < rest < seconds:
+                setitimer(ITIMER_REAL, seconds, REPEAT)
+            return
+        self.expect_visit(now)
+        found = setitimer(ITIMER_REAL, seconds, REPEAT)
+        if clock.monotonic() < before:
+            self.is_owed = owed
+        accounted = self.foreign
+        self._account(now, *found)
+        if self.foreign != accounted:
+            self.arm(self.at)
+
+    def wake(self) -> None:
+        with self.closing:
+            if self.is_running and _is_heard():
+                pthread_kill(self.key, SIGALRM)
+
+    def stop(self) -> None:
+        """Give the alarm back."""
+        if not self.key or not self.is_running:  # it is of the process that this one was forked from; it was stopped
+            return
+        with self.closing:
+            self.is_running = False
+        self.at = INFINITY
+        while self.covered:
+            self._uncover()
+        self._give_back()
+        self.is_owed = self.stale = False  # if one comes still, it is the business of the handler that is left
+        if self.blocked:
+            self.blocked = False
+            pthread_sigmask(SIG_BLOCK, (SIGALRM,))
+
+    @uninterrupted
+    def fire(self, frame: FrameType, sent_to: int = -1) -> None:
+        try:
+            super().fire(frame, sent_to)
+        except RecursionError:  # the block has used up the stack
+            setitimer(ITIMER_REAL, FIRST, REPEAT)
+            raise
+
+    def settle(self) -> None:
+        """Give the handler back that a block around has set, if what has ended was the last that has begun there."""
+        if len(self.phases) + self.sessions <= self.covered[-1][0]:
+            self._uncover()
+
+    # -- the handler
+
+    def _take(self, previous: Any, at: float) -> BySignal | None:
+        """Set our handler in the place of that one, and the timer; return None if that cannot be."""
+        is_held = False
+        if get_ident() == _main:
+            is_held = self._hold()
+            self.previous, self.is_taking = previous, True
+        try:
+            signal(SIGALRM, _fired)
+            if getsignal(SIGALRM) is not _fired:
+                return self.start(at) if not is_held and get_ident() == _main else None
+            is_held = is_held or self._hold()
+            self._begin(previous, at)
+        except ValueError:
+            return None
+        except BaseException:  # of the handler that was there
+            if not self.is_running:
+                signal(SIGALRM, previous)
+            elif not self.phases and self.sessions == 1:
+                self.stop()
+            raise
+        finally:
+            self.is_taking = False
+            self.sessions -= is_held
+        return self
+
+    def _hold(self) -> bool:
+        """Have a phase in a signal handler not stop what has not begun yet."""
+        self.sessions += 1
+        return True
+
+    def _begin(self, previous: Any, at: float) -> None:
+        global _main
+        self.previous = previous
+        _main = self.key = get_ident()
         if SIGALRM in pthread_sigmask(SIG_UNBLOCK, (SIGALRM,)):
-            watch.blocked = True
-        _running = True
-        _taking = False
-        if at < watch.at:
-            arm(watch, at)
-    except ValueError:
-        return None
-    except BaseException:  # of the handler that was there
-        if not _running:
-            signal(SIGALRM, previous)
-        elif not watch.phases and watch.sessions == 1:
-            stop(watch)
-        raise
-    finally:
-        _taking = False
-        if held is not None:
-            held.sessions -= 1
-    return watch
+            self.blocked = True
+        self.is_running = True
+        self.is_taking = False
+        if at < self.at:
+            self.arm(at)
+
+    def _give_back(self) -> None:
+        """Put back the handler that was there, and the timer of somebody else, unless the block has set others."""
+        now = clock.monotonic()
+        may_come = self.is_owed or self.armed <= now or now - self.recent < LATE
+        rest, interval = self._take_off()
+        if getsignal(SIGALRM) is _fired:
+            if may_come:
+                signal(SIGALRM, SIG_IGN)  # discards one that waits for another thread to run
+            signal(SIGALRM, self.previous)
+        if rest:
+            setitimer(ITIMER_REAL, rest, interval)
+
+    def _look_after(self, at: float) -> None:
+        """See to it that the alarm comes at this instant at the latest, and to us: a block may have changed that."""
+        if not _is_heard():
+            self._cover()
+        elif self.at <= at and _is_ours(getitimer(ITIMER_REAL)[1]):
+            return
+        self.arm(min(at, self.at))
+
+    def _cover(self) -> None:
+        """Take over from the handler that a block has set, while it calls what has phases of its own."""
+        handler = getsignal(SIGALRM)
+        if handler is not None:
+            self.covered.append((len(self.phases) + self.sessions, self.previous))
+            self.previous = handler
+            signal(SIGALRM, _fired)
+
+    def _uncover(self) -> None:
+        self._give_back()
+        self.previous = self.covered.pop()[1]
+
+    # -- the timer
+
+    def _take_off(self) -> tuple[float, float]:
+        """Take the timer off; return that of somebody else, as it is to go on: (0.0, 0.0) if there is none."""
+        rest, interval = setitimer(ITIMER_REAL, 0.0)
+        if _is_ours(interval):
+            lent = self.foreign < INFINITY
+            rest, interval = (max(self.foreign - clock.monotonic(), 1e-6), self.interval) if lent else (0.0, 0.0)
+        self.armed = self.foreign = INFINITY
+        return rest or interval, interval
+
+    def _account(self, now: float, rest: float, interval: float) -> None:
+        """Note what was found in the place of our timer.
+
+        Ours repeats: where there is none the block has taken it off, and with it the one that is accounted for.
+        """
+        if not _is_ours(interval):
+            self.foreign, self.interval = now + (rest or interval) if rest or interval else INFINITY, interval
+
+    # -- an alarm
+
+    def hear(self, signum: int, frame: FrameType | None) -> None:
+        """Fire if it is ours and due; hand it on if it is that of somebody else."""
+        now = clock.monotonic()
+        if frame is None or not self.is_running:  # it came while this was stopped, or not begun
+            if self.is_taking and (self.previous != SIG_DFL or now - self.recent > LATE):
+                self._hand_on(signum, frame)
+            return None
+        due = now >= self.armed - SLACK
+        if not self.stale and getsignal(SIGALRM) is _fired and not (self.is_owed if not due else _is_timely()):
+            if self.previous != SIG_DFL or now - max(self.recent, self.armed if due else self.recent) > LATE:
+                return self._forward(signum, frame)
+        if due:
+            self.recent = now
+        self.is_owed = False
+        if now >= self.foreign - SLACK:
+            if any(guarded(each) for each in up(frame)):
+                self.foreign = now + MOMENT
+                return self.arm(self.at)
+            return self._forward(signum, frame)
+        return None if self.is_looking else self.fire(frame)
+
+    def _forward(self, signum: int, frame: FrameType | None) -> None:
+        """Hand an alarm that is not ours to the handler that was there, with its timer as it is without ours."""
+        if clock.monotonic() >= self.foreign - SLACK:
+            self.foreign = self.foreign + self.interval if self.interval else INFINITY
+        rest, interval = self._take_off()
+        if rest:
+            setitimer(ITIMER_REAL, rest, interval)
+        try:
+            self._hand_on(signum, frame)
+        finally:
+            self.go_on()
+
+    def _hand_on(self, signum: int, frame: FrameType | None) -> None:
+        if callable(self.previous):
+            self.previous(signum, frame)
+        elif self.previous == SIG_DFL:
+            signal(signum, SIG_DFL)
+            raise_signal(signum)
+
+
+_enforcer = BySignal()  # of the main thread
+_main = 0  # the ident of the main thread, once it is known
+
+
+@uninterrupted
+def _fired(signum: int, frame: FrameType | None) -> None:
+    _enforcer.hear(signum, frame)
 
 
 def is_deaf() -> bool:
@@ -174,184 +351,12 @@ def is_deaf() -> bool:
     return main is not None and type(main).__name__ != "_MainThread"
 
 
-def _hold() -> Watch:
-    """Have a phase in a signal handler not stop what has not begun yet."""
-    watch.sessions += 1
-    return watch
-
-
-def stop(watch: Watch) -> None:
-    """Give the alarm back."""
-    global _running, _owed
-    if not watch.key or not _running:  # it is of the process that this one was forked from; it was stopped
-        return
-    with _closing:
-        _running = False
-    watch.at = INFINITY
-    while watch.covered:
-        _uncover()
-    _give_back()
-    _owed = watch.stale = False  # if one comes still, it is the business of the handler that the block has left
-    if watch.blocked:
-        watch.blocked = False
-        pthread_sigmask(SIG_BLOCK, (SIGALRM,))
-
-
-def _give_back() -> None:
-    """Put back the handler that was there, and the timer of somebody else, unless the block has set others."""
-    now = clock.monotonic()
-    may_come = _owed or _armed <= now or now - _recent < LATE
-    rest, interval = _take_off()
-    if getsignal(SIGALRM) is _fired:
-        if may_come:
-            signal(SIGALRM, SIG_IGN)  # discards one that waits for another thread to run
-        signal(SIGALRM, _previous)
-    if rest:
-        setitimer(ITIMER_REAL, rest, interval)
-
-
-def _take_off() -> tuple[float, float]:
-    """Take the timer off; return that of somebody else, as it is to go on: (0.0, 0.0) if there is none."""
-    global _armed, _foreign
-    rest, interval = setitimer(ITIMER_REAL, 0.0)
-    if _is_ours(interval):
-        lent = _foreign < INFINITY
-        rest, interval = (max(_foreign - clock.monotonic(), 1e-6), _interval) if lent else (0.0, 0.0)
-    _armed = _foreign = INFINITY
-    return rest or interval, interval
-
-
 def _is_ours(interval: float) -> bool:
     """Tell whether this is our timer: always one that repeats, after a time that nobody else has."""
     return abs(interval - REPEAT) <= ROUNDING
 
 
-def arm(watch: Watch, at: float) -> None:
-    """Fire at this instant, or when the other timer is due if that is earlier."""
-    global _armed, _owed
-    watch.at = at
-    if not _is_heard():  # it would meet the handler of the block
-        if _is_ours(getitimer(ITIMER_REAL)[1]):
-            rest, interval = _take_off()
-            setitimer(ITIMER_REAL, rest, interval)
-        return
-    now = clock.monotonic()
-    before, owed = _armed, _owed
-    _owed = owed or before < INFINITY  # until it is known that it was not due when it was set anew
-    _armed = at if at < _foreign else _foreign
-    seconds = _armed - now
-    if not 1e-6 < seconds < LONGEST:
-        seconds = 1e-6 if seconds <= 1e-6 else LONGEST if _armed < INFINITY else 0.0
-    if getsignal(SIGALRM) is not _fired:  # another copy has taken over, and will call ours
-        rest = getitimer(ITIMER_REAL)[0]
-        if seconds and not 0.0 < rest < seconds:
-            setitimer(ITIMER_REAL, seconds, REPEAT)
-        return
-    watch.next(now)
-    watchdog.expect(watch.sample)
-    found = setitimer(ITIMER_REAL, seconds, REPEAT)
-    if clock.monotonic() < before:
-        _owed = owed
-    accounted = _foreign
-    _account(now, *found)
-    if _foreign != accounted:
-        arm(watch, watch.at)
-
-
-def _account(now: float, rest: float, interval: float) -> None:
-    """Note what was found in the place of our timer.
-
-    Ours repeats: where there is none the block has taken it off, and with it the one that is accounted for.
-    """
-    global _foreign, _interval
-    if not _is_ours(interval):
-        _foreign, _interval = now + (rest or interval) if rest or interval else INFINITY, interval
-
-
-def _look_after(at: float) -> None:
-    """See to it that the alarm comes at this instant at the latest, and to us: a block may have changed that."""
-    if not _is_heard():
-        _cover()
-    elif watch.at <= at and _is_ours(getitimer(ITIMER_REAL)[1]):
-        return
-    arm(watch, min(at, watch.at))
-
-
-def settle(watch: Watch) -> None:
-    """A phase or session has ended: give the handler back that a block around it has set, if it has begun there."""
-    if len(watch.phases) + watch.sessions <= watch.covered[-1][0]:
-        _uncover()
-
-
-def _cover() -> None:
-    """Take over from the handler that a block has set, while it calls what has phases of its own."""
-    global _previous
-    handler = getsignal(SIGALRM)
-    if handler is not None:
-        watch.covered.append((len(watch.phases) + watch.sessions, _previous))
-        _previous = handler
-        signal(SIGALRM, _fired)
-
-
-def _uncover() -> None:
-    global _previous
-    _give_back()
-    _previous = watch.covered.pop()[1]
-
-
-def poke(watch: Watch) -> None:
-    """Have the watched thread look at once; called in any thread."""
-    with _closing:
-        if _running and _is_heard():
-            pthread_kill(watch.key, SIGALRM)
-
-
-@uninterrupted
-def arrived(frame: FrameType, at: int) -> None:
-    """Look where the thread was sent to (-1: it was not)."""
-    global _looking
-    error = None
-    try:
-        _looking = True
-        try:
-            error = look(watch, frame, at)
-        finally:
-            _looking = False
-        _go_on()
-    except RecursionError:  # the block has used up the stack
-        setitimer(ITIMER_REAL, FIRST, REPEAT)
-        raise
-    if error is not None:
-        try:
-            raise error
-        finally:
-            del error
-
-
-@uninterrupted
-def _fired(signum: int, frame: FrameType | None) -> None:
-    global _owed, _recent, _foreign
-    now = clock.monotonic()
-    if frame is None or not _running:  # it came while the watch was stopped, or not begun
-        if _taking and (_previous != SIG_DFL or now - _recent > LATE):
-            _hand_on(signum, frame)
-        return None
-    due = now >= _armed - SLACK
-    if not watch.stale and getsignal(SIGALRM) is _fired and not (_owed if not due else _is_timely(now)):
-        if _previous != SIG_DFL or now - max(_recent, _armed if due else _recent) > LATE:
-            return _forward(signum, frame)
-    if due:
-        _recent = now
-    _owed = False
-    if now >= _foreign - SLACK:
-        if any(guarded(each) for each in up(frame)):
-            _foreign = now + MOMENT
-            return arm(watch, watch.at)
-        return _forward(signum, frame)
-    return None if _looking else arrived(frame, -1)
-
-
-def _is_timely(now: float) -> bool:
+def _is_timely() -> bool:
     """Tell whether the alarm that has come is that of our timer, which is due: the block may have set another one."""
     rest, interval = getitimer(ITIMER_REAL)
     return _is_ours(interval) or bool(rest) and not interval
@@ -363,69 +368,29 @@ def _is_heard() -> bool:
     return handler is _fired or "_fired" in getattr(handler, "__globals__", {}).get("_no_interrupt", ())
 
 
-def _go_on() -> None:
-    if _running:  # a look can close the last phase
-        soon = clock.monotonic() + MOMENT  # a look can take longer than it is to the next, which would interrupt it
-        arm(watch, soon if watch.stale or watch.at < soon else watch.at)
-
-
-def _forward(signum: int, frame: FrameType | None) -> None:
-    """Hand an alarm that is not ours to the handler that was there, with its timer as it is without ours."""
-    global _foreign
-    if clock.monotonic() >= _foreign - SLACK:
-        _foreign = _foreign + _interval if _interval else INFINITY
-    rest, interval = _take_off()
-    if rest:
-        setitimer(ITIMER_REAL, rest, interval)
-    try:
-        _hand_on(signum, frame)
-    finally:
-        _go_on()
-
-
-def _hand_on(signum: int, frame: FrameType | None) -> None:
-    if callable(_previous):
-        _previous(signum, frame)
-    elif _previous == SIG_DFL:
-        signal(signum, SIG_DFL)
-        raise_signal(signum)
-
-
 def _forked() -> None:
     """Begin anew in a child process: it has inherited the handler, but not the timer."""
-    global _running, _main, _closing
-    if _running and getsignal(SIGALRM) is _fired:
-        signal(SIGALRM, _previous)
-    _running = False
+    global _main
+    if _enforcer.is_running and getsignal(SIGALRM) is _fired:
+        signal(SIGALRM, _enforcer.previous)
     _main = 0
-    _closing = RLock()
     _begin_anew()
 
 
 def _exit() -> None:
     """Give the alarm back: the interpreter ends, and with it the handler, at which an alarm kills."""
-    if _running and watch.key == get_ident():
-        stop(watch)
+    if _enforcer.is_running and _enforcer.key == get_ident():
+        _enforcer.stop()
         _begin_anew()
 
 
 def _begin_anew() -> None:
-    global watch, _armed, _foreign
-    _armed = _foreign = INFINITY
-    watch.forget()
-    watch = _new()
+    global _enforcer
+    _enforcer.is_running = False
+    _enforcer.forget()
+    _enforcer = BySignal()
 
 
-def _see(now: float) -> float:
-    """See where the main thread stands, if the watchdog runs; return when to do so again."""
-    if not _running:
-        return INFINITY
-    watch.next(now)
-    if watch.is_sample(now):
-        watch.see(lines_at(islice(up(python._current_frames().get(watch.key)), WALKABLE)), now)
-    return watch.sample if now < watch.sample else INFINITY
-
-
-watchdog.guests.append(_see)
+watchdog.guests.append(lambda now: _enforcer.visit(now))
 atexit.register(_exit)
 fork.in_child("by_signal", _forked)

@@ -23,148 +23,121 @@ unittest command the watchdog stands behind. A session keeps the timer set betwe
 from __future__ import annotations
 
 import atexit
-import sys
-from itertools import islice
 
-from ..diagnosis.snapshot import lines_at
 from ..interpreter import fork, safepoints, watchdog
 from ..interpreter.debugger import present
-from ..interpreter.frames import WALKABLE, up
 from ..interpreter.timer import TO_THREAD, NoTimer, Timer, free_signals, library
-from ..interrupting.delivery import look
-from ..interrupting.enforcer import MOMENT, Watch
-from ..originals import clock, python, signals, thread, uninterrupted
+from ..originals import clock, signals, thread, uninterrupted
 from ..seconds import INFINITY
 from .by_signal import is_deaf
+from .main_thread import MainThreadEnforcer
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import FrameType
     from typing import Optional
 
-NAME = "timer"
 REPEAT = 1.0  # seconds
 TICK = 0.25  # seconds between looks whether the main thread has heard what was due
 TRIAL = 0.5  # seconds in which a timer that goes off at once has to be heard
 
-watch = Watch(0, sys.modules[__name__])  #: over the main thread
-_running = False
+
+class ByTimer(MainThreadEnforcer):
+    """Interrupts the main thread by the signal of our timer."""
+
+    NAME = "timer"
+
+    __slots__ = ()
+
+    @classmethod
+    def missing(cls) -> str:
+        if _is_ours():
+            return ""
+        reason = _prepare()
+        if not reason and not _enforcer.is_running:
+            give_back()
+        return reason
+
+    @classmethod
+    def start(cls, at: float) -> ByTimer | None:
+        self = _enforcer
+        if self.is_running:
+            if self.key != thread.get_ident():
+                return None
+            if at < self.at:
+                self.arm(at)
+            return self
+        if not _is_ours() and _prepare():
+            return None
+        self.sessions += 1  # a phase in a signal handler is not to stop what has not begun yet
+        try:
+            self.key = _main
+            if _signum in signals.pthread_sigmask(signals.SIG_UNBLOCK, (_signum,)):
+                self.blocked = True
+            self.is_running = True
+            if at < self.at:
+                self.arm(at)
+        except BaseException:  # of a signal handler
+            if self.is_running and not self.phases and self.sessions == 1:
+                self.stop()
+            raise
+        finally:
+            self.sessions -= 1
+        return self
+
+    @classmethod
+    def started(cls) -> list[ByTimer]:
+        return [_enforcer]
+
+    def arm(self, at: float) -> None:
+        now = clock.monotonic()
+        if _timer is not None:
+            _timer.set(at - now)
+        self.at = at  # not before: if the signal comes in between, the timer is early rather than late
+        self.expect_visit(now)
+
+    def wake(self) -> None:
+        with self.closing:
+            if self.is_running and signals.getsignal(_signum) is _fired:
+                signals.pthread_kill(self.key, _signum)
+
+    def stop(self) -> None:
+        if not self.key or not self.is_running or _timer is None:  # it is of the process that this was forked from
+            return
+        with self.closing:
+            self.is_running = False
+        self.at = INFINITY
+        _timer.off()
+        self.stale = False
+        if self.blocked:
+            self.blocked = False
+            if signals.getsignal(_signum) is _fired:
+                signals.signal(_signum, signals.SIG_IGN)  # discards what the block has blocked
+                signals.signal(_signum, _fired)
+            signals.pthread_sigmask(signals.SIG_BLOCK, (_signum,))
+
+
+_enforcer = ByTimer()  # of the main thread
 _main = 0  # the ident of the main thread, once it is known
 _signum = 0  # ours, while there is
 _timer: Optional[Timer] = None
 _unable = ""  # why there can be none in this process
 _heard = False  # since the trial has begun
-_looking = False  # what comes meanwhile waits for that
-_closing = thread.RLock()  # held while another thread sends the signal, lest it finds the handler gone
-
-
-def missing() -> str:
-    """Return why the calling thread cannot be watched; nothing if it can."""
-    if _is_ours():
-        return ""
-    reason = _prepare()
-    if not reason and not _running:
-        give_back()
-    return reason
-
-
-def start(at: float) -> Watch | None:
-    """Watch the calling thread, and fire at this instant at the latest; return None if that cannot be."""
-    global _running
-    if _running:
-        if watch.key != thread.get_ident():
-            return None
-        if at < watch.at:
-            arm(watch, at)
-        return watch
-    if not _is_ours() and _prepare():
-        return None
-    watch.sessions += 1  # a phase in a signal handler is not to stop what has not begun yet
-    try:
-        watch.key = _main
-        if _signum in signals.pthread_sigmask(signals.SIG_UNBLOCK, (_signum,)):
-            watch.blocked = True
-        _running = True
-        if at < watch.at:
-            arm(watch, at)
-    except BaseException:  # of a signal handler
-        if _running and not watch.phases and watch.sessions == 1:
-            stop(watch)
-        raise
-    finally:
-        watch.sessions -= 1
-    return watch
-
-
-def stop(watch: Watch) -> None:
-    """Take the timer off."""
-    global _running
-    if not watch.key or not _running or _timer is None:  # it is of the process that this one was forked from
-        return
-    with _closing:
-        _running = False
-    watch.at = INFINITY
-    _timer.off()
-    watch.stale = False
-    if watch.blocked:
-        watch.blocked = False
-        if signals.getsignal(_signum) is _fired:
-            signals.signal(_signum, signals.SIG_IGN)  # discards what the block has blocked
-            signals.signal(_signum, _fired)
-        signals.pthread_sigmask(signals.SIG_BLOCK, (_signum,))
-
-
-def arm(watch: Watch, at: float) -> None:
-    """Fire at this instant."""
-    now = clock.monotonic()
-    if _timer is not None:
-        _timer.set(at - now)
-    watch.at = at  # not before: if the signal comes in between, the timer is early rather than late
-    if watchdog.is_running():
-        watch.next(now)
-        watchdog.expect(watch.sample)
-
-
-def poke(watch: Watch) -> None:
-    """Have the watched thread look at once; called in any thread."""
-    with _closing:
-        if _running and signals.getsignal(_signum) is _fired:
-            signals.pthread_kill(watch.key, _signum)
-
-
-@uninterrupted
-def arrived(frame: FrameType, at: int) -> None:
-    """Look where the thread was sent to (-1: it was not)."""
-    global _looking
-    _looking = True
-    try:
-        error = look(watch, frame, at)
-    finally:
-        _looking = False
-    if _running:  # a look can close the last phase
-        soon = clock.monotonic() + MOMENT  # a look can take longer than it is to the next, which would interrupt it
-        arm(watch, soon if watch.stale or watch.at < soon else watch.at)
-    if error is not None:
-        try:
-            raise error
-        finally:
-            del error
 
 
 @uninterrupted
 def _fired(signum: int, frame: FrameType | None) -> None:
     global _heard
     _heard = True
-    if _running and not _looking and frame is not None:
-        arrived(frame, -1)
+    if _enforcer.is_running and not _enforcer.is_looking and frame is not None:
+        _enforcer.fire(frame)
 
 
 def renew() -> None:
     """Set up the way to the main thread anew, if code that ran there has replaced the handler or blocked the signal."""
-    if _running and watch.key == thread.get_ident():
+    if _enforcer.is_running and _enforcer.key == thread.get_ident():
         signals.signal(_signum, _fired)
         signals.pthread_sigmask(signals.SIG_UNBLOCK, (_signum,))
 
@@ -175,35 +148,21 @@ def attend(now: float) -> float:
     It sends the main thread to look where that does not hear the signal, and takes the timer off where somebody has
     replaced the handler: by the default one the process would end.
     """
-    again = now + TICK
-    if not _closing.acquire(False):  # a signal handler that opens phases may have interrupted who holds it
+    again, self = now + TICK, _enforcer
+    if not self.closing.acquire(False):  # a signal handler that opens phases may have interrupted who holds it
         return again
     try:
-        if not _running or _timer is None or not watch.phases:
+        if not self.is_running or _timer is None or not self.phases:
             return again
         is_heard = signals.getsignal(_signum) is _fired
         if not is_heard:
             _timer.off()
-        if watch.at + (TICK if is_heard else 0.0) <= now:
-            watch.excused = watch.excused or present()
-            safepoints.arrange(watch.key, watch.state, _frames(), arrived)
+        if self.at + (TICK if is_heard else 0.0) <= now:
+            self.excused = self.excused or present()
+            self.send_from_outside()
         return again
     finally:
-        _closing.release()
-
-
-def _see(now: float) -> float:
-    """See where the main thread stands, if the watchdog runs; return when to do so again."""
-    if not _running:
-        return INFINITY
-    watch.next(now)
-    if watch.is_sample(now):
-        watch.see(lines_at(_frames()), now)
-    return watch.sample if now < watch.sample else INFINITY
-
-
-def _frames() -> Iterator[FrameType]:
-    return islice(up(python._current_frames().get(watch.key)), WALKABLE)
+        self.closing.release()
 
 
 # -- the signal and the timer ------------------------------------------------------------------------------------------
@@ -263,7 +222,7 @@ def _try(signum: int) -> None:
             raise NoTimer("the signal of a timer does not arrive here")
         if _timer is None:  # otherwise a signal handler has opened a phase meanwhile
             _signum, _timer = signum, timer
-            watch.state = safepoints.thread_state()
+            _enforcer.state = safepoints.thread_state()
     finally:
         if blocked:
             signals.pthread_sigmask(signals.SIG_BLOCK, (signum,))
@@ -295,41 +254,39 @@ def give_back() -> None:
     There is nothing to give back in a thread that is not the main one.
     """
     if thread.get_ident() == _main:
-        if _running:
+        if _enforcer.is_running:
             raise RuntimeError("phases or sessions are open, and need the timer that is to be given back")
         _drop()
 
 
 def _forked() -> None:
     """Begin anew in a child process: it has inherited the handler, but not the timer."""
-    global _running, _main, _timer, _unable, _closing
+    global _main, _timer, _unable
     if _timer is not None:
         _put_back(_signum)
-        if watch.blocked:
+        if _enforcer.blocked:
             signals.pthread_sigmask(signals.SIG_BLOCK, (_signum,))
     _timer = None
-    _running = False
     _main = 0
     _unable = ""
-    _closing = thread.RLock()
     _begin_anew()
 
 
 def _exit() -> None:
     """Give all back: the interpreter ends, and with it the handler, at which the signal kills."""
-    global _running
     if thread.get_ident() == _main:
-        _running = False
+        _enforcer.is_running = False
         _drop()
         _begin_anew()
 
 
 def _begin_anew() -> None:
-    global watch
-    watch.forget()
-    watch = Watch(0, sys.modules[__name__])
+    global _enforcer
+    _enforcer.is_running = False
+    _enforcer.forget()
+    _enforcer = ByTimer()
 
 
-watchdog.guests.append(_see)
+watchdog.guests.append(lambda now: _enforcer.visit(now))
 atexit.register(_exit)
 fork.in_child("by_timer", _forked)

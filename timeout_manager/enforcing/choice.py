@@ -1,43 +1,44 @@
-"""Which enforcer suits the calling code.
-
-An enforcer is a module that can interrupt: `by_timer` and `by_signal` the main thread, `by_thread` any thread from
-another one, `by_asyncio` a task. Each has the same names in the same order: ``NAME``, what it is called; ``missing``,
-why it cannot watch the calling code; ``start`` and ``stop`` a watch over it; ``arm`` it for an instant; ``poke`` it to
-look at once; of a thread, ``arrived``, called where it was sent to. When it fires, the watched thread looks.
-"""
+"""Which enforcer suits the calling code: that of a task, the two of the main thread, or that of any thread."""
 
 from __future__ import annotations
 
 from warnings import warn
 
-from . import by_asyncio, by_signal, by_thread, by_timer
 from ..interpreter.turns import unreachable
-from ..interrupting.enforcer import Watch
+from ..interrupting.enforcer import Enforcer
+from .by_asyncio import ByAsyncio
+from .by_signal import BySignal
+from .by_thread import ByThread
+from .by_timer import ByTimer
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from types import ModuleType
+ALL: tuple[type[Enforcer], ...] = (ByAsyncio, ByTimer, BySignal, ByThread)  # the best first
+CANDIDATES: dict[bool | str | None, tuple[type[Enforcer], ...]] = {
+    True: ALL,
+    False: (),
+    **{kind.NAME: (kind,) for kind in ALL if not kind.OF_TASKS},
+}
+NOBODY = Enforcer()  #: what a ledger has before its first phase
 
 
-def start(wish: bool | str | None, at: float) -> Watch | None:
-    """Watch the calling thread or task from now on; warn and return None where nothing can.
+def start(wish: bool | str | None, at: float) -> Enforcer | None:
+    """Return what interrupts the calling thread or task, by this instant; warn and return None where nothing can.
 
     RuntimeError, saying what is missing and what would work, where the mechanism was asked for by name.
     """
     if not wish:
         return None
-    for enforcer in CANDIDATES[wish]:
-        watch: Watch | None = enforcer.start(at)
-        if watch is not None:
-            if enforcer is by_asyncio and watch.thread is watch:
+    for kind in CANDIDATES[wish]:
+        enforcer = kind.start(at)
+        if enforcer is not None:
+            if kind.OF_TASKS and enforcer.thread is enforcer:
                 why = "nothing can interrupt this thread"
                 warn(f"{why}: a task ends where it awaits; while it blocks, time is only counted", RuntimeWarning, 5)
-            elif enforcer is not by_asyncio and unreachable():
+            elif not kind.OF_TASKS and unreachable():
                 warn(f"{unreachable()}: until it runs on, time is only counted", RuntimeWarning, 5)
-            return watch
-    missing = [enforcer.missing() for enforcer in CANDIDATES[wish] if enforcer is not by_asyncio]
+            return enforcer
+    missing = [kind.missing() for kind in CANDIDATES[wish] if not kind.OF_TASKS]
     if wish is not True:
         works = name_of(True)
         advice = f'enforce="{works}" works' if works != "none" else "time can only be counted"
@@ -48,21 +49,10 @@ def start(wish: bool | str | None, at: float) -> Watch | None:
 
 def name_of(wish: bool | str | None) -> str:
     """Name what would interrupt the calling code."""
-    name = next((enforcer.NAME for enforcer in CANDIDATES[wish] if not enforcer.missing()), "none")
-    return "none" if name != by_asyncio.NAME and unreachable() else name
+    kind = next((kind for kind in CANDIDATES[wish] if not kind.missing()), None)
+    return "none" if kind is None or not kind.OF_TASKS and unreachable() else kind.NAME
 
 
-def watches() -> list[Watch]:
-    """Return all that are watched at present, in all threads."""
-    tasks = [watch for pulse in by_asyncio.pulses.copy().values() for watch in pulse.watches.copy().values()]
-    return [by_timer.watch, by_signal.watch, *by_thread.watches.copy().values(), *tasks]
-
-
-NOBODY = Watch(0, by_signal)  #: what a ledger has before its first phase
-CANDIDATES: dict[bool | str | None, tuple[ModuleType, ...]] = {
-    True: (by_asyncio, by_timer, by_signal, by_thread),  # the best first
-    False: (),
-    "timer": (by_timer,),
-    "signal": (by_signal,),
-    "thread": (by_thread,),
-}
+def started() -> list[Enforcer]:
+    """Return all that there are at present, in all threads."""
+    return [enforcer for kind in ALL for enforcer in kind.started()]

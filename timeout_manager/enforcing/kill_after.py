@@ -40,12 +40,12 @@ RLock = thread.RLock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from types import FrameType
     from typing import Any, NoReturn
 
     from ..counting.ledger import Ledger
     from ..interrupting.enforcer import InterruptiblePhase as Phase
+    from ..interrupting.position import Position
 
 STATUS = 124
 _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
@@ -70,7 +70,7 @@ class KillAfter(Escalation):
     def entered(self, phase: Phase, at: float) -> None:
         guard(phase, at + self.seconds)
 
-    def struck(self, phase: Phase, stack: Iterable[FrameType]) -> None:
+    def struck(self, phase: Phase, position: Position) -> None:
         now = clock.monotonic()
         for each in () if watchdog.is_running() else _ends.copy():  # there is no watchdog
             _look(each, now)
@@ -92,7 +92,7 @@ def guard(phase: Phase, at: float) -> None:
     try:
         watchdog.add_job(phase, lambda now: _look(phase, now))
     except RuntimeError as error:  # no thread can be started
-        if phase.watch is None or phase.key.__class__ is not int:  # nor does a signal come
+        if phase.enforcer is None or phase.key.__class__ is not int:  # nor does a signal come
             release(phase)
             warn(f"kill_after cannot end this process: nothing can look whether it has to ({error})", RuntimeWarning, 5)
     except BaseException:
@@ -147,7 +147,7 @@ def _look(phase: Phase, now: float) -> float:
 def _is_running(phase: Phase) -> bool:
     """Tell whether its thread stands in the block, or its task awaits there; a suspended generator does not run."""
     frames = python._current_frames()
-    thread = phase.key if phase.watch is None else phase.watch.thread.key
+    thread = phase.key if phase.enforcer is None else phase.enforcer.thread.key
     tops = [frames.get(thread)] if thread.__class__ is int else frames.values()  # a task may run in any of them
     stack = [frame for top in tops for frame in up(top)]
     at = place(phase, stack)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from ..errors import PhaseTimeout
     from ..interrupting.enforcer import InterruptiblePhase as Phase
+    from ..interrupting.position import Position
 
 SHORTLY = 0.02  # seconds before its time is over when it is seen what a phase waits for
 BLOCKED = 0.2  # seconds after which a thread that has not come to be interrupted will not
@@ -48,13 +49,13 @@ class KillChildren(Escalation):
         self.grace = grace
 
     def entered(self, phase: Phase, at: float) -> None:
-        if phase.watch is not None:
+        if phase.enforcer is not None:
             _open.add(phase)
             with suppress(RuntimeError):  # no thread can be started
                 watchdog.add_job((self, phase), partial(look, phase, self.grace))
 
-    def struck(self, phase: Phase, stack: Iterable[FrameType]) -> None:
-        note(phase, stack)
+    def struck(self, phase: Phase, position: Position) -> None:
+        note(phase, position.stack)
 
     def left(self, phase: Phase, struck: PhaseTimeout | None) -> None:
         watchdog.remove_job((self, phase))
@@ -81,7 +82,7 @@ def _hold(phase: object, process: Any) -> None:
 def note_all() -> None:
     """Take hold of what every phase is waiting for now: this process ends."""
     for phase in _open.copy():
-        if phase.watch is not None:
+        if phase.enforcer is not None:
             note(phase, _frames(phase))
 
 
@@ -99,10 +100,10 @@ def look(phase: Phase, grace: float, now: float) -> float:
         if phase not in _open:
             return INFINITY
         if phase not in _awaited:
-            watch = phase.watch
+            enforcer = phase.enforcer
             note(phase, _frames(phase))
-            if phase not in _awaited and watch is not None and phase.key == watch.key:
-                for pid in readers.writers(watch.key):
+            if phase not in _awaited and enforcer is not None and phase.key == enforcer.key:
+                for pid in readers.writers(enforcer.key):
                     _hold(phase, _Child(pid))
         elif rest < -BLOCKED and _is_blocked(phase):
             tree, processes = _awaited[phase]
@@ -118,7 +119,7 @@ def look(phase: Phase, grace: float, now: float) -> float:
 def _frames(phase: Phase) -> list[FrameType]:
     """Return where the phase stands, the innermost first."""
     frames: list[FrameType] = []
-    for frame in up(None if phase.watch is None else python._current_frames().get(phase.watch.thread.key)):
+    for frame in up(None if phase.enforcer is None else python._current_frames().get(phase.enforcer.thread.key)):
         if frame.f_code.co_name == "run_until_complete":  # what an event loop runs
             frames += _suspended(frame.f_locals.get("future"))
         frames.append(frame)
@@ -131,8 +132,8 @@ def _suspended(task: Any) -> list[FrameType]:
 
 def _is_blocked(phase: Phase) -> bool:
     """Tell whether nothing interrupts what the phase waits in, and it will not end with the process."""
-    watch = phase.watch
-    is_worker = watch is not None and watch.key == phase.key and watch.enforcer.NAME == "thread" and not watch.signum
+    enforcer = phase.enforcer
+    is_worker = enforcer is not None and enforcer.key == phase.key and not enforcer.ends_calls()
     return is_worker and not any(escalation.ends_process for escalation in phase.ledger.escalations)
 
 

@@ -8,7 +8,7 @@ from ..counting.verdict import is_debugged, overrun, timeout_in
 from ..errors import LET_PASS, PhaseTimeout
 from ..interpreter.frames import up
 from ..interrupting.phase import EARLY, EnforcedCleanup, EnforcedPhase
-from ..interrupting.whereabouts import standing
+from ..interrupting.whereabouts import whereabouts
 from ..originals import clock, python
 from ..seconds import INFINITY
 from . import by_asyncio, choice
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..counting.ledger import F
-    from ..interrupting.enforcer import Watch
+    from ..interrupting.enforcer import Enforcer
     from ..interrupting.escalation import Escalation
 
 
@@ -50,8 +50,8 @@ class EnforcedLedger(Ledger):
 
     def begin(self, seconds: float | None) -> None:
         super().begin(seconds)
-        self.watch = choice.NOBODY  # what watched a phase last
-        self.watched: dict[object, list[Watch | None]] = {}  # thread or task -> what is watched in its sessions
+        self.enforcer = choice.NOBODY  # what watched a phase last
+        self.in_sessions: dict[object, list[Enforcer | None]] = {}  # thread or task -> what is watched in its sessions
 
     def phase(self, name: str, limit: float | None) -> EnforcedPhase:
         return EnforcedPhase(self, name, limit)
@@ -76,13 +76,13 @@ class EnforcedLedger(Ledger):
             if at == INFINITY:  # nothing binds it but for a lost one
                 return
         try:
-            while phase.watch is None:
-                watch = self._begin(at)
-                if watch is None:
+            while phase.enforcer is None:
+                enforcer = self._begin(at)
+                if enforcer is None:
                     break
-                if not watch.phases:
-                    _put_off(watch, at)  # in a session it is still set for a phase that has ended
-                _register(phase, watch)
+                if not enforcer.phases:
+                    _put_off(enforcer, at)  # in a session it is still set for a phase that has ended
+                _register(phase, enforcer)
             for escalation in self.escalations:
                 escalation.entered(phase, at)
         except BaseException:
@@ -92,23 +92,23 @@ class EnforcedLedger(Ledger):
 
     def leave(self, phase: EnforcedPhase, struck: PhaseTimeout | None) -> None:
         """See to it that nothing happens to the phase any more; ``struck`` is what was raised in it."""
-        if phase.watch is not None:
-            _unregister(phase, phase.watch, struck)
+        if phase.enforcer is not None:
+            _unregister(phase, phase.enforcer, struck)
         for escalation in self.escalations:
             escalation.left(phase, struck)
 
-    def _begin(self, at: float) -> Watch | None:
+    def _begin(self, at: float) -> Enforcer | None:
         """Watch the calling thread or task from now on."""
-        watch = choice.start(self.enforce, at)
-        if watch is not None and not self.escalations:
-            self.watch = watch
-        return watch
+        enforcer = choice.start(self.enforce, at)
+        if enforcer is not None and not self.escalations:
+            self.enforcer = enforcer
+        return enforcer
 
     def _refuse(self, phase: EnforcedPhase, at: float) -> float:
         """Leave the phase again, since its time is over; return when it is over if that was for a lost one."""
         over = overrun(phase, phase.started)
-        if isinstance(over, EnforcedPhase) and over is not phase and over.watch is not None:
-            standing(over.watch, [*up(python._getframe())])
+        if isinstance(over, EnforcedPhase) and over is not phase and over.enforcer is not None:
+            whereabouts(over.enforcer, [*up(python._getframe())])
             phase.parent = around = phase.open_around()
             own = INFINITY if phase.limit is None else phase.started + phase.limit
             phase.until = own if around is None else min(own, around.until)
@@ -132,25 +132,25 @@ class EnforcedLedger(Ledger):
     def open_session(self) -> None:
         """Watch the calling thread, if there is a budget, until the session is closed."""
         rest = self.left()
-        watch = None if rest is None else self._begin(clock.monotonic() + rest)
-        if watch is not None:
-            watch.sessions += 1
-        self.watched.setdefault(caller(), []).append(watch)
+        enforcer = None if rest is None else self._begin(clock.monotonic() + rest)
+        if enforcer is not None:
+            enforcer.sessions += 1
+        self.in_sessions.setdefault(caller(), []).append(enforcer)
         super().open_session()
 
     def close_session(self) -> bool:
         """Disarm, and put everything back, unless phases are open that need it."""
         was_empty = super().close_session()
         here = caller()
-        watch = self.watched[here].pop()
-        if not self.watched[here]:
-            del self.watched[here]
-        if watch is not None:
-            watch.sessions -= 1
-            if watch.covered:
-                watch.enforcer.settle(watch)
-            if not watch.sessions and not watch.phases:
-                watch.enforcer.stop(watch)
+        enforcer = self.in_sessions[here].pop()
+        if not self.in_sessions[here]:
+            del self.in_sessions[here]
+        if enforcer is not None:
+            enforcer.sessions -= 1
+            if enforcer.covered:
+                enforcer.settle()
+            if not enforcer.sessions and not enforcer.phases:
+                enforcer.stop()
         return was_empty
 
     # -- limits that change
@@ -163,16 +163,16 @@ class EnforcedLedger(Ledger):
                 self._catch_up(top)
             elif self.enforce is True and hasattr(key, "get_loop"):  # a task of asyncio
                 by_asyncio.call(key, self._catch_up, top, key)
-        for watch in choice.watches():
-            phases = watch.phases.copy()
+        for enforcer in choice.started():
+            phases = enforcer.phases.copy()
             if not any(phase.ledger is self for phase in phases):
                 continue
-            if watch.key == here and watch.pulse is None:  # without a signal, which could meet what is next
+            if enforcer.key == here and not enforcer.OF_TASKS:  # without a signal, which could meet what is next
                 now = clock.monotonic()
-                watch.enforcer.arm(watch, min(now + phase.left(now) for phase in phases))
+                enforcer.arm(min(now + phase.left(now) for phase in phases))
             else:
-                watch.stale = True
-                watch.enforcer.poke(watch)
+                enforcer.stale = True
+                enforcer.wake()
         for escalation in self.escalations:
             escalation.changed(self)
 
@@ -181,52 +181,52 @@ class EnforcedLedger(Ledger):
         found = []
         phase = top
         while phase is not None:
-            if phase.outcome == "running" and phase.watch is None:
+            if phase.outcome == "running" and phase.enforcer is None:
                 found.append(phase)
             phase = phase.parent
         if not found or top.remaining() is None or any(frame.f_code in _STEPS for frame in up(python._getframe())):
             return
         now = clock.monotonic()
-        watch = self._begin(now) if task is None else by_asyncio.watch_over(task, now)
-        if watch is not None:
+        enforcer = self._begin(now) if task is None else by_asyncio.ByAsyncio.over(task, now)
+        if enforcer is not None:
             for phase in found[::-1]:
-                _register(phase, watch)
-            watch.phases[:] = sorted(watch.phases, key=lambda each: each.started)
+                _register(phase, enforcer)
+            enforcer.phases[:] = sorted(enforcer.phases, key=lambda each: each.started)
 
 
-def _register(phase: EnforcedPhase, watch: Watch) -> None:
-    """Have a watch that has begun watch the phase, unless a phase in a signal handler has ended it meanwhile."""
-    watch.phases.append(phase)
-    if watch.at == INFINITY:
-        watch.phases.remove(phase)
+def _register(phase: EnforcedPhase, enforcer: Enforcer) -> None:
+    """Have an enforcer that has started watch the phase, unless a phase in a signal handler has stopped it since."""
+    enforcer.phases.append(phase)
+    if enforcer.at == INFINITY:
+        enforcer.phases.remove(phase)
         return
-    phase.watch = watch
+    phase.enforcer = enforcer
 
 
-def _unregister(phase: EnforcedPhase, watch: Watch, struck: PhaseTimeout | None) -> None:
-    phases = watch.phases
+def _unregister(phase: EnforcedPhase, enforcer: Enforcer, struck: PhaseTimeout | None) -> None:
+    phases = enforcer.phases
     if phases[-1] is phase:
         phases.pop()
     else:
         phases.remove(phase)
-    if watch.strike is not None and (not phases or watch.strike.over is phase):
-        watch.strike = None
-    if watch.covered:
-        watch.enforcer.settle(watch)
-    if not phases and not watch.sessions:
-        watch.enforcer.stop(watch)
+    if enforcer.expiry is not None and (not phases or enforcer.expiry.over is phase):
+        enforcer.expiry = None
+    if enforcer.covered:
+        enforcer.settle()
+    if not phases and not enforcer.sessions:
+        enforcer.stop()
     elif not phases and struck is not None:
-        _put_off(watch, INFINITY)
+        _put_off(enforcer, INFINITY)
     elif phases and (phase.parent is None or phase.until < phase.parent.until):
         innermost = {each.ledger: each for each in phases}
         now = clock.monotonic()
-        _put_off(watch, min([now + each.left(now) for each in innermost.values()]))
+        _put_off(enforcer, min([now + each.left(now) for each in innermost.values()]))
 
 
-def _put_off(watch: Watch, at: float) -> None:
+def _put_off(enforcer: Enforcer, at: float) -> None:
     """Fire at this instant and not before, lest a block is disturbed that is in time."""
-    if watch.at + EARLY < at and not watch.stale and not watch.pulses:
-        watch.enforcer.arm(watch, at)
+    if enforcer.at + EARLY < at and not enforcer.stale and not enforcer.loops:
+        enforcer.arm(at)
 
 
 def _retract(phase: EnforcedPhase) -> None:

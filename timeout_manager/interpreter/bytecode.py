@@ -294,10 +294,10 @@ def _landings(code: CodeType, _: int) -> frozenset[int]:
     return frozenset(found)
 
 
-def swallower(error: BaseException, landed: bool) -> tuple[CodeType, int] | None:
+def swallower(error: BaseException, sent: bool) -> tuple[CodeType, int] | None:
     """Return the innermost handler around the place where an error was last seen before it was swallowed.
 
-    It was raised where a thread was interrupted, or where it had ``landed``.
+    It was raised where a thread was interrupted, or where it had been ``sent``.
 
     Where that one only passed it on (a `finally`, a `with`), an exception raised outside of it will find the next one.
     """
@@ -305,5 +305,5 @@ def swallower(error: BaseException, landed: bool) -> tuple[CodeType, int] | None
     if trace is None:
         return None
     code = trace.tb_frame.f_code
-    at = trace.tb_lasti if landed else stand(code, trace.tb_lasti)
+    at = trace.tb_lasti if sent else stand(code, trace.tb_lasti)
     return next(((code, handler) for handler in handlers(code, at)), None)

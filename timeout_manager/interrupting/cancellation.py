@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from weakref import ref
 
-from ..errors import CancelMessage, chain, message_of
+from ..errors import CancelMessage, chain
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .enforcer import InterruptiblePhase as Phase
-    from .enforcer import Strike
+    from .expiry import Expiry
 
 COUNTS_CANCELLATIONS = sys.version_info >= (3, 11)  # a task knows by how many it was cancelled
 _MAIN = {  # where asyncio has the task that a loop runs; the first is missing where the loop is uvloop's
@@ -42,13 +42,13 @@ class _Cancels:
         return self.cancel(msg)
 
 
-def cancel(task: Any, strike: Strike) -> None:
+def cancel(task: Any, expiry: Expiry) -> None:
     """Cancel the task, with a message that tells whose cancellation it is, and whether it is in flight still."""
     if isinstance(getattr(task, "cancel", None), _Cancels) and _is_cancelled(task):
         task.cancel.count += 1  # by a method that was bound before it was counted
-    message = CancelMessage(strike.error)
-    message.timeout = ref(strike.error)
-    strike.message = ref(message)
+    message = CancelMessage(expiry.error)
+    message.timeout = ref(expiry.error)
+    expiry.message = ref(message)
     task.cancel(msg=message)
 
 
@@ -91,28 +91,14 @@ def uncancel(task: Any) -> int:
     return cancelling(task)
 
 
-def settle(phase: Phase, error: BaseException | None) -> bool:
-    """Take back the cancellation by this phase, which is left; tell whether that, and that alone, has arrived."""
-    watch = phase.watch
-    alone = True
-    if watch is not None and phase in watch.cancelled:
-        watch.cancelled.remove(phase)
-        alone = uncancel(watch.key) <= phase.cancelling and _is_alone(error)
-    elif watch is None or watch.pulse is not None:
-        return False
-    if not alone or not isinstance(error, sys.modules["asyncio"].CancelledError):
-        return False
-    return watch.pulse is not None or message_of(error) is not None
-
-
-def _is_alone(error: BaseException | None) -> bool:
+def is_alone(error: BaseException | None) -> bool:
     """Tell whether, up to 3.10, no other cancellation was in flight when ours came."""
     kind = sys.modules["asyncio"].CancelledError
     found = [type(each.args and each.args[0]) is CancelMessage for each in chain(error) if isinstance(each, kind)]
     return COUNTS_CANCELLATIONS or True not in found or all(found[found.index(True) :])
 
 
-def cancel_main(strike: Strike, outermost: Phase, stack: dict[FrameType, None]) -> bool:
+def cancel_main(expiry: Expiry, outermost: Phase, stack: dict[FrameType, None]) -> bool:
     """Cancel what a loop in this phase runs that waits for events, and wake it; False if there is none."""
     asyncio = sys.modules["asyncio"]
     loop = getattr(asyncio, "_get_running_loop", lambda: None)()
@@ -127,6 +113,6 @@ def cancel_main(strike: Strike, outermost: Phase, stack: dict[FrameType, None]) 
             caller = frame.f_back.f_locals.get("self") if frame.f_back is not None else None
             main = getattr(caller, "_asyncioCallsTask", main)  # of IsolatedAsyncioTestCase up to 3.10
             if isinstance(main, asyncio.Task) and not main.done():
-                loop.call_soon_threadsafe(cancel, main, strike)
+                loop.call_soon_threadsafe(cancel, main, expiry)
                 return True
     return False

@@ -1,77 +1,45 @@
-"""A thread or asyncio task whose phases can be interrupted, and a limit of theirs that has passed."""
+"""What interrupts a thread or an asyncio task when a limit of its phases has passed: the protocol."""
 
 from __future__ import annotations
 
-import sys
+from itertools import islice
+from sys import modules
 
 from ..counting.ledger import Phase
-from ..errors import PhaseInterrupt, chain
+from ..diagnosis.snapshot import lines_at
+from ..errors import message_of
+from ..interpreter import safepoints
+from ..interpreter.frames import WALKABLE, own, processor_time, up
+from ..originals import python
 from ..seconds import INFINITY
-from ..interpreter.frames import own, processor_time
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import CodeType, FrameType, ModuleType
+    from collections.abc import Iterator, Sequence
+    from types import FrameType
     from typing import Any
     from weakref import ref
 
-    from ..enforcing.by_asyncio import Pulse
     from ..errors import PhaseTimeout
-    from ..counting.ledger import Limit
     from ..interpreter.frames import Line, Sample
+    from .expiry import Expiry
+    from .position import Position
 
 MOMENT = 0.001  # seconds until the next look where this one came at a bad place
-FIRST, LAST = 0.05, 1.0  # between interrupts that are swallowed: doubling from the first to the last
 SUSPENDED = 0.1  # between looks at a phase that is over in a suspended generator
 SHORTEST = 1.0  # seconds until a limit for which it is worth while to see where its phase stands before,
 BRIEFEST = 0.2  # and until it is no more
 SAMPLES = 10  # that are kept
 
 
-class Strike:
-    """A limit that has passed, and the interrupts raised for it so far."""
-
-    __slots__ = (
-        *("over", "error", "hits", "hit", "again", "tries", "place"),
-        *("raised", "landed", "avoid", "depth", "message"),
-    )
-
-    def __init__(self, over: Limit, error: PhaseTimeout) -> None:
-        self.over = over
-        self.error = error
-        self.hits = 0
-        self.hit = self.again = 0.0  # when it was raised last, and when it may be raised again
-        self.tries = 0  # how many places have been passed over since it is due
-        self.place: tuple[int, int] | None = None  # the last of them, if it was interrupted there
-        self.raised: BaseException = error
-        self.landed = False  # where the thread had been sent to
-        self.avoid: set[tuple[CodeType, int]] = set()  # handlers that have swallowed it
-        self.depth = 0  # how many of them were around the place where it was raised last
-        self.message: Callable[[], object] = lambda: None  # what a task was cancelled with, while that is in flight
-
-    def next(self, now: float) -> None:
-        """Count one more interrupt."""
-        self.raised = PhaseInterrupt.of(self.error) if self.hits else self.error
-        self.hit = now
-        self.again = now + min(LAST, FIRST * 2 ** min(self.hits, 9))
-        self.hits += 1
-        self.tries = 0
-
-    def is_handled(self) -> bool:
-        """Tell whether the block is on its way out: an error of ours is being handled, or what came of it."""
-        ours = any(each is self.error or each is self.raised for each in chain(sys.exc_info()[1]))
-        return ours or self.message() is not None
-
-
 class InterruptiblePhase(Phase):
     """What has to be known of a phase to interrupt it."""
 
-    __slots__ = ("watch", "frame", "lasti", "users", "struck", "cancelling", "greenlet")
+    __slots__ = ("enforcer", "frame", "lasti", "users", "struck", "cancelling", "greenlet")
 
-    watch: Watch | None  # what interrupts it
+    enforcer: Enforcer | None  # what interrupts it
     frame: FrameType | None  # that entered it, or for which that was done, while it is open,
     lasti: int  # at this instruction
     users: tuple[tuple[FrameType, int], ...]  # of the ``@contextmanager`` in which that is: see `whereabouts`
@@ -80,44 +48,100 @@ class InterruptiblePhase(Phase):
     greenlet: ref[Any] | None  # and the greenlet that runs it, or that entered the phase
 
 
-class Watch:
-    """A thread or task whose phases can be interrupted: by which enforcer, which phases, and when it will look next."""
+class Loop:
+    """An event loop that may be blocked in a thread, in a phase of one of its tasks."""
+
+    def seize(self, position: Position) -> BaseException | None:
+        """Return what is to be raised in the calling thread, which stands there, if that phase is over."""
+        raise NotImplementedError
+
+
+class Enforcer:
+    """Interrupts one thread or task. It lives from ``start`` to ``stop``; when due, ``fire`` runs in the watched code.
+
+    First the protocol, then what all of them have in common. Where one does something in a way of its own, it overrides
+    a method or an attribute; whoever uses an enforcer does not ask which one it is.
+    """
+
+    NAME = ""  #: "timer", "signal", "thread" or "asyncio"
+    OF_TASKS = False  #: it interrupts tasks, where they await, rather than what runs in a thread
+    CAN_BE_LOST = False  #: others can take away what it uses: it is to be started anew wherever a phase begins
 
     __slots__ = (
-        *("key", "enforcer", "thread", "phases", "sessions", "at", "looked", "stale", "strike", "excused"),
+        *("key", "thread", "phases", "sessions", "at", "looked", "stale", "expiry", "excused"),
         *("planned", "sample", "seen"),
-        *("state", "signum", "blocked", "wait", "pulses"),
-        *("shared", "covered"),
-        *("pulse", "held", "cancelled"),
     )
 
-    def __init__(self, key: Any, enforcer: ModuleType, thread: Watch | None = None) -> None:
+    loops: tuple[Loop, ...] = ()  # that may be blocked in its thread
+    covered: Sequence[object] = ()  # what blocks have put in the place of what it uses, while it has taken over
+
+    def __init__(self, key: Any = 0, thread: Enforcer | None = None) -> None:
         self.key = key  # the ident of the thread, or the task; 0: it watches nothing any more
-        self.enforcer = enforcer
         self.thread = thread or self  # what watches the thread in which this is looked at
-        self.phases: list[InterruptiblePhase] = []  # in the order of entry; empty, and no session: the watch is stopped
+        self.phases: list[InterruptiblePhase] = []  # in the order of entry; empty, and no session: it is stopped
         self.sessions = 0
-        self.at = INFINITY
+        self.at = INFINITY  # when it will look next
         self.looked = 0.0  # when it was looked at last, and nothing was due
         self.stale = False  # the limits have changed: look at once
-        self.strike: Strike | None = None
+        self.expiry: Expiry | None = None
         self.excused = ""  # the debugger that was there since the thread was sent to look
         self.planned = INFINITY  # the ``at`` for which it is planned
         self.sample = INFINITY  # when to see where the phases stand;
         self.seen: list[Sample] = []  # where they stood
-        # of a thread
-        self.state = 0  # what landing must know of it
-        self.signum = 0  # by which the watchdog interrupts the main thread,
-        self.blocked = False  # and whether that was blocked before
-        self.wait = MOMENT  # of the watchdog, for a thread that does not arrive
-        self.pulses: tuple[Pulse, ...] = ()  # of the event loops that may be blocked in it
-        # of the main thread, by SIGALRM
-        self.shared = False  # by what others can take away: look after it wherever a phase begins
-        self.covered: list[tuple[int, Any]] = []  # handlers of blocks: how much was open, and what was there
-        # of a task
-        self.pulse: Pulse | None = None
-        self.held = False  # it has a session for the moment after its last phase
-        self.cancelled: list[InterruptiblePhase] = []  # whose limit has cancelled it
+
+    @classmethod
+    def missing(cls) -> str:
+        """Return why the calling code cannot be interrupted; nothing if it can. It leaves no trace."""
+        raise NotImplementedError
+
+    @classmethod
+    def start(cls, at: float) -> Enforcer | None:
+        """Return that of the calling code, to fire at this instant at the latest; None if that cannot be."""
+        raise NotImplementedError
+
+    @classmethod
+    def started(cls) -> Sequence[Enforcer]:
+        """Return all that there are of this kind; called in any thread."""
+        raise NotImplementedError
+
+    def arm(self, at: float) -> None:
+        """Fire at this instant."""
+        raise NotImplementedError
+
+    def wake(self) -> None:
+        """Have the watched code look at once; called in any thread."""
+        raise NotImplementedError
+
+    def send(self, position: Position) -> bool:
+        """Have the code that stands there come to a safe point, and fire there; return False if that cannot be."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """Put everything back."""
+        raise NotImplementedError
+
+    def fire(self, frame: FrameType, sent_to: int = -1) -> None:
+        """Raise what `delivery` decides; called in the watched code, which stands at this frame."""
+        raise NotImplementedError
+
+    # -- what some of them do in another way
+
+    def call_off(self) -> None:
+        """Take back what ``send`` has arranged; called in the watched thread."""
+        safepoints.withdraw(self.key)
+
+    def settle(self) -> None:
+        """A phase or session has ended, and something is covered."""
+
+    def ends_calls(self) -> bool:
+        """Tell whether it interrupts a call that blocks."""
+        return True
+
+    def takes_back(self, phase: InterruptiblePhase, error: BaseException | None) -> bool:
+        """Tell whether the error that leaves a phase is a cancellation for it alone, which is taken back."""
+        return isinstance(error, modules["asyncio"].CancelledError) and message_of(error) is not None
+
+    # -- when to come
 
     def next(self, now: float) -> float:
         """Return when to come: to look, or before that to see where the phases stand, when half of the rest is over."""
@@ -140,8 +164,34 @@ class Watch:
         """Watch nothing any more: this is a child process, and the phases are those of its parent; a task has ended."""
         self.key = 0
         for phase in self.phases:
-            phase.watch = None
+            phase.enforcer = None
         self.phases.clear()
+
+
+class ThreadEnforcer(Enforcer):
+    """What the enforcers of threads have in common: a thread can be sent to a safe point, and be seen, from another."""
+
+    __slots__ = ("state", "blocked", "loops")
+
+    def __init__(self, key: int = 0) -> None:
+        super().__init__(key)
+        self.state = 0  # what `safepoints` must know of the thread
+        self.blocked = False  # whether the signal that interrupts it was blocked before
+        self.loops = ()
+
+    def send(self, position: Position) -> bool:
+        return safepoints.arrange(self.key, self.state, position.stack, self.fire)
+
+    def send_from_outside(self) -> None:
+        """The same, called by another thread."""
+        safepoints.arrange(self.key, self.state, self._frames(), self.fire)
+
+    def see_thread(self, now: float) -> None:
+        """Note where the thread stands; called by another one."""
+        self.see(lines_at(self._frames()), now)
+
+    def _frames(self) -> Iterator[FrameType]:
+        return islice(up(python._current_frames().get(self.key)), WALKABLE)
 
 
 def _halfway(now: float, at: float, shortest: float) -> float:

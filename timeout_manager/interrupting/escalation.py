@@ -6,12 +6,10 @@ __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from types import FrameType
-
     from ..counting.ledger import Ledger
     from ..errors import PhaseTimeout
     from .enforcer import InterruptiblePhase
+    from .position import Position
 
 
 class Escalation:
@@ -22,8 +20,8 @@ class Escalation:
     def entered(self, phase: InterruptiblePhase, at: float) -> None:
         """The phase has begun; its time will be over at this instant."""
 
-    def struck(self, phase: InterruptiblePhase, stack: Iterable[FrameType]) -> None:
-        """The phase is about to be interrupted; its thread stands at these frames, the innermost first."""
+    def struck(self, phase: InterruptiblePhase, position: Position) -> None:
+        """The phase is about to be interrupted; its thread stands there."""
 
     def left(self, phase: InterruptiblePhase, struck: PhaseTimeout | None) -> None:
         """The phase has ended; this was raised in it."""

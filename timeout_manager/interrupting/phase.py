@@ -11,7 +11,7 @@ from ..counting.cleanup import Cleanup
 from ..counting.verdict import judge
 from ..originals import python, uninterrupted
 from ..seconds import INFINITY
-from .cancellation import cancelling, settle
+from .cancellation import cancelling
 from .enforcer import InterruptiblePhase
 from .whereabouts import find_users
 
@@ -43,7 +43,7 @@ class EnforcedPhase(InterruptiblePhase):
     def __enter__(self, frame: FrameType | None = None) -> Phase:
         frame = frame or _getframe(1)
         if self.outcome == "new":  # a signal handler may look at it as soon as it is open
-            self.watch = self.struck = self.greenlet = None
+            self.enforcer = self.struck = self.greenlet = None
             self.users = ()
             self.frame, self.lasti = frame, frame.f_lasti
         super().__enter__()
@@ -60,11 +60,11 @@ class EnforcedPhase(InterruptiblePhase):
             if end < until:
                 until = end
         if until < INFINITY:
-            watch = ledger.watch
-            is_armed = self.started < until and watch.at <= until <= watch.at + EARLY and watch.key == key
-            if is_armed and not (watch.phases and watch.shared):
-                self.watch = watch
-                watch.phases.append(self)
+            armed = ledger.enforcer
+            is_armed = self.started < until and armed.at <= until <= armed.at + EARLY and armed.key == key
+            if is_armed and not (armed.phases and armed.CAN_BE_LOST):
+                self.enforcer = armed
+                armed.phases.append(self)
             else:
                 ledger.enter(self, until)
         return self
@@ -102,9 +102,9 @@ class EnforcedPhase(InterruptiblePhase):
     def _release(self) -> PhaseTimeout | None:
         """See to it that nothing interrupts it any more; return what was raised in it."""
         struck, self.struck, self.frame, self.users = self.struck, None, None, ()
-        ledger, watch = self.ledger, self.watch
-        if watch is not None and watch.sessions and not (watch.covered or struck or ledger.escalations):
-            phases = watch.phases
+        ledger, enforcer = self.ledger, self.enforcer
+        if enforcer is not None and enforcer.sessions and not (enforcer.covered or struck or ledger.escalations):
+            phases = enforcer.phases
             if phases[-1] is self and (len(phases) == 1 or self.limit is None and self.parent is not None):
                 phases.pop()  # there is nothing to put off
                 return None
@@ -115,7 +115,7 @@ class EnforcedPhase(InterruptiblePhase):
         return str(getattr(self, "scene", ""))
 
     def takes_back(self, error: BaseException | None) -> bool:
-        return "asyncio" in modules and settle(self, error)
+        return "asyncio" in modules and self.enforcer is not None and self.enforcer.takes_back(self, error)
 
     @uninterrupted
     async def __aenter__(self) -> Phase:

@@ -6,7 +6,7 @@
 * The block of a phase can wait in another greenlet, with its frames on no stack of a thread; it is due when its own one
   is resumed. One that has ended without calling ``__exit__`` has left the phase, which is closed.
 * Where contextlib, or a class whose ``__enter__`` and ``__exit__`` hand on to those of the phase, lies in between, it
-  is the `with` of their user that counts (``Phase._users``, ``Phase._frame``). While such an ``__enter__`` or
+  is the `with` of their user that counts (``users`` and ``frame`` of the phase). While such an ``__enter__`` or
   ``__exit__`` runs, the phase is at its border: an error that is raised there may lead past its own ``__exit__``, so
   from then on the phase counts only while that very call is on the stack, and is closed after it, unless that was an
   ``__enter__`` that has returned.
@@ -22,7 +22,8 @@ from ..counting.ledger import caller
 from ..interpreter.frames import codes, first_argument, runs, suspended_in, up
 from ..interpreter.turns import greenlet, is_alive
 from ..seconds import INFINITY
-from .enforcer import LAST, SUSPENDED
+from .enforcer import SUSPENDED
+from .expiry import LAST
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import FrameType
 
+    from .enforcer import Enforcer
     from .enforcer import InterruptiblePhase as Phase
-    from .enforcer import Watch
 
     Place = tuple[FrameType, int]  # a frame, and its instruction that has entered
 
@@ -42,13 +43,13 @@ _GENERATOR, _ASYNC_GENERATOR, _COROUTINE = 0x20, 0x200, 0x80 | 0x100  # flags of
 _SUSPENDS = _GENERATOR | _ASYNC_GENERATOR | 0x80
 
 
-def standing(watch: Watch, stack: Iterable[FrameType]) -> tuple[list[Phase], list[Phase]]:
+def whereabouts(enforcer: Enforcer, stack: Iterable[FrameType]) -> tuple[list[Phase], list[Phase]]:
     """Return the phases in which the thread is now, and others: in suspended generators and in greenlets that wait, or
     between their block and their ``__exit__``. Those that were left without it are closed.
     """
     found, elsewhere = [], []
     here = greenlet()
-    for phase in watch.phases.copy():
+    for phase in enforcer.phases.copy():
         at = place(phase, stack)
         own = None if phase.key.__class__ is int else phase.greenlet
         if at is None:
@@ -76,13 +77,13 @@ def next_look(elsewhere: list[Phase], now: float) -> float:
     return now + min([min(max(each, SUSPENDED), LAST) if each >= 0.0 else -each for each in over], default=INFINITY)
 
 
-def standing_in_task(watch: Watch) -> list[Phase]:
+def whereabouts_of_task(enforcer: Enforcer) -> list[Phase]:
     """Return the phases in which a task is that does not run at present. Those that have lost their way are closed."""
-    frames = suspended_in(watch.key.get_coro())
-    for phase in [phase for phase in watch.phases if _is_bound(phase)]:
+    frames = suspended_in(enforcer.key.get_coro())
+    for phase in [phase for phase in enforcer.phases if _is_bound(phase)]:
         if phase.frame not in frames:
             give_up(phase)
-    return [phase for phase in watch.phases if awaits(phase, frames)]
+    return [phase for phase in enforcer.phases if awaits(phase, frames)]
 
 
 def place(phase: Phase, stack: Iterable[FrameType]) -> Place | None:

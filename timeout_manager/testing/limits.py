@@ -204,9 +204,9 @@ def _limit(value: Limit | Seconds, name: str) -> Limit:
 
 def _best() -> bool | str:
     """Return what code under test is least likely to get into the way of."""
-    if not by_timer.missing():
+    if not by_timer.ByTimer.missing():
         return "timer"
-    return "thread" if hasattr(signals, "pthread_kill") and not by_thread.missing() else True
+    return "thread" if hasattr(signals, "pthread_kill") and not by_thread.ByThread.missing() else True
 
 
 class Part(EnforcedPhase):

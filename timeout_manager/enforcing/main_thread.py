@@ -1,0 +1,62 @@
+"""What the two enforcers of the main thread have in common: one object each, a handler of a signal that has it fire."""
+
+from __future__ import annotations
+
+from ..interpreter import watchdog
+from ..interrupting.delivery import look
+from ..interrupting.enforcer import MOMENT, ThreadEnforcer
+from ..originals import clock, thread, uninterrupted
+from ..seconds import INFINITY
+
+__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+
+
+class MainThreadEnforcer(ThreadEnforcer):
+    """Interrupts the main thread by a signal that is sent when it is due."""
+
+    __slots__ = ("is_running", "is_looking", "closing")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_running = False
+        self.is_looking = False  # what comes meanwhile waits for that
+        self.closing = thread.RLock()  # held while another thread sends the signal, lest it finds the handler gone
+
+    @uninterrupted
+    def fire(self, frame: FrameType, sent_to: int = -1) -> None:
+        self.is_looking = True
+        try:
+            error = look(self, frame, sent_to)
+        finally:
+            self.is_looking = False
+        self.go_on()
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error
+
+    def go_on(self) -> None:
+        """Set when to fire again; nothing if the last phase has been closed."""
+        if self.is_running:
+            soon = clock.monotonic() + MOMENT  # a look can take longer than it is to the next, which would interrupt it
+            self.arm(soon if self.stale or self.at < soon else self.at)
+
+    def visit(self, now: float) -> float:
+        """See where the main thread stands, if the watchdog runs; return when to do so again."""
+        if not self.is_running:
+            return INFINITY
+        self.next(now)
+        if self.is_sample(now):
+            self.see_thread(now)
+        return self.sample if now < self.sample else INFINITY
+
+    def expect_visit(self, now: float) -> None:
+        """Have the watchdog, if it runs, come when it is to see where the main thread stands."""
+        if watchdog.is_running():
+            self.next(now)
+            watchdog.expect(self.sample)
