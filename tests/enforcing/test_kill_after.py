@@ -276,11 +276,11 @@ time.sleep(10)
         code = """
 kill = sys.modules[f"{package.__name__}.enforcing.kill_after"]
 kill._timers = None  # as before the first phase
-make, delays = kill._Timers.make, [0.4, 0.2]
-def slowly():
+make, delays = kill.EndTimers.make, [0.4, 0.2]
+def slowly(status):
     time.sleep(delays.pop())
-    return make()
-kill._Timers.make = slowly
+    return make(status)
+kill.EndTimers.make = slowly
 manager = package.TimeoutManager(1, enforce=True, kill_after=0.2)
 threads = [threading.Thread(target=go, args=(lambda: None,)) for _ in range(2)]
 for thread in threads: thread.start()

@@ -12,7 +12,7 @@ import threading
 from contextlib import suppress
 from functools import partial
 
-from ..diagnosis.snapshot import line_of
+from ..diagnosis.lines import line_of
 from ..enforcing import kill_after, kill_children
 from ..interpreter import watchdog
 from ..interpreter.frames import shown, stack, tell, up

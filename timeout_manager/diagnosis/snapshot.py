@@ -12,11 +12,13 @@ from itertools import islice
 from ..originals import clock, python, thread
 from ..processes.table import descendants, family, has_children
 from ..counting.report import lines as lines_of
-from ..seconds import INFINITY, plain, text
+from ..seconds import INFINITY, text
 from ..interpreter import stalls
 from ..interpreter.frames import UNKNOWN, WALKABLE, awaiting, in_task, is_of_package, own, place
-from ..interpreter.frames import processor_time, shown, stack, up
+from ..interpreter.frames import processor_time, stack, up
 from ..interpreter.frames import text as text_of
+from ..interpreter.turns import asyncio_task, running_loop
+from .lines import grouped, in_order, label_of, loop_of, name_of_task, name_of_thread, runs_a_loop, tasks_of, titled
 
 get_ident = thread.get_ident
 
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
     T = TypeVar("T")
     Groups = dict[tuple[Line, ...], list[str]]
 
-GROUPS = 20  # of threads or tasks with different stacks that are shown
-NAMES = 3  # of a group
 PHASES = 30  # the last ones
 BLOCKED = 0.5  # seconds by which an interrupt is late that a call has held up; a busy machine may take less
 
@@ -63,7 +63,7 @@ class Scene:
         self.problems: list[str] = []
         self.thread = get_ident()
         self.stack = stack(up(frame))
-        self.task = task and self._try(_label, task, "")
+        self.task = task and self._try(label_of, task, "")
         self.current = ""  # the task that runs in this thread, if any
         self.tasks: Groups = {}
         self.threads: Groups = {}
@@ -95,23 +95,21 @@ class Scene:
             frames = list(islice(up(frame), WALKABLE))
             lines = tuple(stack(frames))
             if lines and not is_of_package(frames[-1]):  # otherwise it is the watchdog
-                self.threads.setdefault(lines, []).append(_name_of_thread(ident))
+                self.threads.setdefault(lines, []).append(name_of_thread(ident))
             if "asyncio" in sys.modules:
-                self.loops += map(_loop_of, filter(_runs_a_loop, frames))
+                self.loops += map(loop_of, filter(runs_a_loop, frames))
 
     def _look_at_tasks(self, task: Any) -> None:
-        asyncio = sys.modules.get("asyncio")
-        if asyncio is None:
+        if "asyncio" not in sys.modules:
             return
-        loop = getattr(asyncio, "_get_running_loop", lambda: None)()
-        current = asyncio.current_task(loop) if loop is not None else None
+        loop, current = running_loop(), asyncio_task()
         if current is not None:
-            self.current = _name_of_task(current)
+            self.current = name_of_task(current)
             self.stack = in_task(self.stack)
         if current is task:
             self.task = None  # it is the thread that stands in it
-        tasks = [each for loop in (loop, *self.loops) if loop is not None for each in _tasks_of(loop)]
-        for each, label in _in_order(each for each in tasks if each is not current).items():
+        tasks = [each for loop in (loop, *self.loops) if loop is not None for each in tasks_of(loop)]
+        for each, label in in_order(each for each in tasks if each is not current).items():
             self.tasks.setdefault(tuple(awaiting(each.get_coro())), []).append(label)
 
     def _groups(self) -> list[tuple[tuple[Line, ...], list[str]]]:
@@ -175,14 +173,14 @@ class Scene:
     def stacks(self) -> str:
         """Return all but the ledger."""
         tasks = self._groups()
-        here = f"thread {_name_of_thread(self.thread)}" + (f", in task {self.current}" if self.current else "")
+        here = f"thread {name_of_thread(self.thread)}" + (f", in task {self.current}" if self.current else "")
         parts = []
         if self.task and tasks:
-            parts += _grouped("task", tasks[:1])
+            parts += grouped("task", tasks[:1])
             tasks = tasks[1:]
         if self.stack and (own(self.stack) or not self.tasks):  # otherwise it is the loop that waits for its tasks
-            parts.append(_titled(here, self.stack))
-        parts += _grouped("task", tasks) + _grouped("thread", list(self.threads.items()))
+            parts.append(titled(here, self.stack))
+        parts += grouped("task", tasks) + grouped("thread", list(self.threads.items()))
         if parts and self.motion():
             parts[0] += f"\n{self.motion()}"
         parts += [self.children] if self.children else []
@@ -191,76 +189,6 @@ class Scene:
 
     def __str__(self) -> str:
         return "\n\n".join(filter(None, (self.stacks(), self.ledger and self.ledger())))
-
-
-def lines_at(frames: Iterable[FrameType]) -> list[Line]:
-    """Return where a thread stands; where it waits in an event loop, where the first of its tasks awaits."""
-    frames = list(frames)
-    lines = stack(frames)
-    loops = () if own(lines) else [_loop_of(frame) for frame in frames if _runs_a_loop(frame)]
-    try:
-        found = [awaiting(task.get_coro()) for loop in loops for task in _in_order(_tasks_of(loop))]
-    except Exception:  # they come and go while another thread looks
-        found = []
-    return next((each for each in found if own(each)), lines)
-
-
-def line_of(frame: FrameType | None) -> str:
-    """Return the innermost line of the user's own code in a thread, with its place."""
-    lines = stack(up(frame))
-    line = own(lines) or next(iter(lines), None)
-    return "" if line is None else text_of(line)
-
-
-def _titled(who: str, lines: Iterable[Line]) -> str:
-    return "\n".join([f"Stack of {who} (most recent call last):", *shown(list(lines))])
-
-
-def _grouped(kind: str, groups: list[tuple[tuple[Line, ...], list[str]]]) -> list[str]:
-    """Return a stack for all threads or tasks that stand at the same lines."""
-    parts = []
-    for lines, names in groups[:GROUPS]:
-        some = ", ".join(names[:NAMES]) + (", ..." if names[NAMES:] else "")
-        parts.append(_titled(f"{kind} {some}" if len(names) == 1 else f"{len(names)} {kind}s ({some})", lines))
-    rest = sum(len(names) for _, names in groups[GROUPS:])
-    return parts + ([f"and {rest} more {kind}s"] if rest else [])
-
-
-def _runs_a_loop(frame: FrameType) -> bool:
-    return frame.f_code.co_name == "run_forever" and frame.f_globals.get("__name__") == "asyncio.base_events"
-
-
-def _loop_of(frame: FrameType) -> Any:
-    return frame.f_locals.get("self")
-
-
-def _name_of_task(task: Any) -> str:
-    return plain(task.get_name())
-
-
-def _tasks_of(loop: Any) -> Iterable[Any]:
-    return [task for task in sys.modules["asyncio"].all_tasks(loop) if not task.done()]
-
-
-def _in_order(tasks: Iterable[Any]) -> dict[Any, str]:
-    """Return the tasks with their labels, Task-2 before Task-10."""
-    labels = {task: _label(task) for task in tasks}
-    return dict(sorted(labels.items(), key=lambda item: (len(item[1]), item[1])))
-
-
-def _label(task: Any) -> str:
-    """Return its name, and which tasks await it, where asyncio knows (from 3.14)."""
-    awaited_by = getattr(task, "_asyncio_awaited_by", None) or ()
-    found = [_name_of_task(each) for each in awaited_by if hasattr(each, "get_name")]
-    return _name_of_task(task) + (f", awaited by {', '.join(sorted(found)[:NAMES])}" if found else "")
-
-
-def _name_of_thread(ident: int) -> str:
-    threading = sys.modules.get("threading")
-    if threading is None:
-        return "MainThread"
-    known = threading._active.get(ident)
-    return str(ident) if known is None else plain(known.name)
 
 
 def _children(_: None) -> tuple[list[tuple[int, Process]], str]:

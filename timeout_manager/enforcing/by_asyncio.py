@@ -22,6 +22,7 @@ import sys
 
 from ..interpreter import safepoints
 from ..interpreter.frames import suspended_in
+from ..interpreter.turns import asyncio_task
 from ..interrupting.cancellation import cancel, is_alone, uncancel
 from ..interrupting.delivery import find, mark, seize
 from ..interrupting.expiry import FIRST, LAST
@@ -59,11 +60,11 @@ class ByAsyncio(TaskEnforcer):
 
     @classmethod
     def missing(cls) -> str:
-        return "no asyncio task is running here" if _current() is None else ""
+        return "no asyncio task is running here" if asyncio_task() is None else ""
 
     @classmethod
     def start(cls, at: float) -> ByAsyncio | None:
-        task = _current()
+        task = asyncio_task()
         return None if task is None else cls.over(task, at)
 
     @classmethod
@@ -85,16 +86,12 @@ class ByAsyncio(TaskEnforcer):
         if self.key:
             self.timer.linger(self)
 
-    @uninterrupted
-    def fire(self, frame: FrameType, sent_to: int = -1) -> None:
+    def look(self, frame: FrameType, sent_to: int) -> BaseException | None:
         error = seize(self, self.around(Position(frame, sent_to)))
         self.arm(self.at)
         if error is not None:
             safepoints.withdraw(get_ident())
-            try:
-                raise error
-            finally:
-                del error
+        return error
 
     @classmethod
     def over(cls, task: Any, at: float) -> ByAsyncio:
@@ -109,7 +106,7 @@ class ByAsyncio(TaskEnforcer):
             self.arm(at)
         return self  # type: ignore[no-any-return]
 
-    def look(self, now: float, like: Scene | None) -> Scene | None:
+    def visit(self, now: float, like: Scene | None) -> Scene | None:
         """Cancel the task if it is time, and return what is running if that was looked at; set when to look again."""
         self.stale = False
         position = Position(None, stack=suspended_in(self.key.get_coro()))
@@ -148,7 +145,7 @@ class ByAsyncio(TaskEnforcer):
 def _arrived(frame: FrameType, at: int) -> None:
     """Have the running task fire where it has landed, if it was sent there and its phase is still over."""
     sent = {each.key: each for each in ByAsyncio.started() if each.expiry and each.expiry.hits >= SWALLOWS}
-    enforcer = sent.get(_current())
+    enforcer = sent.get(asyncio_task())
     if enforcer is not None:
         enforcer.fire(frame, at)
     elif not sent:
@@ -161,9 +158,3 @@ def call(task: Any, function: Callable[..., None], *args: object) -> None:
         task.get_loop().call_soon_threadsafe(function, *args)
     except RuntimeError:  # it is closed
         pass
-
-
-def _current() -> Any:
-    asyncio = sys.modules.get("asyncio")
-    loop = getattr(asyncio, "_get_running_loop", lambda: None)()
-    return None if loop is None or asyncio is None else asyncio.current_task(loop)

@@ -185,10 +185,9 @@ class BySignal(MainThreadEnforcer):
             self.blocked = False
             pthread_sigmask(SIG_BLOCK, (SIGALRM,))
 
-    @uninterrupted
-    def fire(self, frame: FrameType, sent_to: int = -1) -> None:
+    def look(self, frame: FrameType, sent_to: int) -> BaseException | None:
         try:
-            super().fire(frame, sent_to)
+            return super().look(frame, sent_to)
         except RecursionError:  # the block has used up the stack
             setitimer(ITIMER_REAL, FIRST, REPEAT)
             raise

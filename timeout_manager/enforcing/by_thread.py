@@ -117,18 +117,13 @@ class ByThread(ThreadEnforcer):
         safepoints.withdraw(self.key)
         self.leave_way()
 
-    @uninterrupted
-    def fire(self, frame: FrameType, sent_to: int = -1) -> None:
+    def look(self, frame: FrameType, sent_to: int) -> BaseException | None:
         if enforcers.get(get_ident()) is not self:  # not any more
-            return
+            return None
         error = look(self, frame, sent_to)
         self.wait = MOMENT
         watchdog.ring()
-        if error is not None:
-            try:
-                raise error
-            finally:
-                del error
+        return error
 
     def ends_calls(self) -> bool:
         return self.signum != 0

@@ -29,7 +29,7 @@ from ..processes import bound
 from ..seconds import INFINITY, path, text
 from ..interpreter.frames import STDERR, suspended_in, tell, up
 from ..interpreter import fork, watchdog
-from ..interpreter.timer import CALL, TO_PROCESS, NoTimer, Timer, free_signals, library
+from ..interpreter.end_timers import EndTimers
 from ..interpreter.turns import coroutine, waits
 from ..interrupting.escalation import Escalation
 from ..interrupting.whereabouts import awaits, is_by_hand, place
@@ -51,7 +51,6 @@ STATUS = 124
 _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 AGAIN = 0.1  # seconds until the next look at a block that is over but not running
 ENDING = 10.0  # seconds that it may take to end what ends with the process
-LATER = 0.5, 0.55, 0.8  # seconds by which the timers are later: line, stacks, end
 
 _ends: dict[Phase, float] = {}  # when the process is to be ended
 _resting: set[Phase] = set()  # which of them do not run, or stand aside; code that holds the GIL is not theirs
@@ -241,50 +240,12 @@ def _set_timers() -> None:
     global _timers
     with _lock:
         if _timers is None and _ends:
-            _timers = _Timers.make() or False
+            _timers = EndTimers.make(STATUS) or False
         if _timers:
             phase = min(_ends.keys() - _resting, key=lambda each: _ends[each], default=None)
             at = INFINITY if phase is None else _ends[phase]
             where = "" if phase is None else path(phase.path())
             _timers.set(at, f"phase {where} outlives its limit, and the GIL is not free")
-
-
-class _Timers:
-    """Three timers of the kernel, and what they need of C."""
-
-    def __init__(self) -> None:
-        import ctypes
-
-        self.signum = free_signals()[-1]  # those who take the first are no danger then
-        self.armed = False
-        self.line = ctypes.create_string_buffer(500)
-        self.timers = [
-            Timer(CALL, function="warnx", argument=ctypes.addressof(self.line)),
-            Timer(TO_PROCESS, self.signum),
-            Timer(CALL, function="_exit", argument=STATUS),
-        ]
-
-    @classmethod
-    def make(cls) -> _Timers | None:
-        """Return them; None where there are none of this kind."""
-        try:
-            library()
-            return cls()
-        except (NoTimer, AttributeError, IndexError):
-            return None
-
-    def set(self, at: float, line: str) -> None:
-        import faulthandler
-
-        armed = at < INFINITY
-        if armed and not self.armed:
-            faulthandler.register(self.signum, STDERR, all_threads=True)
-        self.line.value = line.replace("%", "%%").encode(errors="replace")[:499]
-        for timer, later in zip(self.timers, LATER):
-            timer.set(max(at - clock.monotonic(), 0.0) + later)
-        if self.armed and not armed:
-            faulthandler.unregister(self.signum)
-        self.armed = armed
 
 
 def _forked() -> None:

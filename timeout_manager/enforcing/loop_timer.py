@@ -48,7 +48,7 @@ class TaskEnforcer(Enforcer):
         self.timer = timer
         self.is_held = False  # it has a session for the moment after its last phase
 
-    def look(self, now: float, like: Scene | None) -> Scene | None:
+    def visit(self, now: float, like: Scene | None) -> Scene | None:
         """Interrupt the task if it is time; what is running may be known already, and is returned."""
         raise NotImplementedError
 
@@ -109,7 +109,7 @@ class LoopTimer(Loop):
         try:
             for each in list(self.enforcers.values()):
                 if each.stale or each.at <= now:
-                    scene = each.look(now, scene) or scene
+                    scene = each.visit(now, scene) or scene
                 elif each.is_sample(now):
                     each.see(awaiting(each.key.get_coro()), now)
         finally:

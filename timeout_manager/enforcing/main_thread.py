@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..interpreter import watchdog
 from ..interrupting.delivery import look
 from ..interrupting.enforcer import MOMENT, ThreadEnforcer
-from ..originals import clock, thread, uninterrupted
+from ..originals import clock, thread
 from ..seconds import INFINITY
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
@@ -26,19 +26,14 @@ class MainThreadEnforcer(ThreadEnforcer):
         self.is_looking = False  # what comes meanwhile waits for that
         self.closing = thread.RLock()  # held while another thread sends the signal, lest it finds the handler gone
 
-    @uninterrupted
-    def fire(self, frame: FrameType, sent_to: int = -1) -> None:
+    def look(self, frame: FrameType, sent_to: int) -> BaseException | None:
         self.is_looking = True
         try:
             error = look(self, frame, sent_to)
         finally:
             self.is_looking = False
         self.go_on()
-        if error is not None:
-            try:
-                raise error
-            finally:
-                del error
+        return error
 
     def go_on(self) -> None:
         """Set when to fire again; nothing if the last phase has been closed."""

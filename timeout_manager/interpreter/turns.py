@@ -1,4 +1,4 @@
-"""What takes turns in a thread besides asyncio's tasks: those of trio, and greenlets, each with a stack of its own.
+"""What takes turns in a thread: the tasks of asyncio and trio, and greenlets, each with a stack of its own.
 
 A frame of a greenlet that waits is on no stack that the interpreter shows, and comes back later. A task can be run in
 parts by greenlets, too (SQLAlchemy, greenback): each is then held by a local variable of what awaits it in the task.
@@ -17,6 +17,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
     from typing import Any
+
+
+def running_loop() -> Any:
+    """Return the event loop of asyncio that runs in the calling thread, None if there is none."""
+    return getattr(modules.get("asyncio"), "_get_running_loop", lambda: None)()
+
+
+def asyncio_task() -> Any:
+    """Return the running task of asyncio, None if there is none."""
+    loop = running_loop()
+    return None if loop is None else modules["asyncio"].current_task(loop)
 
 
 def trio_task() -> Any:

@@ -11,6 +11,7 @@ import sys
 from weakref import ref
 
 from ..errors import CancelMessage, chain
+from ..interpreter.turns import asyncio_task, running_loop
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
@@ -100,9 +101,8 @@ def is_alone(error: BaseException | None) -> bool:
 
 def cancel_main(expiry: Expiry, outermost: Phase, stack: dict[FrameType, None]) -> bool:
     """Cancel what a loop in this phase runs that waits for events, and wake it; False if there is none."""
-    asyncio = sys.modules["asyncio"]
-    loop = getattr(asyncio, "_get_running_loop", lambda: None)()
-    if loop is None or asyncio.current_task(loop) is not None:
+    loop = running_loop()
+    if loop is None or asyncio_task() is not None:
         return False
     for frame in stack:
         if frame is outermost.frame:
@@ -112,7 +112,7 @@ def cancel_main(expiry: Expiry, outermost: Phase, stack: dict[FrameType, None]) 
             main = frame.f_locals.get(name)
             caller = frame.f_back.f_locals.get("self") if frame.f_back is not None else None
             main = getattr(caller, "_asyncioCallsTask", main)  # of IsolatedAsyncioTestCase up to 3.10
-            if isinstance(main, asyncio.Task) and not main.done():
+            if isinstance(main, sys.modules["asyncio"].Task) and not main.done():
                 loop.call_soon_threadsafe(cancel, main, expiry)
                 return True
     return False

@@ -6,11 +6,11 @@ from itertools import islice
 from sys import modules
 
 from ..counting.ledger import Phase
-from ..diagnosis.snapshot import lines_at
+from ..diagnosis.lines import lines_at
 from ..errors import message_of
 from ..interpreter import safepoints
 from ..interpreter.frames import WALKABLE, own, processor_time, up
-from ..originals import python
+from ..originals import python, uninterrupted
 from ..seconds import INFINITY
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
@@ -120,8 +120,18 @@ class Enforcer:
         """Put everything back."""
         raise NotImplementedError
 
+    @uninterrupted
     def fire(self, frame: FrameType, sent_to: int = -1) -> None:
-        """Raise what `delivery` decides; called in the watched code, which stands at this frame."""
+        """Raise what is due; called in the watched code, which stands at this frame, and was sent there if not -1."""
+        error = self.look(frame, sent_to)
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error
+
+    def look(self, frame: FrameType, sent_to: int) -> BaseException | None:
+        """Return what is due, as `delivery` decides; set when to look again."""
         raise NotImplementedError
 
     # -- what some of them do in another way

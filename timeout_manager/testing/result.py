@@ -6,7 +6,8 @@ import sys
 import unittest
 from itertools import chain
 
-from ..diagnosis.snapshot import Scene, line_of
+from ..diagnosis.lines import line_of
+from ..diagnosis.snapshot import Scene
 from ..errors import PhaseTimeout
 from .limits import group_of
 from ..originals import clock, python, thread

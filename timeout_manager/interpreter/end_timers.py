@@ -1,0 +1,48 @@
+"""Three timers of the kernel that end the process where no Python code runs any more: a line, the stacks, the end."""
+
+from __future__ import annotations
+
+from ..originals import clock
+from ..seconds import INFINITY
+from .frames import STDERR
+from .timer import CALL, TO_PROCESS, NoTimer, Timer, free_signals, library
+
+LATER = 0.5, 0.55, 0.8  # seconds by which they are later: line, stacks, end
+
+
+class EndTimers:
+    """Three timers of the kernel, and what they need of C."""
+
+    def __init__(self, status: int) -> None:
+        import ctypes
+
+        self.signum = free_signals()[-1]  # those who take the first are no danger then
+        self.armed = False
+        self.line = ctypes.create_string_buffer(500)
+        self.timers = [
+            Timer(CALL, function="warnx", argument=ctypes.addressof(self.line)),
+            Timer(TO_PROCESS, self.signum),
+            Timer(CALL, function="_exit", argument=status),
+        ]
+
+    @classmethod
+    def make(cls, status: int) -> EndTimers | None:
+        """Return them; None where there are none of this kind."""
+        try:
+            library()
+            return cls(status)
+        except (NoTimer, AttributeError, IndexError):
+            return None
+
+    def set(self, at: float, line: str) -> None:
+        import faulthandler
+
+        armed = at < INFINITY
+        if armed and not self.armed:
+            faulthandler.register(self.signum, STDERR, all_threads=True)
+        self.line.value = line.replace("%", "%%").encode(errors="replace")[:499]
+        for timer, later in zip(self.timers, LATER):
+            timer.set(max(at - clock.monotonic(), 0.0) + later)
+        if self.armed and not armed:
+            faulthandler.unregister(self.signum)
+        self.armed = armed
