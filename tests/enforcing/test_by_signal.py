@@ -79,7 +79,7 @@ class ForeignAlarms(unittest.TestCase):
                 spin()
 
     def test_an_interval_timer_whose_alarm_is_on_its_way_keeps_its_interval(self):
-        alarm = importlib.import_module(f"{package.__name__}.enforcing.by_signal")
+        alarm = importlib.import_module(f"{package.__name__}.interpreter.alarm")
         really, calls = alarm.setitimer, []
 
         def setitimer(*args):
@@ -159,7 +159,8 @@ class ForeignAlarms(unittest.TestCase):
         self.assertEqual(python("-c", code).strip(), "alive")
 
     def test_one_that_comes_while_we_take_over_or_look_reaches_its_handler(self):
-        alarm = importlib.import_module(f"{package.__name__}.enforcing.by_signal")
+        rooms = "enforcing.by_signal", "interpreter.alarm"
+        modules = [importlib.import_module(f"{package.__name__}.{room}") for room in rooms]
         manager = TimeoutManager(LONG, enforce="signal")
         with manager.timed_operation("run"):
             pass  # the main thread is known from now on
@@ -170,7 +171,8 @@ class ForeignAlarms(unittest.TestCase):
                 pass
 
         for name in "signal", "getsignal", "pthread_sigmask", "setitimer":
-            step = getattr(alarm, name)
+            module = next(each for each in modules if hasattr(each, name))
+            step = getattr(module, name)
 
             for use in enter, lambda: manager.enforcement:
                 with self.subTest(step=name, use=use.__name__):
@@ -183,7 +185,7 @@ class ForeignAlarms(unittest.TestCase):
                             signal.raise_signal(signal.SIGALRM)
                         return result
 
-                    with mock.patch.object(alarm, name, interrupted):
+                    with mock.patch.object(module, name, interrupted):
                         use()
                     self.assertEqual(len(self.calls), len(raised), raised)
                     self.assertEqual(signal.getsignal(signal.SIGALRM), self.handle)

@@ -13,18 +13,14 @@ taken off. An alarm that comes when neither is due is somebody's ``kill``, and g
 timer that is not the one we set was installed by the block, and stays. Reading the handler after setting it tells
 whether it took: some servers ignore that silently.
 
-Our timer is known by its interval, and it never ends by itself. Where another one is found in its place, the block has
-set that, and where there is none, the block has cancelled it, and with it the other one that is accounted for: neither
-is set again. A handler that a block has set stays, and no timer of ours is set while it is there. Where a phase begins
-within that block, its handler is covered like one that was there before, until the phase has ended.
+A handler that a block has set stays, and no timer of ours is set while it is there. Where a phase begins within that
+block, its handler is covered like one that was there before, until the phase has ended. How the timer is shared with
+others is the affair of `alarm`.
 
 An alarm can come between the last look of the interpreter and the system call that blocks, and then does not end that
-call (2 of 150,000 phases on 3.15), so it repeats until it has been handled: once in a second, since there is C code
-that begins its wait anew after each signal, and looks only when none has come for a while (gRPC, 200 ms). And it can
-come late, when the kernel gives it to another thread, which has to run first (and up to 3.9 the main thread is not told
-then). So one alarm that was due and has not come is owed: the next one that nobody is known to have set is taken for
-it; it is discarded before the handler is put back, which it would meet; and where that is SIG_DFL, an alarm within a
-second after one of ours does not kill.
+call (2 of 150,000 phases on 3.15), so it repeats. And it can come late. So the next one that nobody is known to have
+set is taken for one that is owed; it is discarded before the handler is put back, which it would meet; and where that
+is SIG_DFL, an alarm within a second after one of ours does not kill.
 
 It never comes before a limit is over: C code that does not go on after a signal would be cut short. Where the block
 stands before is seen by the watchdog alone, if that runs for some other reason.
@@ -43,16 +39,17 @@ import atexit
 import sys
 
 try:  # what `signal` wraps: numbers in, numbers out, and not what a test may have put in its place
-    from _signal import ITIMER_REAL, SIG_BLOCK, SIG_DFL, SIG_IGN, SIG_UNBLOCK, SIGALRM  # type: ignore[import-not-found]
-    from _signal import getitimer, getsignal, pthread_kill, pthread_sigmask, raise_signal, setitimer, signal
-except ImportError:  # Windows; WASI and Pyodide have the signal, but not the timer
-    setitimer = None
+    from _signal import SIG_BLOCK, SIG_DFL, SIG_IGN, SIG_UNBLOCK, SIGALRM  # type: ignore[import-not-found]
+    from _signal import getsignal, pthread_kill, pthread_sigmask, raise_signal, signal
+except ImportError:  # Windows
+    pass
 
 from ..interpreter import fork, watchdog
+from ..interpreter.alarm import IS_MISSING, LATE, Alarm
 from ..interpreter.frames import up
 from ..interpreter.safepoints import guarded
 from ..interrupting.enforcer import MOMENT
-from ..interrupting.expiry import FIRST, LAST
+from ..interrupting.expiry import FIRST
 from ..originals import clock, thread, uninterrupted
 from ..seconds import INFINITY
 from .main_thread import MainThreadEnforcer
@@ -66,11 +63,6 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
-SLACK = 1e-5  # seconds: an alarm is late, never early; this is for the rounding of the figures
-REPEAT = LAST + id(sys.modules[__name__]) // 64 % 1000 * 1e-5  # seconds; the interval tells our timer from others
-ROUNDING = 5e-6  # of an interval that is read back
-LATE = 1.0  # for so long after one of ours nobody's alarm kills the process: it may be ours
-LONGEST = 1e8  # what every setitimer takes
 FOREIGN = "the handler of SIGALRM was not installed by Python, and could not be put back"
 
 
@@ -80,23 +72,19 @@ class BySignal(MainThreadEnforcer):
     NAME = "signal"
     CAN_BE_LOST = True
 
-    __slots__ = ("covered", "is_taking", "previous", "foreign", "interval", "armed", "is_owed", "recent")
+    __slots__ = ("alarm", "covered", "is_taking", "previous")
 
     def __init__(self) -> None:
         super().__init__()
+        self.alarm = Alarm()
         self.covered: list[tuple[int, Any]] = []  # handlers of blocks: how much was open, and what was there
         self.is_taking = False  # the handler is set, but not yet the timer: what comes is not ours
         self.previous: Any = None  # the handler that was there
-        self.foreign = INFINITY  # when the timer of somebody else is due,
-        self.interval = 0.0  # and its interval
-        self.armed = INFINITY  # when the timer is due as we have set it,
-        self.is_owed = False  # and whether it was due before it was set anew: that signal may be on its way still
-        self.recent = -INFINITY  # when one of ours was due last
 
     @classmethod
     def missing(cls) -> str:
         global _main
-        if setitimer is None:
+        if IS_MISSING:
             return "this system has no setitimer"
         if get_ident() == _main:
             return "" if getsignal(SIGALRM) is not None else FOREIGN
@@ -123,7 +111,7 @@ class BySignal(MainThreadEnforcer):
                 return None
             self._look_after(at)
             return self
-        if setitimer is None or get_ident() != _main and is_deaf():
+        if IS_MISSING or get_ident() != _main and is_deaf():
             return None
         previous = getsignal(SIGALRM)
         if previous is None:
@@ -137,32 +125,15 @@ class BySignal(MainThreadEnforcer):
         return [_enforcer]
 
     def arm(self, at: float) -> None:
-        """Fire at this instant, or when the other timer is due if that is earlier."""
         self.at = at
         if not _is_heard():  # it would meet the handler of the block
-            if _is_ours(getitimer(ITIMER_REAL)[1]):
-                rest, interval = self._take_off()
-                setitimer(ITIMER_REAL, rest, interval)
+            if self.alarm.is_there():
+                self.alarm.put_back(*self.alarm.take_off())
             return
-        now = clock.monotonic()
-        before, owed = self.armed, self.is_owed
-        self.is_owed = owed or before < INFINITY  # until it is known that it was not due when it was set anew
-        self.armed = at if at < self.foreign else self.foreign
-        seconds = self.armed - now
-        if not 1e-6 < seconds < LONGEST:
-            seconds = 1e-6 if seconds <= 1e-6 else LONGEST if self.armed < INFINITY else 0.0
-        if getsignal(SIGALRM) is not _fired:  # another copy has taken over, and will call ours
-            rest = getitimer(ITIMER_REAL)[0]
-            if seconds and not 0.0 < rest < seconds:
-                setitimer(ITIMER_REAL, seconds, REPEAT)
-            return
-        self.expect_visit(now)
-        found = setitimer(ITIMER_REAL, seconds, REPEAT)
-        if clock.monotonic() < before:
-            self.is_owed = owed
-        accounted = self.foreign
-        self._account(now, *found)
-        if self.foreign != accounted:
+        is_handed_on = getsignal(SIGALRM) is not _fired
+        if not is_handed_on:
+            self.expect_visit(clock.monotonic())
+        if self.alarm.set(at, is_handed_on):
             self.arm(self.at)
 
     def wake(self) -> None:
@@ -180,7 +151,7 @@ class BySignal(MainThreadEnforcer):
         while self.covered:
             self._uncover()
         self._give_back()
-        self.is_owed = self.stale = False  # if one comes still, it is the business of the handler that is left
+        self.alarm.is_owed = self.stale = False  # if one comes still, it is the business of the handler that is left
         if self.blocked:
             self.blocked = False
             pthread_sigmask(SIG_BLOCK, (SIGALRM,))
@@ -189,7 +160,7 @@ class BySignal(MainThreadEnforcer):
         try:
             return super().look(frame, sent_to)
         except RecursionError:  # the block has used up the stack
-            setitimer(ITIMER_REAL, FIRST, REPEAT)
+            self.alarm.set_again(FIRST)
             raise
 
     def settle(self) -> None:
@@ -242,21 +213,19 @@ class BySignal(MainThreadEnforcer):
 
     def _give_back(self) -> None:
         """Put back the handler that was there, and the timer of somebody else, unless the block has set others."""
-        now = clock.monotonic()
-        may_come = self.is_owed or self.armed <= now or now - self.recent < LATE
-        rest, interval = self._take_off()
+        may_come = self.alarm.may_come(clock.monotonic())
+        timer = self.alarm.take_off()
         if getsignal(SIGALRM) is _fired:
             if may_come:
                 signal(SIGALRM, SIG_IGN)  # discards one that waits for another thread to run
             signal(SIGALRM, self.previous)
-        if rest:
-            setitimer(ITIMER_REAL, rest, interval)
+        self.alarm.put_back(*timer)
 
     def _look_after(self, at: float) -> None:
         """See to it that the alarm comes at this instant at the latest, and to us: a block may have changed that."""
         if not _is_heard():
             self._cover()
-        elif self.at <= at and _is_ours(getitimer(ITIMER_REAL)[1]):
+        elif self.at <= at and self.alarm.is_there():
             return
         self.arm(min(at, self.at))
 
@@ -272,55 +241,29 @@ class BySignal(MainThreadEnforcer):
         self._give_back()
         self.previous = self.covered.pop()[1]
 
-    # -- the timer
-
-    def _take_off(self) -> tuple[float, float]:
-        """Take the timer off; return that of somebody else, as it is to go on: (0.0, 0.0) if there is none."""
-        rest, interval = setitimer(ITIMER_REAL, 0.0)
-        if _is_ours(interval):
-            lent = self.foreign < INFINITY
-            rest, interval = (max(self.foreign - clock.monotonic(), 1e-6), self.interval) if lent else (0.0, 0.0)
-        self.armed = self.foreign = INFINITY
-        return rest or interval, interval
-
-    def _account(self, now: float, rest: float, interval: float) -> None:
-        """Note what was found in the place of our timer.
-
-        Ours repeats: where there is none the block has taken it off, and with it the one that is accounted for.
-        """
-        if not _is_ours(interval):
-            self.foreign, self.interval = now + (rest or interval) if rest or interval else INFINITY, interval
-
     # -- an alarm
 
     def hear(self, signum: int, frame: FrameType | None) -> None:
         """Fire if it is ours and due; hand it on if it is that of somebody else."""
-        now = clock.monotonic()
+        now, alarm = clock.monotonic(), self.alarm
         if frame is None or not self.is_running:  # it came while this was stopped, or not begun
-            if self.is_taking and (self.previous != SIG_DFL or now - self.recent > LATE):
+            if self.is_taking and (self.previous != SIG_DFL or now - alarm.recent > LATE):
                 self._hand_on(signum, frame)
             return None
-        due = now >= self.armed - SLACK
-        if not self.stale and getsignal(SIGALRM) is _fired and not (self.is_owed if not due else _is_timely()):
-            if self.previous != SIG_DFL or now - max(self.recent, self.armed if due else self.recent) > LATE:
+        if not self.stale and getsignal(SIGALRM) is _fired and not alarm.is_known(now):
+            if self.previous != SIG_DFL or not alarm.is_late(now):
                 return self._forward(signum, frame)
-        if due:
-            self.recent = now
-        self.is_owed = False
-        if now >= self.foreign - SLACK:
+        alarm.note(now)
+        if alarm.is_foreign(now):
             if any(guarded(each) for each in up(frame)):
-                self.foreign = now + MOMENT
+                alarm.foreign = now + MOMENT
                 return self.arm(self.at)
             return self._forward(signum, frame)
         return None if self.is_looking else self.fire(frame)
 
     def _forward(self, signum: int, frame: FrameType | None) -> None:
         """Hand an alarm that is not ours to the handler that was there, with its timer as it is without ours."""
-        if clock.monotonic() >= self.foreign - SLACK:
-            self.foreign = self.foreign + self.interval if self.interval else INFINITY
-        rest, interval = self._take_off()
-        if rest:
-            setitimer(ITIMER_REAL, rest, interval)
+        self.alarm.lend()
         try:
             self._hand_on(signum, frame)
         finally:
@@ -348,17 +291,6 @@ def is_deaf() -> bool:
     threading = sys.modules.get("threading")
     main = None if threading is None or sys.version_info < (3, 13) else threading.main_thread()
     return main is not None and type(main).__name__ != "_MainThread"
-
-
-def _is_ours(interval: float) -> bool:
-    """Tell whether this is our timer: always one that repeats, after a time that nobody else has."""
-    return abs(interval - REPEAT) <= ROUNDING
-
-
-def _is_timely() -> bool:
-    """Tell whether the alarm that has come is that of our timer, which is due: the block may have set another one."""
-    rest, interval = getitimer(ITIMER_REAL)
-    return _is_ours(interval) or bool(rest) and not interval
 
 
 def _is_heard() -> bool:

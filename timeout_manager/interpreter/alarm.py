@@ -1,0 +1,127 @@
+"""The timer of SIGALRM, which is one for the whole process: set for us, with that of somebody else accounted for.
+
+It is always set to whichever is due first. Ours is known by its interval, and never ends by itself. Where another one
+is found in its place, the block has set that, and where there is none, the block has cancelled it, and with it the
+other one that is accounted for: neither is set again.
+
+An alarm repeats until it has been handled: once in a second, since there is C code that begins its wait anew after each
+signal, and looks only when none has come for a while (gRPC, 200 ms). And it can come late, when the kernel gives it to
+another thread, which has to run first (and up to 3.9 the main thread is not told then). So one alarm that was due and
+has not come is owed.
+"""
+
+from __future__ import annotations
+
+import sys
+
+try:  # what `signal` wraps: numbers in, numbers out, and not what a test may have put in its place
+    from _signal import ITIMER_REAL, getitimer, setitimer  # type: ignore[import-not-found]
+except ImportError:  # Windows; WASI and Pyodide have the signal, but not the timer
+    setitimer = None
+
+from ..originals import clock
+from ..seconds import INFINITY
+
+IS_MISSING = setitimer is None
+SLACK = 1e-5  # seconds: an alarm is late, never early; this is for the rounding of the figures
+REPEAT = 1.0 + id(sys.modules[__name__]) // 64 % 1000 * 1e-5  # seconds; the interval tells our timer from others
+ROUNDING = 5e-6  # of an interval that is read back
+LATE = 1.0  # for so long after one of ours an alarm of nobody may be ours
+LONGEST = 1e8  # what every setitimer takes
+
+
+class Alarm:
+    """The timer while it is ours."""
+
+    __slots__ = ("armed", "is_owed", "recent", "foreign", "interval")
+
+    def __init__(self) -> None:
+        self.armed = INFINITY  # when the timer is due as we have set it,
+        self.is_owed = False  # and whether it was due before it was set anew: that signal may be on its way still
+        self.recent = -INFINITY  # when one of ours was due last
+        self.foreign = INFINITY  # when the timer of somebody else is due,
+        self.interval = 0.0  # and its interval
+
+    def set(self, at: float, is_handed_on: bool) -> bool:
+        """Have it go off at this instant, or when the other one is due if that is earlier.
+
+        Where another copy has taken over, and hands alarms on to us, it can only be earlier than it is. Return whether
+        another one was found in the place of ours: then it is to be set again.
+        """
+        now = clock.monotonic()
+        before, owed = self.armed, self.is_owed
+        self.is_owed = owed or before < INFINITY  # until it is known that it was not due when it was set anew
+        self.armed = at if at < self.foreign else self.foreign
+        seconds = self.armed - now
+        if not 1e-6 < seconds < LONGEST:
+            seconds = 1e-6 if seconds <= 1e-6 else LONGEST if self.armed < INFINITY else 0.0
+        if is_handed_on:
+            rest = getitimer(ITIMER_REAL)[0]
+            if seconds and not 0.0 < rest < seconds:
+                setitimer(ITIMER_REAL, seconds, REPEAT)
+            return False
+        rest, interval = setitimer(ITIMER_REAL, seconds, REPEAT)
+        if clock.monotonic() < before:
+            self.is_owed = owed
+        accounted = self.foreign
+        if not _is_ours(interval):
+            self.foreign, self.interval = now + (rest or interval) if rest or interval else INFINITY, interval
+        return self.foreign != accounted
+
+    def set_again(self, seconds: float) -> None:
+        """Have it go off once more; this takes no room on the stack."""
+        setitimer(ITIMER_REAL, seconds, REPEAT)
+
+    def take_off(self) -> tuple[float, float]:
+        """Take ours off; return that of somebody else, as it is to go on: (0.0, 0.0) if there is none."""
+        rest, interval = setitimer(ITIMER_REAL, 0.0)
+        if _is_ours(interval):
+            lent = self.foreign < INFINITY
+            rest, interval = (max(self.foreign - clock.monotonic(), 1e-6), self.interval) if lent else (0.0, 0.0)
+        self.armed = self.foreign = INFINITY
+        return rest or interval, interval
+
+    def put_back(self, rest: float, interval: float) -> None:
+        """Set that of somebody else."""
+        if rest:
+            setitimer(ITIMER_REAL, rest, interval)
+
+    def is_there(self) -> bool:
+        """Tell whether it is ours that is set: the block may have set another one, or taken it off."""
+        return _is_ours(getitimer(ITIMER_REAL)[1])
+
+    def lend(self) -> None:
+        """Leave it to somebody else, whose alarm has come: ours is off, theirs as it is without ours."""
+        if self.is_foreign(clock.monotonic()):
+            self.foreign = self.foreign + self.interval if self.interval else INFINITY
+        self.put_back(*self.take_off())
+
+    def may_come(self, now: float) -> bool:
+        """Tell whether one of ours may be on its way."""
+        return self.is_owed or self.armed <= now or now - self.recent < LATE
+
+    def is_known(self, now: float) -> bool:
+        """Tell whether the alarm that has come can be ours, and not one that the block has set."""
+        if now < self.armed - SLACK:
+            return self.is_owed
+        rest, interval = getitimer(ITIMER_REAL)
+        return _is_ours(interval) or bool(rest) and not interval
+
+    def is_late(self, now: float) -> bool:
+        """Tell whether one of ours was due shortly before."""
+        return now - max(self.recent, self.armed if now >= self.armed - SLACK else self.recent) <= LATE
+
+    def is_foreign(self, now: float) -> bool:
+        """Tell whether that of somebody else is due."""
+        return now >= self.foreign - SLACK
+
+    def note(self, now: float) -> None:
+        """One of ours has come."""
+        if now >= self.armed - SLACK:
+            self.recent = now
+        self.is_owed = False
+
+
+def _is_ours(interval: float) -> bool:
+    """Tell whether this is our timer: always one that repeats, after a time that nobody else has."""
+    return abs(interval - REPEAT) <= ROUNDING
