@@ -16,6 +16,19 @@ __unittest = True
 USAGE = 2
 PACKAGE = __name__.rsplit(".", 2)[0]  # __package__ is not set while 3.9 loads a module from a zip
 TOPICS = {
+    "unittest": "a limit for every test of a suite, in CI and elsewhere",
+    "phases": "a budget for a job of several steps, and what becomes of errors",
+    "enforcement": "what can interrupt your code, and what it may do to you",
+    "reports": "JSON, JUnit XML, traces, a page for a browser: every key",
+    "asyncio": "phases in coroutines",
+    "diagnosis": "how to read what was running when time ran out",
+    "commands": "run a command, and leave nothing of it behind",
+    "children": "end what a phase waits for; hand the deadline on to child processes",
+    "environment": "variables that change limits from outside",
+    "pytest": "the plug-in",
+    "threads": "phases in threads, greenlets and tasks of trio, and after fork",
+    "vendoring": "copy the package into yours",
+    "migration": "from other tools to this one",
     "guide.zh": "the guide in Chinese",
 }
 

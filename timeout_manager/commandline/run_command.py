@@ -9,6 +9,7 @@ import sys
 from getopt import GetoptError, getopt
 
 from .. import TimeoutManager
+from ..counting.report import FORMAT
 from ..errors import PhaseTimeout
 from ..originals import clock
 from ..processes import deadline
@@ -84,7 +85,7 @@ def main(program: str, arguments: list[str]) -> NoReturn:
         say(f"{program}: {words[1]} cannot be started: {error.strerror}")
         status = NOT_FOUND if isinstance(error, FileNotFoundError) or not words[1] else NOT_STARTED
     if "--report" in options:
-        _write(program, options["--report"], json.dumps(manager.as_dict(), indent=1))
+        _write(program, options["--report"], json.dumps({"format": FORMAT, **manager.as_dict()}, indent=1))
     if "--html" in options:
         _write(program, options["--html"], manager.as_html())
     if status < 0:  # so that whoever started us sees the same end

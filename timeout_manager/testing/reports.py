@@ -13,6 +13,7 @@ from json import dumps
 
 from ..originals import clock, files, system
 from ..counting.page import of_tests
+from ..counting.report import FORMAT
 from ..counting.report import entry as phase_entry
 from ..interpreter.frames import tell
 
@@ -127,7 +128,8 @@ class Reports:
 
     def _json_head(self, limits: Limits) -> str:
         now = clock.strftime("%Y-%m-%dT%H:%M:%SZ", clock.gmtime())
-        head = {"began": now, "timeout": limits.timeout.seconds, "total": limits.total.seconds}
+        times = {"timeout": limits.timeout.seconds, "total": limits.total.seconds}
+        head = {"format": FORMAT, "began": now, **times}
         return dumps(head, indent=1)[:-2] + ',\n "tests": ['
 
     def _json_foot(self, not_run: list[str] | None = None) -> str:
