@@ -1,8 +1,11 @@
 """What platforms lack, taken away on this one: what can do without it does, and what cannot says so."""
 
 import importlib
+import os
 import subprocess
 import sys
+import threading
+import time
 import unittest
 
 from . import package
@@ -40,6 +43,24 @@ class Case(unittest.TestCase):
     def test_fast(self): pass
     def test_hangs(self): time.sleep(9)
 module("__main__").main({})
+"""
+NO_GROUPS = """
+originals = module("originals")
+for name in "killpg", "getpgrp", "waitid", "waitpid", "getsid":
+    originals.system.__dict__.pop(name, None)
+for name in "SIGKILL", "SIGSTOP", "SIGCONT":
+    delattr(originals.signals, name)
+job, command = module("processes.job"), module("processes.command")
+assert not module("processes.table").HAS_GROUPS
+def kill(pid):
+    try: os.killpg(pid, 9)
+    except ProcessLookupError: pass
+def run():
+    try:
+        manager = package.TimeoutManager(9)
+        manager.run("sleep 9 2>/dev/null & echo said; wait", timeout=0.3, stdout=-1, text=True, shell=True)
+    except package.PhaseTimeout as error:
+        print([each.signal for each in error.killed], error.survivors, error.output)
 """
 CASES = {
     "no threads, best": (NO_THREADS, "interrupted(package.TimeoutManager(9, enforce=True), lambda: time.sleep(9))"),
@@ -90,11 +111,15 @@ enforcer = module("interrupting.enforcer")
 enforcer.SHORTEST, enforcer.BRIEFEST = 0.1, 0.02
 def loop():
     while True: pass
-try:
-    with package.TimeoutManager(2, enforce="thread").timed_operation("block"):
-        loop()
-except package.PhaseTimeout as error:
-    print(error.diagnosis)
+diagnosis = ""
+for limit in 0.2, 1, 5:  # on a busy machine nobody may have looked before it was over
+    if "At the same line" not in diagnosis:
+        try:
+            with package.TimeoutManager(limit, enforce="thread").timed_operation("block"):
+                loop()
+        except package.PhaseTimeout as error:
+            diagnosis = error.diagnosis
+print(diagnosis)
 """,
     ),
     "no clock since the boot": (
@@ -104,6 +129,36 @@ except package.PhaseTimeout as error:
     "no list of signals": (
         "import signal\nif hasattr(signal, 'valid_signals'): del signal.valid_signals\n",
         "print(module('commandline.run_command')._signal('term'))",
+    ),
+    "Windows, a job": (
+        "",
+        NO_GROUPS
+        + """
+class InAJob:
+    def __init__(self, process): self.process = process
+    def pids(self): return [self.process, 10**8] if os.path.exists(f"/proc/{self.process}/task") else []
+    def end(self): kill(self.process)
+    def close(self): print("closed")
+job._Job, command.Child._handle = InAJob, property(lambda process: process.pid)
+run()
+import gc; gc.collect()
+""",
+    ),
+    "Windows, no job": (
+        "",
+        NO_GROUPS
+        + """
+def taskkill(words, **options):
+    print(words[:-1])
+    kill(int(words[-1]))
+job.subprocess.run = taskkill
+run()
+""",
+    ),
+    "Windows, nothing": ("", NO_GROUPS + "os.environ['PATH'] = '/bin:/usr/bin'\nrun()"),
+    "Windows, command": (
+        "import signal\nfor name in ('ALRM', 'CHLD', 'TTIN', 'TTOU'): delattr(signal, 'SIG' + name)\n",
+        "module('__main__').main(['run', '9', sys.executable, '-c', 'raise SystemExit(3)'])",
     ),
     "no stdout": ("sys.stdout = None\n", "module('__main__').main(['help', 'guide.zh'])"),
     "no stderr": ("sys.__stderr__ = None\n", "module('interpreter.frames').tell('into another file'); print('told')"),
@@ -125,6 +180,8 @@ class WhereThatIsMissing(unittest.TestCase):
     def applies(name):
         if name in SIGNALS:
             return hasattr(importlib.import_module("signal"), "setitimer")
+        if name.startswith("Windows"):
+            return sys.platform == "linux"
         return name != "no processor time" or hasattr(importlib.import_module("time"), "pthread_getcpuclockid")
 
     @staticmethod
@@ -186,11 +243,71 @@ class WhereThatIsMissing(unittest.TestCase):
     def test_a_signal_has_its_name_where_no_list_of_them_can_be_had(self):
         self.assertEqual(self.said("no list of signals"), "15\n")
 
+    def test_a_job_ends_with_all_that_is_in_it(self):
+        self.assertEqual(self.said("Windows, a job"), "['TERM', 'KILL'] () said\n\nclosed\n")
+
+    def test_where_no_job_can_be_had_taskkill_ends_what_it_finds(self):
+        said = self.said("Windows, no job").splitlines()
+        self.assertEqual(said[:2], ["['taskkill', '/F', '/T', '/PID']", "['TERM'] () said"])
+
+    def test_where_taskkill_cannot_be_had_either_the_child_itself_ends(self):
+        self.assertIn("['TERM'] () said", self.said("Windows, nothing"))
+
+    def test_a_command_has_its_time_where_there_is_no_alarm(self):
+        self.assertEqual(self.said("Windows, command", 3), "")
+
     def test_a_page_of_the_manual_without_stdout(self):
         self.assertEqual(self.said("no stdout"), "")
 
     def test_nothing_is_written_into_a_file_that_has_the_number_of_stderr(self):
         self.assertEqual(self.said("no stderr"), "told\n")
+
+
+class APipeThatAThreadReads(unittest.TestCase):
+    """As on Windows, while somebody who lives on holds it open."""
+
+    def setUp(self):
+        self.command = importlib.import_module(f"{package.__name__}.processes.command")
+        reader, self.writer = os.pipe()
+        self.buffer = []
+        self.pipe = os.fdopen(reader, encoding="utf-8", newline=None)
+        child = self.command.Child.__new__(self.command.Child)
+        child.returncode, child._child_created = 0, False
+        self.child = child
+        self.thread = threading.Thread(target=child._readerthread, args=(self.pipe, self.buffer), daemon=True)
+        self.thread.start()
+        os.write(self.writer, "a\r\n\u00e9".encode()[:-1])
+        end = time.monotonic() + 20
+        while self.buffer[:1] in ([], [b""]) and time.monotonic() < end:
+            time.sleep(0.001)
+
+    def test_what_has_come_is_known_and_nobody_waits(self):
+        outer = self
+
+        class Process:
+            stdin = stderr = None
+            stdout, stdout_thread, _stdout_buff = outer.pipe, outer.thread, outer.buffer
+            text_mode, encoding = True, "utf-8"
+
+            def communicate(self, timeout):
+                raise subprocess.TimeoutExpired("command", timeout)
+
+            def wait(self, timeout):
+                return 0
+
+        self.assertEqual(self.command._drain(Process()), ("a\r\n\ufffd", None))
+        self.assertFalse(self.pipe.closed)
+        os.close(self.writer)
+        self.thread.join(20)
+        self.assertTrue(self.pipe.closed)
+
+    def test_what_has_come_at_its_end_is_text(self):
+        os.write(self.writer, "\u00e9".encode()[1:])
+        os.close(self.writer)
+        self.thread.join(20)
+        self.assertEqual(self.child._text_of(self.pipe, self.buffer[0]), "a\n\u00e9")
+        self.child.is_cut = True
+        self.assertEqual(self.child._text_of(self.pipe, self.buffer[0][:-1]), "a\n\ufffd")
 
 
 class AStandardLibraryInAZip(unittest.TestCase):

@@ -21,7 +21,7 @@ from ..processes import deadline
 from ..processes.command import Child, with_variables
 from ..processes.group import Group
 from ..processes.orphans import adopt
-from ..processes.table import listed, name_of_signal
+from ..processes.table import HAS_GROUPS, KILL, listed, name_of_signal
 from ..processes.tree import BOUND, Tree
 from ..seconds import INFINITY
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 HEARD = "SIGINT", "SIGQUIT", "SIGTERM", "SIGHUP", "SIGALRM"  # and the first signal; they are handed on, but for
-ALARM = getattr(signal, "SIGALRM", None)  # which says that time is over
+ALARM = getattr(signal, "SIGALRM", -1)  # which says that time is over
 UNHEARD = {getattr(signal, name, 0) for name in ("SIGKILL", "SIGSTOP")}
 TERMINAL = "SIGTTIN", "SIGTTOU"  # what a terminal sends to whoever is in the background there
 LOOK = 0.1  # seconds until a signal is handed on where nothing tells of it, and between two looks at what is left
@@ -61,6 +61,7 @@ class Supervisor:
                 signal.signal(each, self._signalled)
         variables = {**deadline.variables(seconds), **self.tree.variables()}
         self.process = self._start(with_variables(as_inherited(), variables))
+        self.tree.take(self.process)
         if hasattr(signal, "SIGTTOU"):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {*heard, signal.SIGCHLD})
             for name in TERMINAL:  # not before: the command would ignore them, too
@@ -101,7 +102,7 @@ class Supervisor:
             else:
                 self.bell.wait(self.process, min(INFINITY if self.is_late else due, kill_at) - now)
         status = self.process.returncode
-        return -signal.SIGKILL if status is None else status  # None: not even that has ended it, at least not yet
+        return -KILL if status is None else status  # None: not even that has ended it, at least not yet
 
     def _is_left(self, ending: bool) -> bool:
         """Tell whether the command is there; if it is to be ended, also whether there is something else of it."""
@@ -129,7 +130,7 @@ class Supervisor:
         if self.foreground:
             self.process.kill()
         else:
-            self.tree.end(self._roots(), signal.SIGKILL, 0.0)
+            self.tree.end(self._roots(), KILL, 0.0)
             told = [each for each in self.tree.killed if each.signal == "KILL"]
             if self.tree.is_blind() and collect(self.process):  # what lives on is in our group, if anywhere
                 os.killpg(0, signal.SIGKILL)
@@ -178,7 +179,7 @@ class OwnTree(Tree):
     """The tree of a command that is in the group of this process."""
 
     def _group(self, root: Any) -> Group:
-        return OwnGroup(root, self.adopts)
+        return OwnGroup(root, self.adopts) if HAS_GROUPS else super()._group(root)
 
     def is_blind(self) -> bool:
         """Tell whether nothing was known of processes, and the group of this one is still that of the command."""

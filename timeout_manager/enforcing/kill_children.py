@@ -19,6 +19,7 @@ from ..interpreter.frames import suspended_in, up
 from ..interrupting.escalation import Escalation
 from ..originals import python, signals, thread
 from ..processes import bound, readers
+from ..processes.table import KILL
 from ..processes.tree import Tree
 from ..seconds import INFINITY
 
@@ -108,7 +109,7 @@ def look(phase: Phase, grace: float, now: float) -> float:
         elif rest < -BLOCKED and _is_blocked(phase):
             tree, processes = _awaited[phase]
             if rest < -BLOCKED - grace:
-                tree.end(processes, signals.SIGKILL, 0.0)
+                tree.end(processes, KILL, 0.0)
                 return INFINITY
             tree.send(processes, signals.SIGTERM)
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from weakref import WeakKeyDictionary
 
 from ..interpreter import fork
-from ..originals import signals
+from .table import KILL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def release(tree: Tree) -> None:
 def end_all() -> None:
     """Kill all of them: this process ends."""
     for tree, roots in _bound.copy().items():
-        tree.end(roots, signals.SIGKILL, 0.0)
+        tree.end(roots, KILL, 0.0)
 
 
 fork.in_child("bound", _bound.clear)

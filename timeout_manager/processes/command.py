@@ -40,6 +40,7 @@ except ImportError:  # Windows
 
 BIRTH = 1.0  # seconds for a process to become the command, if the start was interrupted
 LONGEST = 1e6  # seconds that a poll waits for everywhere
+PIECE = 32768  # bytes that are read at once
 DRAIN = 0.5  # seconds for each of two looks at what is left in the pipes when all who could write are gone
 
 
@@ -118,6 +119,7 @@ class Command:
         bound.bind(self.tree, [self.process])
         _start(self.process, self.args, self.environ, self.options)
         self.is_started = True
+        self.tree.take(self.process)
 
     def talk(self, input: Any, seconds: float | None) -> None:
         """Wait for its end, and for that of its output; TimeoutExpired after so many seconds."""
@@ -186,6 +188,7 @@ class Child(subprocess.Popen):  # type: ignore[type-arg]
     """A process that is waited for without looking again and again, where the system has descriptors for processes."""
 
     pid = 0  # not started yet
+    is_cut = False  # its output may end within a character
 
     def _wait(self, timeout: float | None) -> int:
         if timeout is not None and self.returncode is None and hasattr(os, "pidfd_open"):
@@ -207,7 +210,23 @@ class Child(subprocess.Popen):  # type: ignore[type-arg]
         """Go on with the input, too, when it is called again after a timeout: many versions forget the rest of it."""
         if not input and self.stdin is not None and not self.stdin.closed:
             input = getattr(self, "_input", None)
-        return super()._communicate(input, endtime, orig_timeout)  # type: ignore[misc]
+        output, errors = super()._communicate(input, endtime, orig_timeout)  # type: ignore[misc]
+        return self._text_of(self.stdout, output), self._text_of(self.stderr, errors)
+
+    def _text_of(self, pipe: Any, said: Any) -> Any:
+        """Return as text what was read of a pipe that is for text, but not by its own means."""
+        if not isinstance(said, bytes) or not hasattr(pipe, "encoding"):
+            return said
+        text = said.decode(pipe.encoding, "replace" if self.is_cut else pipe.errors)
+        return text.replace("\r\n", "\n").replace("\r", "\n")
+
+    def _readerthread(self, pipe: Any, buffer: list[Any]) -> None:
+        """Note piece by piece what comes: on Windows a thread reads, and waits for whoever holds the pipe open."""
+        raw = getattr(pipe, "buffer", pipe)
+        buffer[:] = [b""]
+        for piece in iter(lambda: getattr(raw, "read1", raw.read)(PIECE), b""):
+            buffer[0] += piece
+        pipe.close()
 
     def _remaining_time(self, endtime: float | None) -> float | None:  # until 3.14; it goes to a selector
         return None if endtime is None else min(endtime - clock.monotonic(), LONGEST)
@@ -222,22 +241,24 @@ def _drain(process: Child) -> tuple[Any, Any]:
     """Return what has come from the pipes, close them, and collect the process."""
     output = errors = None
     is_text = getattr(process, "text_mode", False)  # gevent's does not tell
+    process.is_cut = True
     try:
         for pipe in process.stdout, process.stderr:
-            if is_text and pipe is not None:
-                pipe.reconfigure(errors="replace")  # type: ignore[attr-defined]  # it may be cut within a character
+            if is_text and pipe is not None and not pipe.closed:
+                pipe.reconfigure(errors="replace")  # type: ignore[attr-defined]
         for _ in range(2):  # a machine that stands still for a moment costs but one look
             try:
                 output, errors = process.communicate(timeout=DRAIN)
                 break
             except subprocess.TimeoutExpired as late:  # somebody else holds them open
-                output, errors = late.output, late.stderr
+                output, errors = late.output or _read(process, "stdout"), late.stderr or _read(process, "stderr")
     except ValueError:  # they are closed
         pass
     if is_text:
         output, errors = (_text(process, part) for part in (output, errors))
-    for pipe in process.stdin, process.stdout, process.stderr:
-        if pipe is not None:
+    for name in "stdin", "stdout", "stderr":
+        pipe = getattr(process, name)
+        if pipe is not None and not _is_read(process, name):
             try:
                 pipe.close()
             except OSError:
@@ -247,6 +268,18 @@ def _drain(process: Child) -> tuple[Any, Any]:
     except subprocess.TimeoutExpired:  # not even SIGKILL helps, at least not yet
         pass
     return output, errors
+
+
+def _is_read(process: Any, name: str) -> bool:
+    """Tell whether a thread reads from the pipe, as on Windows: it has to close that itself, or both wait for ever."""
+    thread = getattr(process, f"{name}_thread", None)
+    return thread is not None and thread.is_alive()
+
+
+def _read(process: Any, name: str) -> Any:
+    """Return what such a thread has got so far."""
+    buffer = getattr(process, f"_{name}_buff", None)
+    return buffer[0] if buffer else None
 
 
 def _text(process: Any, part: Any) -> Any:

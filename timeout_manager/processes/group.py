@@ -42,6 +42,10 @@ class Group(Process):
             pass
         return to_group(self.pid, 0)
 
+    def others(self) -> list[Process]:
+        """Return who else is known to be in it."""
+        return []
+
     def _send(self, number: int) -> None:
         if not to_group(self.pid, number):  # it leads none
             self.root.send_signal(number)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 SHOWN = 30  # processes of a family
 WIDTH = 200  # characters of a command
 STATES = {"R": "running", "S": "sleeping", "D": "waiting for a device", "T": "stopped", "Z": "ended, not waited for"}
+HAS_GROUPS = hasattr(system, "killpg")  # Windows has no signals either: what gets one ends
+KILL, STOP, CONT = (getattr(signals, name, 9 * (name == "SIGKILL")) for name in ("SIGKILL", "SIGSTOP", "SIGCONT"))
 ENDED = "Z", "X"  # states of processes that nobody has waited for yet
 PS = "ps", "-A", "-o", "pid=", "-o", "ppid=", "-o", "pgid=", "-o", "stat=", "-o", "args="
 PATIENCE = 5.0  # seconds for ``ps``
@@ -95,7 +97,7 @@ class Process:
         except OSError as error:
             self.is_refused = self.is_refused or isinstance(error, PermissionError)
             return
-        if number not in (signals.SIGSTOP, signals.SIGCONT):
+        if number not in (STOP, CONT):
             self.signal = name_of_signal(number)
 
     def _send(self, number: int) -> None:
@@ -118,6 +120,8 @@ class Process:
 
 def processes() -> dict[int, Process]:
     """Return all processes by their numbers; OSError if that cannot be known."""
+    if not HAS_GROUPS:
+        raise OSError("this system does not tell of its processes")
     if not has_proc():
         return _by_ps()
     found = (process_of(pid) for pid in numbers())
@@ -329,7 +333,10 @@ def wait_for_one(processes: Iterable[Process], seconds: float) -> None:
 
     poll = getattr(select, "poll", None)
     held = [process.descriptor for process in processes if process.descriptor >= 0]
-    if poll is None or not held:
+    if poll is None:
+        clock.sleep(seconds)
+        return
+    if not held:
         select.select([], [], [], seconds)
         return
     waiting = poll()

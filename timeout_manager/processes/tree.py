@@ -18,22 +18,25 @@ if it is one of many. A process of our own that has no other children can take o
 nothing then.
 
 What remains: elsewhere, a process with a session of its own that has lost its parent and has cleared its environment is
-not found. Elsewhere than on Linux, only children and groups are (by ``ps``), and on Windows it is left to ``taskkill
-/T``. Where nothing is known of processes, the child itself and the group that it leads are signalled.
+not found. Elsewhere than on Linux, only children and groups are (by ``ps``); on Windows what is in a job is. Where
+nothing is known of processes, the child itself and the group that it leads are signalled.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from itertools import count
 
-from ..originals import clock, signals, system, uninterrupted
+from ..originals import clock, system, uninterrupted
 from ..seconds import INFINITY
 from .deadline import variable
 from .group import Group, to_group
+from .job import Job
 from .table import (
+    CONT,
     ENDED,
+    HAS_GROUPS,
+    KILL,
+    STOP,
     Process,
     environ_of,
     has_proc,
@@ -82,6 +85,11 @@ class Tree:
         """Return what marks a process as one of the tree; the marks of trees around this one stay."""
         return {MARK: f"{variable(MARK) or ''} {self.mark}".strip()}
 
+    def take(self, root: Any) -> None:
+        """Take hold of a root that has just been started, where that has to be done before it starts others."""
+        if not HAS_GROUPS:
+            self.found[root.pid, INFINITY] = Job(root, is_new=True)
+
     @uninterrupted
     def end(self, roots: Collection[Any], number: int, grace: float) -> None:
         """Send this signal to everything in the tree, after the grace SIGKILL to what is left; note what came of it.
@@ -89,15 +97,11 @@ class Tree:
         KeyboardInterrupt ends the grace. A root that has not been started yet has no number.
         """
         roots = [root for root in roots if root.pid]
-        if sys.platform == "win32":
-            for root in roots:
-                subprocess.run(["taskkill", "/F", "/T", "/PID", str(root.pid)], capture_output=True, check=False)
-            return
         interrupt: KeyboardInterrupt | None = None
         left: list[Process] = []
         try:
             try:
-                if number != signals.SIGKILL:
+                if number != KILL:
                     deadline = clock.monotonic() + grace
                     self.send(roots, number)
                     left = self._wait(roots, deadline)
@@ -145,8 +149,8 @@ class Tree:
                 break
             for process in fresh:
                 process.send(number)
-                if number != signals.SIGKILL:
-                    process.send(signals.SIGCONT)  # one that is stopped ends when it goes on
+                if number != KILL:
+                    process.send(CONT)  # one that is stopped ends when it goes on
             told += fresh
         return told
 
@@ -170,7 +174,7 @@ class Tree:
             self._kill_groups(roots, self.look(roots))
             alive = self._stop(roots, deadline)
             for process in alive:
-                process.send(signals.SIGKILL)
+                process.send(KILL)
             ours = [process for process in alive if not process.is_refused]
             empty = 0 if ours else empty + 1
             if not ours and (before == last_born() or empty > EMPTY) or clock.monotonic() > deadline:
@@ -190,7 +194,7 @@ class Tree:
             if not running or clock.monotonic() > deadline:
                 return alive
             for process in running:
-                process.send(signals.SIGSTOP)
+                process.send(STOP)
             stopped.update(running)
             wait_for_one((), MOMENT)
 
@@ -207,7 +211,7 @@ class Tree:
                 ):
                     self.found[pid, process.started] = process
                     if process.hold():
-                        process.send(signals.SIGSTOP)
+                        process.send(STOP)
         except OSError:  # too many open files
             pass
 
@@ -216,17 +220,19 @@ class Tree:
 
         A root that nobody has waited for, and a member that is stopped, keep the group its number.
         """
+        if not HAS_GROUPS:
+            return
         done = {system.getpgrp()}
         groups = [root.pid for root in roots if root.returncode is None and is_child(root.pid)]
         sessions = {process.pid for process in self.found.values()}
         for process in alive:
             if process.session in sessions and process.group not in done and process.group not in groups:
-                process.send(signals.SIGSTOP)
+                process.send(STOP)
                 again = process_of(process.pid) if process.started < INFINITY else process
                 if again is not None and (again.started, again.group) == (process.started, process.group):
                     groups.append(process.group)
         for group in groups:
-            if to_group(group, signals.SIGKILL):
+            if to_group(group, KILL):
                 for member in alive:
                     if member.group == group and not member.is_refused:
                         member.signal = "KILL"
@@ -287,14 +293,16 @@ class Tree:
     def _groups(self, roots: Collection[Any]) -> list[Process]:
         """Return what is left of the roots and their groups, where nothing else is known."""
         for root in roots:
-            self.found.setdefault((root.pid, INFINITY), self._group(root))
+            if (root.pid, INFINITY) not in self.found:
+                self.found[root.pid, INFINITY] = self._group(root)
         groups = [each for each in self.found.values() if isinstance(each, Group)]
         for group in groups:
             group.state = "S" if group.is_left() else ENDED[0]
+            self.found.update(((each.pid, INFINITY), each) for each in group.others())
         return list(groups)
 
     def _group(self, root: Any) -> Group:
-        return Group(root)
+        return Group(root) if HAS_GROUPS else Job(root)
 
 
 def _youngest_first() -> Iterator[int]:
