@@ -7,7 +7,9 @@ import ast
 import os
 import unittest
 from glob import glob
+from importlib import import_module
 
+from . import package
 from .helpers.child import DIRECTORY
 
 FLOORS = [  # from the top down; what stands together on one floor does not know each other
@@ -85,6 +87,22 @@ class House(unittest.TestCase):
                 break
             below = {name: others - last for name, others in below.items() if name not in last}
         self.assertEqual(below, {})
+
+    def test_the_enforcers_are_classes_with_the_same_methods_in_the_same_order(self):
+        choice = import_module(f"{package.__name__}.enforcing.choice")
+        protocol = import_module(f"{package.__name__}.interrupting.enforcer").Enforcer
+        order = ["missing", "start", "started", "arm", "wake", "send", "stop", "look"]
+        for kind in choice.ALL:
+            with self.subTest(kind.NAME):
+                left_out = [name for name in order if getattr(kind, name) in (None, getattr(protocol, name))]
+                own = [name for name in vars(kind) if name in order]
+                self.assertEqual((left_out, own), ([], [name for name in order if name in own]))
+
+    def test_nobody_but_their_room_knows_one_enforcer_from_another(self):
+        kinds = {name for name in self.modules if name.startswith("enforcing.by_")}
+        users = {name for name, other in self.imports if other in kinds}
+        self.assertEqual({name for name in users if room(name) != "enforcing"}, {"__init__", "testing.limits"})
+        self.assertFalse(users & {"enforcing.ledger", "enforcing.kill_after", "enforcing.kill_children"})
 
     def test_what_begins_anew_in_a_child_is_said_in_one_place(self):
         uses = {name for name, tree in self.modules.items() if "register_at_fork" in ast.dump(tree)}

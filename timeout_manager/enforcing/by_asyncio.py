@@ -22,7 +22,7 @@ import sys
 
 from ..interpreter import safepoints
 from ..interpreter.frames import suspended_in
-from ..interpreter.turns import asyncio_task
+from ..interpreter.turns import asyncio_task, call_in_loop
 from ..interrupting.cancellation import cancel, is_alone, uncancel
 from ..interrupting.delivery import find, mark, seize
 from ..interrupting.expiry import FIRST, LAST
@@ -37,7 +37,6 @@ __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import FrameType
     from typing import Any
 
@@ -76,7 +75,7 @@ class ByAsyncio(TaskEnforcer):
         self.timer.set(self.next(clock.monotonic()), at)
 
     def wake(self) -> None:
-        call(self.key, self.timer.tick)
+        call_in_loop(self.key, self.timer.tick)
 
     def send(self, position: Position) -> bool:
         return safepoints.arrange(get_ident(), 0, position.stack, _arrived)
@@ -150,11 +149,3 @@ def _arrived(frame: FrameType, at: int) -> None:
         enforcer.fire(frame, at)
     elif not sent:
         safepoints.withdraw(get_ident())
-
-
-def call(task: Any, function: Callable[..., None], *args: object) -> None:
-    """Have the loop of a task call a function; called in any thread."""
-    try:
-        task.get_loop().call_soon_threadsafe(function, *args)
-    except RuntimeError:  # it is closed
-        pass

@@ -67,80 +67,66 @@ class KillAfter(Escalation):
         self.seconds = seconds
 
     def entered(self, phase: Phase, at: float) -> None:
-        guard(phase, at + self.seconds)
-
-    def struck(self, phase: Phase, position: Position) -> None:
-        now = clock.monotonic()
-        for each in () if watchdog.is_running() else _ends.copy():  # there is no watchdog
-            _look(each, now)
-
-    def left(self, phase: Phase, struck: PhaseTimeout | None) -> None:
-        release(phase)
-
-    def changed(self, ledger: Ledger) -> None:
-        refresh(ledger)
-
-    def let_pass(self, phase: Phase) -> None:
-        release(phase)
-
-
-def guard(phase: Phase, at: float) -> None:
-    """End the process at this instant if the phase is still running."""
-    with _lock:
-        _ends[phase] = at
-    try:
-        watchdog.add_job(phase, lambda now: _look(phase, now))
-    except RuntimeError as error:  # no thread can be started
-        if phase.enforcer is None or phase.key.__class__ is not int:  # nor does a signal come
-            release(phase)
-            warn(f"kill_after cannot end this process: nothing can look whether it has to ({error})", RuntimeWarning, 5)
-    except BaseException:
-        release(phase)
-        raise
-    _set_timers()
-
-
-def release(phase: Phase) -> None:
-    """The phase has been left."""
-    with _lock:
-        known = _ends.pop(phase, None) is not None
-        _resting.discard(phase)
-    if known:
-        watchdog.remove_job(phase)
+        with _lock:
+            _ends[phase] = at + self.seconds
+        try:
+            watchdog.add_job(phase, lambda now: self._look(phase, now))
+        except RuntimeError as error:  # no thread can be started
+            if phase.enforcer is None or phase.key.__class__ is not int:  # nor does a signal come
+                self.let_pass(phase)
+                why = f"nothing can look whether it has to ({error})"
+                warn(f"kill_after cannot end this process: {why}", RuntimeWarning, 4)
+        except BaseException:
+            self.let_pass(phase)
+            raise
         _set_timers()
 
+    def struck(self, phase: Phase, position: Position) -> None:
+        for each in () if watchdog.is_running() else _ends.copy():  # there is no watchdog
+            for escalation in each.ledger.escalations:
+                if isinstance(escalation, KillAfter):
+                    escalation._look(each, clock.monotonic())
 
-def refresh(ledger: Ledger) -> None:
-    """The limits have changed."""
-    found = {phase for phase in _ends.copy() if phase.ledger is ledger}
-    for top in (*ledger.open.copy().values(), *ledger.aside.copy().values()):  # they may have had no limit
-        phase: Any = top
-        while phase is not None:
-            found.add(phase)
-            phase = phase.parent
-    for phase in found:
-        at = _end_of(phase, clock.monotonic())
-        if phase in _ends:
-            _set_end(phase, at, _stands_aside(phase))
-        elif phase.outcome == "running" and at < INFINITY:
-            guard(phase, at)
+    def left(self, phase: Phase, struck: PhaseTimeout | None) -> None:
+        self.let_pass(phase)
 
+    def changed(self, ledger: Ledger) -> None:
+        found = {phase for phase in _ends.copy() if phase.ledger is ledger}
+        for top in (*ledger.open.copy().values(), *ledger.aside.copy().values()):  # they may have had no limit
+            phase: Any = top
+            while phase is not None:
+                found.add(phase)
+                phase = phase.parent
+        for phase in found:
+            at = _over_at(phase, clock.monotonic())
+            if phase in _ends:
+                _set_end(phase, at + self.seconds, _stands_aside(phase))
+            elif phase.outcome == "running" and at < INFINITY:
+                self.entered(phase, at)
 
-def _look(phase: Phase, now: float) -> float:
-    """Return when to look again; called by the watchdog."""
-    if now < _ends.get(phase, INFINITY):
-        return _ends.get(phase, INFINITY)
-    ledger = phase.ledger
-    at = _end_of(phase, now) if phase.outcome == "running" else INFINITY
-    if at > now:
-        return _set_end(phase, at, _stands_aside(phase))
-    if not _is_running(phase) or _stands_aside(phase):
-        return _set_end(phase, now + AGAIN, resting=True)
-    if not is_debugged(phase):
-        error = timeout_in(phase, overrun(phase, ledger.clock()) or phase, ledger.clock())
-        kill(f"{error}\nThe block is still running {text(_seconds(phase))} after that.", table(ledger))
-    phase.struck = LET_PASS
-    return _set_end(phase, INFINITY)
+    def let_pass(self, phase: Phase) -> None:
+        with _lock:
+            known = _ends.pop(phase, None) is not None
+            _resting.discard(phase)
+        if known:
+            watchdog.remove_job(phase)
+            _set_timers()
+
+    def _look(self, phase: Phase, now: float) -> float:
+        """Return when to look again; called by the watchdog."""
+        if now < _ends.get(phase, INFINITY):
+            return _ends.get(phase, INFINITY)
+        ledger = phase.ledger
+        at = _over_at(phase, now) + self.seconds if phase.outcome == "running" else INFINITY
+        if at > now:
+            return _set_end(phase, at, _stands_aside(phase))
+        if not _is_running(phase) or _stands_aside(phase):
+            return _set_end(phase, now + AGAIN, resting=True)
+        if not is_debugged(phase):
+            error = timeout_in(phase, overrun(phase, ledger.clock()) or phase, ledger.clock())
+            kill(f"{error}\nThe block is still running {text(self.seconds)} after that.", table(ledger))
+        phase.struck = LET_PASS
+        return _set_end(phase, INFINITY)
 
 
 def _is_running(phase: Phase) -> bool:
@@ -165,13 +151,10 @@ def _waits(phase: Phase, frame: FrameType, stack: list[FrameType]) -> bool:
     return phase.greenlet is not None and frame in waits(phase.greenlet)
 
 
-def _end_of(phase: Phase, now: float) -> float:
-    """Return when the process is to be ended, as the limits are now."""
-    return now + phase.left(phase.ledger.clock()) + _seconds(phase)
-
-
-def _seconds(phase: Phase) -> float:
-    return next(each.seconds for each in phase.ledger.escalations if isinstance(each, KillAfter))
+def _over_at(phase: Phase, now: float) -> float:
+    """Return when its time is over, as the limits are now."""
+    left: float = phase.left(phase.ledger.clock())
+    return now + left
 
 
 def _stands_aside(phase: Phase) -> bool:

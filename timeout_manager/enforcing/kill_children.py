@@ -53,14 +53,58 @@ class KillChildren(Escalation):
         if phase.enforcer is not None:
             _open.add(phase)
             with suppress(RuntimeError):  # no thread can be started
-                watchdog.add_job((self, phase), partial(look, phase, self.grace))
+                watchdog.add_job((self, phase), partial(self._look, phase))
 
     def struck(self, phase: Phase, position: Position) -> None:
         note(phase, position.stack)
 
     def left(self, phase: Phase, struck: PhaseTimeout | None) -> None:
         watchdog.remove_job((self, phase))
-        end(phase, self.grace, struck)
+        _open.discard(phase)
+        with _lock:
+            tree, processes = _awaited.pop(phase, (None, []))
+            if tree is None:
+                return
+            bound.release(tree)
+            if struck is None and getattr(phase, "rest", 1.0) > 0.0:
+                for held in tree.found.values():
+                    held.let_go()
+                return
+            tree.end([process for process in processes if process.returncode is None], signals.SIGTERM, self.grace)
+        for process in processes:
+            process.poll()  # nobody waits for it any more
+        if struck is not None:
+            struck.killed = (*struck.killed, *tree.killed)
+            struck.survivors = (*struck.survivors, *tree.survivors)
+
+    def _look(self, phase: Phase, now: float) -> float:
+        """Take hold of what the phase waits for when its time is nearly over; return when to look again.
+
+        Called by another thread, which can see in what call of the system the thread is.
+        """
+        rest = phase.left(phase.ledger.clock())
+        if rest > SHORTLY:
+            return now + rest - SHORTLY
+        if not _lock.acquire(False):
+            return now + SHORTLY
+        try:
+            if phase not in _open:
+                return INFINITY
+            if phase not in _awaited:
+                enforcer = phase.enforcer
+                note(phase, _frames(phase))
+                if phase not in _awaited and enforcer is not None and phase.key == enforcer.key:
+                    for pid in readers.writers(enforcer.key):
+                        _hold(phase, _Child(pid))
+            elif rest < -BLOCKED and _is_blocked(phase):
+                tree, processes = _awaited[phase]
+                if rest < -BLOCKED - self.grace:
+                    tree.end(processes, KILL, 0.0)
+                    return INFINITY
+                tree.send(processes, signals.SIGTERM)
+        finally:
+            _lock.release()
+        return now + BLOCKED
 
 
 def note(phase: object, stack: Iterable[FrameType]) -> None:
@@ -85,36 +129,6 @@ def note_all() -> None:
     for phase in _open.copy():
         if phase.enforcer is not None:
             note(phase, _frames(phase))
-
-
-def look(phase: Phase, grace: float, now: float) -> float:
-    """Take hold of what the phase waits for when its time is nearly over; return when to look again.
-
-    Called by another thread, which can see in what call of the system the thread is.
-    """
-    rest = phase.left(phase.ledger.clock())
-    if rest > SHORTLY:
-        return now + rest - SHORTLY
-    if not _lock.acquire(False):
-        return now + SHORTLY
-    try:
-        if phase not in _open:
-            return INFINITY
-        if phase not in _awaited:
-            enforcer = phase.enforcer
-            note(phase, _frames(phase))
-            if phase not in _awaited and enforcer is not None and phase.key == enforcer.key:
-                for pid in readers.writers(enforcer.key):
-                    _hold(phase, _Child(pid))
-        elif rest < -BLOCKED and _is_blocked(phase):
-            tree, processes = _awaited[phase]
-            if rest < -BLOCKED - grace:
-                tree.end(processes, KILL, 0.0)
-                return INFINITY
-            tree.send(processes, signals.SIGTERM)
-    finally:
-        _lock.release()
-    return now + BLOCKED
 
 
 def _frames(phase: Phase) -> list[FrameType]:
@@ -164,26 +178,6 @@ def _waits_for(frame: FrameType) -> Any:
         started = getattr(transport, "_proc", None)
         return None if started is None or started.returncode is not None else _Child(started.pid)
     return None
-
-
-def end(phase: Phase, grace: float, struck: PhaseTimeout | None) -> None:
-    """The phase is left: end what it was waiting for, if its time is over."""
-    _open.discard(phase)
-    with _lock:
-        tree, processes = _awaited.pop(phase, (None, []))
-        if tree is None:
-            return
-        bound.release(tree)
-        if struck is None and getattr(phase, "rest", 1.0) > 0.0:
-            for held in tree.found.values():
-                held.let_go()
-            return
-        tree.end([process for process in processes if process.returncode is None], signals.SIGTERM, grace)
-    for process in processes:
-        process.poll()  # nobody waits for it any more
-    if struck is not None:
-        struck.killed = (*struck.killed, *tree.killed)
-        struck.survivors = (*struck.survivors, *tree.survivors)
 
 
 def _forked() -> None:

@@ -7,11 +7,12 @@ from ..counting.ledger import Ledger, Phase, caller
 from ..counting.verdict import is_debugged, overrun, timeout_in
 from ..errors import LET_PASS, PhaseTimeout
 from ..interpreter.frames import up
+from ..interpreter.turns import call_in_loop
 from ..interrupting.phase import EARLY, EnforcedCleanup, EnforcedPhase
 from ..interrupting.whereabouts import whereabouts
 from ..originals import clock, python
 from ..seconds import INFINITY
-from . import by_asyncio, choice
+from . import choice
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
@@ -162,7 +163,7 @@ class EnforcedLedger(Ledger):
             if key == here:
                 self._catch_up(top)
             elif self.enforce is True and hasattr(key, "get_loop"):  # a task of asyncio
-                by_asyncio.call(key, self._catch_up, top, key)
+                call_in_loop(key, self._catch_up, top, key)
         for enforcer in choice.started():
             phases = enforcer.phases.copy()
             if not any(phase.ledger is self for phase in phases):
@@ -187,7 +188,7 @@ class EnforcedLedger(Ledger):
         if not found or top.remaining() is None or any(frame.f_code in _STEPS for frame in up(python._getframe())):
             return
         now = clock.monotonic()
-        enforcer = self._begin(now) if task is None else by_asyncio.ByAsyncio.over(task, now)
+        enforcer = self._begin(now) if task is None else choice.start_over(task, now)
         if enforcer is not None:
             for phase in found[::-1]:
                 _register(phase, enforcer)

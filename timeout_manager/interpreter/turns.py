@@ -14,7 +14,7 @@ __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
     from typing import Any
 
@@ -28,6 +28,14 @@ def asyncio_task() -> Any:
     """Return the running task of asyncio, None if there is none."""
     loop = running_loop()
     return None if loop is None else modules["asyncio"].current_task(loop)
+
+
+def call_in_loop(task: Any, function: Callable[..., None], *args: object) -> None:
+    """Have the loop of a task call a function; called in any thread."""
+    try:
+        task.get_loop().call_soon_threadsafe(function, *args)
+    except RuntimeError:  # it is closed
+        pass
 
 
 def trio_task() -> Any:
