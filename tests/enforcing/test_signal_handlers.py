@@ -4,7 +4,7 @@ import signal
 import unittest
 
 from .. import package
-from ..helpers.child import ROOT, python
+from ..helpers.child import ROOT, at_once, python
 from ..helpers.enforced import MARGIN, NAMES
 
 START = f"""
@@ -65,11 +65,14 @@ def handle(*args):
 class WhereverTheyCome(unittest.TestCase):
     def go(self, code):
         """Run the code in a process of its own, with each handler and each enforcer."""
-        for name, handler in HANDLERS.items():
-            for enforce in NAMES:
-                with self.subTest(handler=name, enforce=enforce):
-                    printed = python("-c", START + handler + code, enforce, timeout=MARGIN)
-                    self.assertEqual(printed.split()[-1:], ["fine"], printed)
+
+        def run(case):
+            name, enforce = case
+            return python("-c", START + HANDLERS[name] + code, enforce, timeout=3 * MARGIN)
+
+        cases = [(name, enforce) for name in HANDLERS for enforce in NAMES]
+        for case, printed in zip(cases, at_once(run, cases)):
+            self.assertEqual(printed.split()[-1:], ["fine"], (case, printed))
 
     def test_before_the_watch_of_a_phase_begins(self):
         self.go(

@@ -282,8 +282,8 @@ class LittleIsKnown(unittest.TestCase):
             error = self.end("SLEEP & SLEEP; SLEEP")
             self.assertEqual([each.parent for each in error.killed], [os.getpid()])
             self.assertIn("bash -c sleep", str(pickle.loads(pickle.dumps(error)).killed))
-            error = self.end("trap '' TERM; SLEEP & while :; do SLEEP; done")
-            self.assertEqual(([each.signal for each in error.killed], error.survivors), (["KILL"], ()))
+        error = self.end("trap '' TERM; SLEEP & while :; do SLEEP; done")
+        self.assertEqual(([each.signal for each in error.killed], error.survivors), (["KILL"], ()))
 
     @unittest.skipUnless(LINUX, "a /proc, and namespaces")
     def test_and_proc_is_that_of_another_namespace(self):
