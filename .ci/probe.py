@@ -176,7 +176,7 @@ def tree():
 
 def own(*arguments, code=None, **options):
     env = {**os.environ, "PYTHONPATH": sys.path[0], "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, __file__, "own", *arguments] if code is None else [sys.executable, __file__, "code", code]
+    command = [sys.executable, __file__, *(("own", *arguments) if code is None else ("code", code))]
     return subprocess.run(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=30)
 
 

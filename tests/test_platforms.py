@@ -160,6 +160,16 @@ run()
         "import signal\nfor name in ('ALRM', 'CHLD', 'TTIN', 'TTOU'): delattr(signal, 'SIG' + name)\n",
         "module('__main__').main(['run', '9', sys.executable, '-c', 'raise SystemExit(3)'])",
     ),
+    "no fcntl": (
+        "import asyncio\nsys.modules['fcntl'] = sys.modules['resource'] = None\nsys.platform = 'win32'\n",
+        """
+import pkgutil
+for each in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+    if not each.name.endswith(("pytest_plugin", "__main__")):
+        importlib.import_module(each.name)
+"""
+        + COMMAND.format(["unittest", "--isolate", "__main__"]),
+    ),
     "no stdout": ("sys.stdout = None\n", "module('__main__').main(['help', 'guide.zh'])"),
     "no stderr": ("sys.__stderr__ = None\n", "module('interpreter.frames').tell('into another file'); print('told')"),
 }
@@ -255,6 +265,9 @@ class WhereThatIsMissing(unittest.TestCase):
 
     def test_a_command_has_its_time_where_there_is_no_alarm(self):
         self.assertEqual(self.said("Windows, command", 3), "")
+
+    def test_all_can_be_imported_elsewhere_than_on_unix(self):
+        self.assertIn("--isolate needs Linux", self.said("no fcntl", 2))
 
     def test_a_page_of_the_manual_without_stdout(self):
         self.assertEqual(self.said("no stdout"), "")

@@ -358,6 +358,26 @@ class InAnotherThread(TaskCase):
         self.run_there(main)
 
 
+class BlockedInAnotherThread(unittest.TestCase):
+    def test_a_call_that_is_the_last_of_the_block_ends_late_and_the_phase_with_it(self):
+        manager, errors = TimeoutManager(enforce=True), []
+
+        async def block():
+            time.sleep(4 * LIMIT)
+
+        async def main():
+            try:
+                async with manager.timed_operation("run", LIMIT):
+                    await block()
+            except Exception as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=lambda: asyncio.run(main()))
+        thread.start()
+        thread.join()
+        self.assertEqual([type(error) for error in errors], [PhaseTimeout], errors)
+
+
 class Functions(TaskCase):
     async def fetch(self, first, second=0):
         await asyncio.sleep(0.01)

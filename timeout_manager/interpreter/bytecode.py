@@ -245,6 +245,11 @@ def returns(frame: FrameType) -> bool:
     return frame.f_lasti >= 0 and frame.f_code.co_code[frame.f_lasti] in _RETURN
 
 
+def has_called(frame: FrameType) -> bool:
+    """Tell whether a frame is about to await what it has just called, and what has not begun: an ``__aexit__``, say."""
+    return frame.f_lasti >= 0 and frame.f_code.co_code[frame.f_lasti] == _GET_AWAITABLE
+
+
 # -- places ------------------------------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from ..interpreter.bytecode import LOSES_EXITS, entry, inside, returns, suspended
+from ..interpreter.bytecode import LOSES_EXITS, entry, has_called, inside, returns, suspended
 from ..errors import LET_PASS, PhaseTimeout
 from ..counting.ledger import caller
 from ..interpreter.frames import codes, first_argument, runs, suspended_in, up
@@ -64,7 +64,7 @@ def whereabouts(enforcer: Enforcer, stack: Iterable[FrameType]) -> tuple[list[Ph
                 give_up(phase)
         elif is_by_hand(at) or at[0] in stack and inside(*at) or _border(at, _callees(stack)) is not None:
             found.append(phase)
-        elif at[0] in stack and not LOSES_EXITS:
+        elif at[0] in stack and (not LOSES_EXITS or has_called(at[0])):
             elsewhere.append(phase)
         else:
             give_up(phase)

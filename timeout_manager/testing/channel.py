@@ -8,11 +8,15 @@ that a test has forked has none of this: it says nothing, and ends where it come
 
 from __future__ import annotations
 
-import fcntl
 from json import dumps, loads
 
 from ..interpreter.fork import in_child
 from ..originals import system, thread, uninterrupted
+
+try:
+    import fcntl
+except ImportError:  # not Unix: there are no workers there
+    pass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
 import sys
@@ -13,6 +12,11 @@ from json import dumps, loads
 from ..originals import clock, files, signals, system
 from ..processes.tree import Tree
 from .worker import HASHES, VARIABLE
+
+try:
+    import fcntl
+except ImportError:  # not Unix: there are no workers there
+    pass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
