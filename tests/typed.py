@@ -24,6 +24,10 @@ async def asynchronous(path: str) -> int:
     return len(path)
 
 
+def ended(error: package.PhaseTimeout) -> list[tuple[int, str, float, str]]:
+    return [(each.pid, each.command, each.age, each.signal) for each in error.killed + error.survivors]
+
+
 class Suite:
     @package.with_timeout_management(timeout=30)
     def method(self, path: str, timeout_manager: package.TimeoutManager) -> int:

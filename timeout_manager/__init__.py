@@ -206,19 +206,24 @@ class TimeoutManager:
         by_timer.give_back()
 
     def timed_operation(self, phase_name: str = "operation", limit: float | None = None) -> Phase:
-        """Return a phase to enter, or to decorate a function with.
+        """Return a phase to enter by ``with`` or ``async with``, or to decorate a function with.
 
         It is over when its own ``limit`` (seconds; None = none, 0 or less = spent), a limit around it or the budget
-        is. A block that ends later raises PhaseTimeout on leaving. An error of the block passes, unless it is late and
-        a timeout by its type (``subprocess.TimeoutExpired``, ...), or the block was interrupted: then it is the cause.
+        is. A block that ends later raises PhaseTimeout on leaving; with ``enforce``, inside the block at that instant,
+        and on entering if nothing is left. An error of the block passes, unless it is late and a timeout by its type
+        (``subprocess.TimeoutExpired``, ...), or the block was interrupted: then it is the cause.
+
+        RuntimeError on entering twice, on leaving in another thread, and on entering where the mechanism that was
+        asked for by name cannot work. ValueError or TypeError, here, for a limit that is NaN, a bool or a string.
         """
         return self._ledger.phase(phase_name, limit if limit is None else scaled(limit, "limit", self._scale))
 
     def cleanup_operation(self, phase_name: str = "cleanup", *, limit: float) -> Phase:
         """Return a phase outside the budget, with a limit of its own, for teardown after a timeout.
 
-        Its time is not charged, even inside an open phase, and only its own limit (seconds, required) ends it. It is
-        in the ledger like every other phase.
+        Its time is not charged, even inside an open phase, and only its own limit ends it, by PhaseTimeout: seconds,
+        required, 0 or less = spent; TypeError for None. While it is open, all other interrupts of this manager wait in
+        this thread or task. It is in the ledger like every other phase.
         """
         if limit is None:
             raise TypeError("limit must be a number of seconds, not None: a cleanup may not hang either")
@@ -233,9 +238,10 @@ class TimeoutManager:
 
     @uninterrupted
     def reset(self, timeout: float | None = None) -> None:
-        """Start the budget anew with ``timeout`` seconds, or with ``initial_timeout`` if None.
+        """Start the budget anew with ``timeout`` seconds (0 or less = spent), or with ``initial_timeout`` if None.
 
-        It takes effect at once, also inside an open phase, where the new budget starts now. The ledger is kept.
+        It takes effect at once, also inside an open phase, where the new budget starts now; in other threads only in
+        phases that had a limit before. The ledger is kept. An interrupt that was raised cannot be taken back.
         """
         self._ledger.reset(self._ledger.initial if timeout is None else scaled(timeout, "timeout", self._scale))
 
@@ -270,11 +276,14 @@ class TimeoutManager:
     ) -> CompletedProcess[Any]:
         """Run a command as a phase, named after it if not named; as ``subprocess.run``, with all of its options.
 
-        It may take what remains (``timeout`` is a limit of its own). Then everything that it has started gets SIGTERM,
-        and ``grace`` seconds later SIGKILL; so it does on Ctrl-C and on every other error. The PhaseTimeout has
-        ``cmd``, ``output`` and ``stderr`` as far as they came, and ``killed``: what had to be ended. The command has
-        the deadline in its environment (see ``from_environ``), and a session of its own unless ``preexec_fn`` or
-        ``process_group`` is given, or ``start_new_session=False``: then the terminal's Ctrl-C and Ctrl-Z reach it, too.
+        It may take what remains (``timeout``, seconds, is a limit of its own; None = none). Then everything that it has
+        started gets SIGTERM, and ``grace`` seconds later (0: at once) SIGKILL; so it does on Ctrl-C and on every other
+        error. The command has the deadline in its environment (see ``from_environ``), and a session of its own unless
+        ``preexec_fn`` or ``process_group`` is given, or ``start_new_session=False``: then the terminal's Ctrl-C and
+        Ctrl-Z reach it, too. Any thread can call this, also where limits are only counted.
+
+        PhaseTimeout when time is over: it has ``cmd``, ``output`` and ``stderr`` as far as they came, and ``killed``.
+        ``subprocess.CalledProcessError`` with ``check=True``. OSError if the command cannot be started.
         """
         from .processes.command import run
 
@@ -286,7 +295,7 @@ class TimeoutManager:
         """Run a command as ``run`` does, in a coroutine: the event loop goes on.
 
         When the task is cancelled, the command ends with everything that it has started before the cancellation goes
-        on; another cancellation ends the grace. In asyncio only.
+        on; another cancellation ends the grace. A thread waits for the command. In asyncio only.
         """
         from .processes.awaiting import run
 
@@ -307,9 +316,11 @@ class TimeoutManager:
     def from_environ(cls, default: float | None = None, **options: Any) -> TimeoutManager:
         """Return a manager with what the parent process has left, less a small margin, or ``default`` if that is less.
 
-        It begins now: the time until its first phase does not count. If the process still runs shortly before the
-        parent ends it, a thread tells on stderr what it does. ValueError names TIMEOUT_MANAGER_DEADLINE if that
-        makes no sense.
+        Seconds; None is no limit of its own, and with nothing from a parent there is none at all. The margin is 5 %, at
+        most 5 s. A PhaseTimeout by it is ``limited_by`` "inherited". The budget begins now: the time until the first
+        phase does not count. If the process still runs shortly before the parent ends it, a thread tells on stderr
+        what it does. ``options`` are those of TimeoutManager. ValueError names TIMEOUT_MANAGER_DEADLINE if that makes
+        no sense.
         """
         from .processes.deadline import inherited, less_margin
 

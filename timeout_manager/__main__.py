@@ -30,6 +30,7 @@ commands:
   {PROGRAM} --version
 
 exit status: that of the tests or the command; 124 if time was over for all of it; 2 if the command line is wrong
+environment: TIMEOUT_MANAGER_SCALE multiplies all limits, 0 switches them off; `{PROGRAM} help environment` has the rest
 """
 COMMANDS = "unittest", "run", "suggest", "help"
 

@@ -11,7 +11,15 @@ from sys import modules
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any
+    from typing import Any, Protocol
+
+    class EndedProcess(Protocol):
+        """What is known of a process that had to be ended; as text it is one line."""
+
+        pid: int
+        command: str  #: as far as one line shows it
+        age: float  #: seconds that it had lived
+        signal: str  #: the last one that it got, as "TERM" or "KILL"
 
 
 LISTED = 30  # processes that a diagnosis names
@@ -33,8 +41,8 @@ class PhaseTimeout(TimeoutError):
     cmd: Any = None  #: the command that time ran out for, and what it had written: of ``run``, or of the cause
     output: Any = None
     stderr: Any = None
-    killed: tuple[Any, ...] = ()  #: what ``run`` had to end: ``pid``, ``command``, ``age``, and the last ``signal``
-    survivors: tuple[Any, ...] = ()  #: and what it could not end: somebody else's, or in the hands of a device
+    killed: tuple[EndedProcess, ...] = ()  #: what ``run`` or ``kill_children`` had to end,
+    survivors: tuple[EndedProcess, ...] = ()  #: and what could not be ended: somebody else's, or in a device's hands
 
     _owner: Any = None  # whose limit it was, for matching by identity; stays at home when the error travels,
     _outermost: Any = None  # as does the outermost phase that is interrupted by it

@@ -17,6 +17,7 @@ USAGE = 2
 PACKAGE = __name__.rsplit(".", 2)[0]  # __package__ is not set while 3.9 loads a module from a zip
 TOPICS = {
     "unittest": "a limit for every test of a suite, in CI and elsewhere",
+    "isolate": "tests in processes of their own: after a crash the next one runs",
     "phases": "a budget for a job of several steps, and what becomes of errors",
     "enforcement": "what can interrupt your code, and what it may do to you",
     "reports": "JSON, JUnit XML, traces, a page for a browser: every key",

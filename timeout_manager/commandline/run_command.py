@@ -42,6 +42,9 @@ Run COMMAND; if it is still running after DURATION, end it with everything that 
       --report FILE          write the ledger as JSON
       --html FILE            write it as a page for a browser
 
+  {program} --kill-after 5 10m make check
+  {program} -v -k 5 --report build.json 10m sh build.sh
+
 DURATION: 90, 1.5, 90s, 2m, 1h, 1d; 0 is no limit. COMMAND finds its deadline in {deadline.VARIABLE}.
 
 Exit status: that of COMMAND; {TIMED_OUT} if time was over, 137 if KILL was sent then; {FAILED} if the options make no

@@ -81,6 +81,17 @@ shards, of modules, dealt out by the times in the file that --report is about to
 
 reports, whole after every test:
 {files}
+to copy:
+  {program} --timeout 60 --kill-after 10 --junit-xml results.xml
+  {program} --timeout 60 --isolate tests.test_net
+
+Which method: auto takes the timer where there is one (Linux), which code under test is least likely to get into the
+way of. Take signal if os.fork must not warn of threads, thread if the tests use SIGALRM where there is no timer.
+
+Exit status: 0 all passed, 1 not all, 2 an option makes no sense, 5 no test ran (from Python 3.12), {STATUS} the total was
+spent or --kill-after has ended the process. Environment: TIMEOUT_MANAGER_TIMEOUT, TIMEOUT_MANAGER_SCALE (multiplies
+limits).
+
 Everything else is for unittest:
 """
 

@@ -26,8 +26,9 @@ __unittest = True
 class TextTestRunner(unittest.TextTestRunner):
     """A runner that puts limits on every test: ``unittest.main(testRunner=TextTestRunner)``.
 
-    ``timeout``, seconds for each test, can be set on a subclass. Runners that are built around a TextTestRunner take
-    it in its place: ``test_runner = TextTestRunner`` for Django's DiscoverRunner.
+    ``timeout``, seconds for each test, can be set on a subclass; 0 is no limit, None is TIMEOUT_MANAGER_TIMEOUT.
+    Runners that are built around a TextTestRunner take it in its place: ``test_runner = TextTestRunner`` for Django's
+    DiscoverRunner.
     """
 
     timeout: float | None = None
