@@ -88,9 +88,9 @@ to copy:
 Which method: auto takes the timer where there is one (Linux), which code under test is least likely to get into the
 way of. Take signal if os.fork must not warn of threads, thread if the tests use SIGALRM where there is no timer.
 
-Exit status: 0 all passed, 1 not all, 2 an option makes no sense, 5 no test ran (from Python 3.12), {STATUS} the total was
-spent or --kill-after has ended the process. Environment: TIMEOUT_MANAGER_TIMEOUT, TIMEOUT_MANAGER_SCALE (multiplies
-limits).
+Exit status: 0 all passed, 1 not all, 2 an option makes no sense, 5 no test ran (from Python 3.12), {STATUS} the total
+was spent or --kill-after has ended the process. Environment: TIMEOUT_MANAGER_TIMEOUT; TIMEOUT_MANAGER_SCALE
+multiplies limits.
 
 Everything else is for unittest:
 """
