@@ -2,8 +2,10 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 import unittest
 
 from .. import package
@@ -73,6 +75,15 @@ OUTCOMES = {
 }
 TOLD_AT_ONCE = sys.version_info >= (3, 11)  # of a sub-test that fails; before, it is told when the test has ended
 LAST = "FAILED (timeouts=2, crashes=9, not run=1" + ", failures=1" * TOLD_AT_ONCE + ")"
+
+
+def is_there(pid):
+    """Tell whether a process lives; one that nobody has collected does not."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 @unittest.skipUnless(LINUX, "there are no workers elsewhere")
@@ -209,6 +220,60 @@ class Text(Isolated):
         self.assertIn("'error::ImportWarning'", found[0][0])
 
 
+class TheRun(Isolated):
+    def until(self, condition):
+        end = time.monotonic() + 60
+        while not condition():
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.02)
+
+    def started(self, jobs, test):
+        """Start a run, wait until its test has written a file of this name, and return the run and what is there."""
+        self.write(**{test: HANGS})
+        run = self.start("unittest", "--jobs", jobs, "--report", f"{test}.json", test)
+        self.until(lambda: os.path.exists(self.path(f"{test}.ready")))
+        with open(self.path(f"{test}.ready")) as file:
+            return run, [int(each) for each in file.read().split()]
+
+    def test_leaves_nothing_when_it_is_killed(self):
+        runs = [self.started(jobs, test) for jobs, test in (("1", "test_one"), ("2", "test_two"))]
+        for run, pids in runs:
+            run.kill()
+            run.wait()
+            self.until(lambda: not any(map(is_there, pids)))
+            for stream in run.stdout, run.stderr:
+                stream.close()
+
+    def test_ends_at_the_second_interrupt(self):
+        runs = [self.started(jobs, test) for jobs, test in (("1", "test_one"), ("2", "test_two"))]
+        for run, _ in runs:
+            run.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+        for run, _ in runs:
+            run.send_signal(signal.SIGINT)
+        for (run, pids), test in zip(runs, ("test_one", "test_two")):
+            ran = self.end(run, report=f"{test}.json")
+            self.assertEqual((ran.status, ran.last), (-signal.SIGINT, "FAILED (not run=1, interrupted)"))
+            self.assertEqual(ran.outcomes, {test: "passed", "test_1": "passed", "test_2": "interrupted"})
+            self.assertEqual(ran.report["not run"], [f"{test}.Case.test_3"])
+            self.assertFalse(any(map(is_there, pids)))
+
+    def test_tells_in_the_order_of_the_suite(self):
+        for name, seconds in ("test_a", 0.0), ("test_b", 0.3), ("test_c", 0.0):
+            self.write(**{name: MODULE.replace("SECONDS", str(seconds))})
+        names = "test_a", "test_b", "test_c"
+        ran = self.unittest("--jobs", "2", "--junit-xml", "junit.xml", *names)
+        self.assertEqual((ran.status, ran.stdout), (0, "set up test_a\nset up test_b\nset up test_c\n"), ran.stderr)
+        tests = [each for each in ran.report["tests"] if each["kind"] == "test"]
+        self.assertEqual([each["id"] for each in tests], [f"{name}.Case.test_{n}" for name in names for n in (1, 2)])
+        self.assertLessEqual({each["job"] for each in tests}, {1, 2})
+        self.junit()
+        shards = [self.start("unittest", "--jobs", "1", "--shard", f"{each}/2", *names) for each in (1, 2)]
+        told = [self.end(run, report="none.json").stdout.split("\n")[:-1] for run in shards]
+        self.assertEqual(sorted(told[0] + told[1]), [f"set up {name}" for name in names])
+        self.assertNotIn([], told)
+
+
 class TheImport(Isolated):
     def test_that_ends_a_worker_is_left_out(self):
         self.write(
@@ -243,6 +308,24 @@ PASSES = """
     import unittest
     class Passes(unittest.TestCase):
         def test(self): pass
+"""
+HANGS = KILLERS.partition("    class")[0] + """
+    import subprocess
+    class Case(unittest.TestCase):
+        def test_1(self): pass
+        def test_2(self):
+            children = [subprocess.Popen(["sleep", "60"], start_new_session=each).pid for each in (False, True)]
+            with open(__name__ + ".part", "w") as file: print(os.getpid(), *children, file=file)
+            os.rename(__name__ + ".part", __name__ + ".ready")
+            deadlock()
+        def test_3(self): pass
+"""
+MODULE = """
+    import os, time, unittest
+    def setUpModule(): print("set up", __name__)
+    class Case(unittest.TestCase):
+        def test_1(self): time.sleep(SECONDS)
+        def test_2(self): self.assertIn(os.environ["TIMEOUT_MANAGER_JOB"], ("1", "2"))
 """
 NAMES = "test_a", "test_b", "test_c", "test_d"
 

@@ -218,14 +218,14 @@ class Parent:
     def _mind_interrupts(self) -> None:
         """Hand Ctrl-C on; kill what is there still when the grace is over, or at the next one."""
         if self._interrupts > self._seen_interrupts:
-            first, self._seen_interrupts = not self._drains or not self._kill_at, self._interrupts
+            self._seen_interrupts = self._interrupts
             self._drains = True
             busy = [worker for worker in self.workers if worker.unit is not None]
             for worker in busy:
                 worker.interrupt()
             if not busy:
                 self.course.result.interrupted = True
-            self._kill_at = clock.monotonic() + (self.grace if first else 0.0)
+            self._kill_at = clock.monotonic() + (self.grace if self._interrupts == 1 else 0.0)
         if self._kill_at is not None and clock.monotonic() >= self._kill_at:
             for worker in [each for each in self.workers if each.unit is not None]:
                 self.course.result.interrupted = True
