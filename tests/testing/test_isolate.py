@@ -46,6 +46,14 @@ KILLERS = """
             if not os.fork(): raise RuntimeError("here I am")
             self.assertNotEqual(os.wait()[1], 0)
         def test_24_after_all_that(self): pass
+        def test_25_forked_child_runs_tests(self):
+            class Inner(unittest.TestCase):
+                def test(self): pass
+            if not os.fork():
+                result = unittest.TestResult()
+                unittest.TestSuite([Inner("test")]).run(result)
+                os._exit(10 + result.testsRun)
+            self.assertEqual(os.wait()[1] >> 8, 11)
 
     class B_SetUpClass(unittest.TestCase):
         @classmethod
@@ -69,7 +77,7 @@ OUTCOMES = {
     **{"test_04_exit_0": "crash", "test_05_exit_7": "crash", "test_06_kill": "crash", "test_07_abort": "crash"},
     "test_08_in_a_sub_test": "crash",
     **{"test_21_descriptors_closed": "passed", "test_22_noise": "passed", "test_24_after_all_that": "passed"},
-    "test_23_forked_child_comes_back": "passed",
+    **{"test_23_forked_child_comes_back": "passed", "test_25_forked_child_runs_tests": "passed"},
     **{"setUpClass (test_killers.B_SetUpClass)": "crash", "tearDownClass (test_killers.C_TearDownClass)": "crash"},
     **{"test_before": "passed", "test_1_ends": "crash", "test_2_has_fresh_ones": "passed", "test_killers": "passed"},
 }

@@ -139,10 +139,6 @@ class Channel:
         """Tell whether this is a process that a test has forked."""
         return system.getpid() != self._process
 
-    def end_if_foreign(self) -> None:
-        if self.is_foreign():
-            system._exit(RETURNED)
-
     def _forked(self) -> None:
         for each in self._ends.values():
             each.close()

@@ -19,7 +19,7 @@ from ..errors import PhaseTimeout
 from ..interpreter.fork import in_child
 from ..originals import clock, signals, system
 from .case import Entry
-from .channel import Channel
+from .channel import RETURNED, Channel
 from .loader import ImportTimeout, TestLoader
 from .reports import data_of
 from .result import LimitedResult
@@ -60,6 +60,7 @@ class Worker:
         self.suite: Suite | None = None
         self._due: float | None = None
         self._open: list[Group] = []  # the parts that are running
+        self._entry: Entry | None = None  # what is
         self.channel.say("hello", _tell_of_the_end(self.channel), flush=True)
 
     def bind(self, limits: Limits) -> None:
@@ -70,11 +71,15 @@ class Worker:
     # -- what code under test does: called by the groups of parts
 
     def entered(self, group: Group) -> None:
+        if self.channel.is_foreign():  # it runs tests itself, for whoever has forked it
+            return
         self._open.append(group)
         self._tell_due(group)
 
     def left(self, group: Group) -> None:
-        self.channel.end_if_foreign()
+        if self.channel.is_foreign():
+            self.end_if_back(group in self._open)
+            return
         self._open.remove(group)
         if self._open:
             self._tell_due(self._open[-1])
@@ -92,11 +97,17 @@ class Worker:
     # -- stands in for the report files
 
     def running(self, entry: Entry) -> None:
+        if self.channel.is_foreign():
+            return
         self.tell_news()
+        self._entry = entry
         name = None if self.suite is None or entry.kind != "test" else self.suite.begin(entry.test)
         self.channel.say("at", entry.kind, entry.name, name, entry.began, flush=entry.kind != "test")
 
     def ended(self, entry: Entry) -> None:
+        self.end_if_back(entry is self._entry)
+        if self.channel.is_foreign():
+            return
         self.tell_news()
         self._due = None
         self.channel.say("ended", data_of(entry, self.began))
@@ -115,9 +126,16 @@ class Worker:
 
     def tell_news(self) -> None:
         """Tell what the result has come to know."""
-        self.channel.end_if_foreign()
         if self.result is not None:
             self.result.tell_news(self.channel)
+
+    def end_if_back(self, is_back: bool = True) -> None:
+        """End a process that a test has forked, if it is back where it was forked."""
+        if is_back and self.channel.is_foreign():
+            system._exit(RETURNED)
+
+    def is_at(self, entry: Entry | None) -> bool:
+        return entry is not None and entry is self._entry
 
     def tell_written(self) -> None:
         """Tell how much has been written, where that is shown later."""
@@ -216,7 +234,7 @@ class Result(LimitedResult):
 
 def _guarded(name: str) -> Callable[..., None]:
     def told(self: Any, *args: Any) -> None:
-        self.worker.channel.end_if_foreign()
+        self.worker.end_if_back(self.worker.is_at(self.current))
         getattr(super(Result, self), name)(*args)
 
     return told
@@ -240,6 +258,7 @@ class Orders:
         worker, channel = self.worker, self.worker.channel
         result.worker, worker.result, worker.suite = worker, result, self.suite
         while True:
+            worker.end_if_back()
             worker.tell_news()
             worker.tell_written()
             channel.say("next", result.shouldStop, flush=True)
