@@ -21,6 +21,7 @@ commands:
   unittest   run a unittest suite, unchanged, with a hard limit for every test
   run        run a command with a time limit, as `timeout` does, and end all that it has started
   suggest    suggest limits for tests and phases, from the reports of earlier runs
+  merge      put the reports of shards together
   help       print a page of the manual: `{PROGRAM} help` lists them
 
   {PROGRAM} unittest --timeout 60 --kill-after 10     run the tests from here on; what hangs ends, and is named
@@ -32,7 +33,7 @@ commands:
 exit status: that of the tests or the command; 124 if time was over for all of it; 2 if the command line is wrong
 environment: TIMEOUT_MANAGER_SCALE multiplies all limits, 0 switches them off; `{PROGRAM} help environment` has the rest
 """
-COMMANDS = "unittest", "run", "suggest", "help"
+COMMANDS = "unittest", "run", "suggest", "merge", "help"
 
 
 def main(arguments: list[str]) -> NoReturn:
@@ -55,6 +56,10 @@ def main(arguments: list[str]) -> NoReturn:
         from .commandline import suggest_command
 
         suggest_command.main(f"{PROGRAM} suggest", arguments[1:])
+    if arguments[0] == "merge":
+        from .commandline import merge_command
+
+        merge_command.main(f"{PROGRAM} merge", arguments[1:])
     if arguments[0] == "help":
         from .commandline import help_command
 

@@ -276,10 +276,22 @@ class TheRun(Isolated):
         self.assertEqual([each["id"] for each in tests], [f"{name}.Case.test_{n}" for name in names for n in (1, 2)])
         self.assertLessEqual({each["job"] for each in tests}, {1, 2})
         self.junit()
-        shards = [self.start("unittest", "--jobs", "1", "--shard", f"{each}/2", *names) for each in (1, 2)]
+        shards = [
+            self.start("unittest", "--isolate", "--shard", f"{each}/2", "--report", f"{each}.json", *names)
+            for each in (1, 2)
+        ]
         told = [self.end(run, report="none.json").stdout.split("\n")[:-1] for run in shards]
         self.assertEqual(sorted(told[0] + told[1]), [f"set up {name}" for name in names])
         self.assertNotIn([], told)
+        merging = self.start("merge", "2.json", "1.json", "--report", "all.json", "--junit-xml", "junit.xml")
+        lacking = self.start("merge", "2.json", "--report", "none.json")
+        merged, lacking = self.end(merging, report="all.json"), self.end(lacking, report="none.json")
+        self.assertEqual((merged.status, merged.stdout), (0, "6 passed\n"), merged.stderr)
+        told = [each["id"] for each in merged.report["tests"] if each["kind"] == "test"]
+        self.assertEqual(sorted(told), [each["id"] for each in tests])
+        self.junit()
+        self.assertEqual((lacking.status, lacking.report), (2, None))
+        self.assertIn("error: shard 1 is missing", lacking.stderr)
 
 
 class TheImport(Isolated):
