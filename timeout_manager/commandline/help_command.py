@@ -28,6 +28,7 @@ TOPICS = {
     "environment": "variables that change limits from outside",
     "pytest": "the plug-in",
     "threads": "phases in threads, greenlets and tasks of trio, and after fork",
+    "platforms": "what works where, and what was run there",
     "vendoring": "copy the package into yours",
     "migration": "from other tools to this one",
     "guide.zh": "the guide in Chinese",
