@@ -12,6 +12,7 @@ import unittest
 from importlib import import_module
 
 from .. import package
+from ..helpers.child import let_lie
 from ..helpers.tree import LINUX, alive
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
@@ -20,6 +21,9 @@ process, table, tree = (import_module(f"{package.__name__}.processes.{each}") fo
 
 @unittest.skipUnless(LINUX, "processes are found by /proc")
 class ChildrenOfAPhase(unittest.TestCase):
+    def setUp(self):
+        let_lie(self)
+
     def test_end_with_it_and_those_of_other_threads_do_not(self):
         def by_hand(command):
             with subprocess.Popen(command) as process:

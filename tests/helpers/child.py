@@ -1,11 +1,14 @@
 """Run Python in a process of its own."""
 
 import compileall
+import gc
+import logging
 import os
 import signal
 import subprocess
 import sys
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 from .. import package
@@ -40,6 +43,20 @@ def at_once(function, items):
     """Return what the function returns for each item, in order; it is called for all of them at once, and waits."""
     with ThreadPoolExecutor(8) as pool:
         return list(pool.map(function, items))
+
+
+def let_lie(test):
+    """Say nothing of the pipes, processes and loops that a test leaves behind since it was interrupted."""
+    caught = warnings.catch_warnings()
+    caught.__enter__()
+    test.addCleanup(caught.__exit__, None, None, None)
+    warnings.simplefilter("ignore", ResourceWarning)
+    logger = logging.getLogger("asyncio")
+    test.addCleanup(logger.setLevel, logger.level)
+    logger.setLevel(logging.CRITICAL)
+    test.addCleanup(setattr, sys, "unraisablehook", sys.unraisablehook)
+    sys.unraisablehook = lambda unraisable: None
+    test.addCleanup(gc.collect)  # it comes first
 
 
 def python(*args, timeout=120, **options):

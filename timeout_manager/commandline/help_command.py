@@ -31,6 +31,7 @@ TOPICS = {
     "platforms": "what works where, and what was run there",
     "vendoring": "copy the package into yours",
     "migration": "from other tools to this one",
+    "measurements": "what goes wrong, what it costs, how to take it again",
     "guide.zh": "the guide in Chinese",
 }
 

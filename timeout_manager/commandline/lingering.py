@@ -80,4 +80,4 @@ def _waits_for(frame: FrameType | None) -> tuple[object, str]:
 
 def _place(left: threading.Thread) -> str:
     frame = python._current_frames().get(left.ident or 0)
-    return "" if frame is None else f"\n    {line_of(frame)}"
+    return "" if frame is None else "\n    " + line_of(frame).replace("\n", "\n    ")
