@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         signal: str  #: the last one that it got, as "TERM" or "KILL"
 
 
+STATUS = 124  # of a process whose time was over, as of coreutils' timeout
 LISTED = 30  # processes that a diagnosis names
 
 

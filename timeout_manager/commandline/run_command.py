@@ -10,6 +10,7 @@ from getopt import GetoptError, getopt
 
 from .. import TimeoutManager
 from ..counting.report import FORMAT
+from ..errors import STATUS as TIMED_OUT
 from ..errors import PhaseTimeout
 from ..originals import clock
 from ..processes import deadline
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 KILLED = -9
-TIMED_OUT, FAILED, NOT_STARTED, NOT_FOUND = 124, 125, 126, 127  # exit statuses, as there
+FAILED, NOT_STARTED, NOT_FOUND = 125, 126, 127  # exit statuses, as there
 SHORT = {"--kill-after": "-k", "--signal": "-s", "--verbose": "-v"}
 OPTIONS = "kill-after=", "signal=", "preserve-status", "foreground", "verbose", "phase=", "report=", "html=", "help"
 
@@ -87,13 +88,17 @@ def main(program: str, arguments: list[str]) -> NoReturn:
     except OSError as error:
         say(f"{program}: {words[1]} cannot be started: {error.strerror}")
         status = NOT_FOUND if isinstance(error, FileNotFoundError) or not words[1] else NOT_STARTED
+    _report(program, options, manager)
+    if status < 0:  # so that whoever started us sees the same end
+        _die(-status)
+    sys.exit(status)
+
+
+def _report(program: str, options: dict[str, str], manager: TimeoutManager) -> None:
     if "--report" in options:
         _write(program, options["--report"], json.dumps({"format": FORMAT, **manager.as_dict()}, indent=1))
     if "--html" in options:
         _write(program, options["--html"], manager.as_html())
-    if status < 0:  # so that whoever started us sees the same end
-        _die(-status)
-    sys.exit(status)
 
 
 def _signal(text: str) -> int:

@@ -12,7 +12,7 @@ from . import isolated, lingering
 from ..enforcing import choice
 from ..interpreter import watchdog
 from .nearest import hint
-from ..errors import PhaseTimeout
+from ..errors import STATUS, PhaseTimeout
 from ..testing.limits import METHODS, Limit, Limits, limit_from_environ, seconds_from_environ
 from ..originals import signals, system
 from ..seconds import duration
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 __unittest = True
 
-STATUS = 124  # the total was spent, as of coreutils' timeout
 USAGE = 2
 NOTHING = getattr(sys.modules["unittest.main"], "_NO_TESTS_EXITCODE", 0)  # no test ran: a status of its own from 3.12
 TOTAL_VARIABLE = "TEST_TIMEOUT"  # of Bazel, which kills the process then
@@ -108,10 +107,7 @@ def main(program: str, arguments: list[str]) -> NoReturn:
             own.pop("--kill-after", None)  # the parent does that
         limits = _limits(own)
         _check(limits)
-        plan = Plan({} if worker else earlier_report(own.get("--report")), shard_of(own.get("--shard")))
-        files = {option[2:].replace("-", "_"): own[option] for option in FILES if option in own and worker is None}
-        reports = Reports(limits, **files)
-        reports.shard = plan.shard
+        plan, reports = _planned(own, limits, worker is not None)
     except (ValueError, OSError) as error:
         _fail(program, str(error))
     sys.argv[:] = argv = [program, *rest]
@@ -129,9 +125,7 @@ def main(program: str, arguments: list[str]) -> NoReturn:
             is_well = isolated.run(argv, limits, reports, jobs, plan, check, results)
         else:
             is_well = _run(argv, limits, reports, plan, check, results)
-        ran = results[-1]
-        is_empty = not (ran.testsRun or ran.skipped or plan.shard and plan.shard.of)
-        status = NOTHING if is_empty else int(not (ran.wasSuccessful() and is_well))
+        status = _status(results[-1], is_well, plan)
     except SystemExit as end:
         status = end.code
         if status == USAGE:
@@ -140,14 +134,32 @@ def main(program: str, arguments: list[str]) -> NoReturn:
         print("\nCtrl-C, while the tests were being loaded", file=sys.stderr)
         _die_of_interrupt()
     reports.close()
-    for result in results:
-        if result.interrupted:
-            _die_of_interrupt()
-        if limits.spent() and (result.not_run or result.timeouts):
-            status = STATUS
+    _end(status, results, limits)
+
+
+def _status(ran: Any, is_well: bool, plan: Plan) -> int:
+    is_empty = not (ran.testsRun or ran.skipped or plan.shard and plan.shard.of)
+    return NOTHING if is_empty else int(not (ran.wasSuccessful() and is_well))
+
+
+def _end(status: Any, results: list[Any], limits: Limits) -> NoReturn:
+    """Exit with this status, or with what tells better how the tests have ended."""
+    if any(result.interrupted for result in results):
+        _die_of_interrupt()
+    if limits.spent() and any(result.not_run or result.timeouts for result in results):
+        status = STATUS
     number = int(status or 0) if status is None or isinstance(status, int) else 1
     lingering.tell_of(number, limits.kill_after, limits.kill_children is not None)
     raise SystemExit(status)
+
+
+def _planned(own: dict[str, str], limits: Limits, is_worker: bool) -> tuple[Plan, Reports]:
+    """Return which tests are to run in what order, and what is written of them: by the parent, if there are workers."""
+    plan = Plan({} if is_worker else earlier_report(own.get("--report")), shard_of(own.get("--shard")))
+    files = {} if is_worker else {option[2:].replace("-", "_"): own[option] for option in FILES if option in own}
+    reports = Reports(limits, **files)
+    reports.shard = plan.shard
+    return plan, reports
 
 
 def _run(argv: list[str], limits: Limits, reports: Reports, plan: Plan, check: Any, results: list[Any]) -> bool:

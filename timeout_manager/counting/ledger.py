@@ -5,6 +5,7 @@ at least one phase of a ledger is open, its budget runs down; between phases it 
 threads are charged once, for the time that at least one of them is open. Nothing here interrupts anything: where limits
 are enforced, ledger and phases are of classes of their own, which add that (`enforcing`). And nothing here knows what
 is built upon it; what a ledger needs of that (cleanups, verdicts, decorated functions) is given by a class further up.
+Ledger and phase know each other, and every import loads both: so they are one file.
 
 There is no lock. ``open`` maps each thread (its ident), task or greenlet to its innermost open phase; every step on it
 is one operation of a dict, and the budget runs exactly while it is not empty. The order of the steps does the rest:

@@ -31,12 +31,13 @@ lost (about 1 in 1,000 of those due within 80 microseconds of entering a phase).
 timer, or our handler, has taken the limits of the open phases away until the next phase begins in it; leaving them late
 is still a timeout. One that replaces the handler alone, and does not cancel the timer, gets our alarm at the limit. A
 block that calls ``exec`` hands its alarm on to the new program.
+
+All of it is one file: what becomes of an alarm depends on what was set, and that on what has come.
 """
 
 from __future__ import annotations
 
 import atexit
-import sys
 
 try:  # what `signal` wraps: numbers in, numbers out, and not what a test may have put in its place
     from _signal import SIG_BLOCK, SIG_DFL, SIG_IGN, SIG_UNBLOCK, SIGALRM  # type: ignore[import-not-found]
@@ -52,7 +53,7 @@ from ..interrupting.enforcer import MOMENT
 from ..interrupting.expiry import FIRST
 from ..originals import clock, thread, uninterrupted
 from ..seconds import INFINITY
-from .main_thread import MainThreadEnforcer
+from .main_thread import MainThreadEnforcer, is_deaf
 
 get_ident = thread.get_ident
 
@@ -284,13 +285,6 @@ _main = 0  # the ident of the main thread, once it is known
 @uninterrupted
 def _fired(signum: int, frame: FrameType | None) -> None:
     _enforcer.hear(signum, frame)
-
-
-def is_deaf() -> bool:
-    """Tell whether this is the child of a thread that was not the main one: from 3.13 it hears no signal."""
-    threading = sys.modules.get("threading")
-    main = None if threading is None or sys.version_info < (3, 13) else threading.main_thread()
-    return main is not None and type(main).__name__ != "_MainThread"
 
 
 def _is_heard() -> bool:

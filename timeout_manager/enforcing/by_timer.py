@@ -18,6 +18,8 @@ REPEAT, long enough for C code that begins its wait anew after each signal, and 
 What remains: C code that does not return to the interpreter is not interrupted. A block that blocks the signal, or
 replaces the handler (C code can do that unseen), is interrupted when it puts that right, and is late by then; under the
 unittest command the watchdog stands behind. A session keeps the timer set between its phases.
+
+The signal, its handler and the timer are of no use without each other: so all of this is one file.
 """
 
 from __future__ import annotations
@@ -29,8 +31,7 @@ from ..interpreter.debugger import present
 from ..interpreter.timer import TO_THREAD, NoTimer, Timer, free_signals, library
 from ..originals import clock, signals, thread, uninterrupted
 from ..seconds import INFINITY
-from .by_signal import is_deaf
-from .main_thread import MainThreadEnforcer
+from .main_thread import MainThreadEnforcer, is_main_thread
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
@@ -176,7 +177,7 @@ def _is_ours() -> bool:
 def _prepare() -> str:
     """Choose a signal, and make the timer for the calling thread; return why that cannot be."""
     global _main, _unable
-    if _unable or _main not in (0, thread.get_ident()) or not _is_main_thread():
+    if _unable or _main not in (0, thread.get_ident()) or not is_main_thread():
         return _unable or "only the main thread of the main interpreter can be interrupted by a signal"
     try:
         library()
@@ -190,16 +191,6 @@ def _prepare() -> str:
     except NoTimer as error:
         _unable = str(error)
     return _unable
-
-
-def _is_main_thread() -> bool:
-    try:
-        signals.signal(signals.SIGTERM, None)
-    except TypeError:  # the thread was right
-        return not is_deaf()
-    except (ValueError, AttributeError):
-        return False
-    return True
 
 
 def _try(signum: int) -> None:

@@ -23,7 +23,7 @@ import os
 import sys
 from warnings import warn
 
-from ..errors import LET_PASS, PhaseTimeout
+from ..errors import LET_PASS, STATUS, PhaseTimeout
 from ..originals import clock, files, python, system, thread
 from ..processes import bound
 from ..seconds import INFINITY, path, text
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from ..interrupting.enforcer import InterruptiblePhase as Phase
     from ..interrupting.position import Position
 
-STATUS = 124
 _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 AGAIN = 0.1  # seconds until the next look at a block that is over but not running
 ENDING = 10.0  # seconds that it may take to end what ends with the process

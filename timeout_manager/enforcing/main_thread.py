@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 from ..interpreter import watchdog
 from ..interrupting.delivery import look
 from ..interrupting.enforcer import MOMENT, ThreadEnforcer
-from ..originals import clock, thread
+from ..originals import clock, signals, thread
 from ..seconds import INFINITY
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
@@ -55,3 +57,21 @@ class MainThreadEnforcer(ThreadEnforcer):
         if watchdog.is_running():
             self.next(now)
             watchdog.expect(self.sample)
+
+
+def is_main_thread() -> bool:
+    """Tell whether this is the thread that sets handlers of signals, and whose process hears them."""
+    try:
+        signals.signal(signals.SIGTERM, None)
+    except TypeError:  # the thread was right
+        return not is_deaf()
+    except (ValueError, AttributeError):
+        return False
+    return True
+
+
+def is_deaf() -> bool:
+    """Tell whether this is the child of a thread that was not the main one: from 3.13 it hears no signal."""
+    threading = sys.modules.get("threading")
+    main = None if threading is None or sys.version_info < (3, 13) else threading.main_thread()
+    return main is not None and type(main).__name__ != "_MainThread"

@@ -115,6 +115,11 @@ class Hired:
         orders_end, self._mouth = system.pipe()
         self._ends = self.ear, out, orders_end, self._mouth, self._words  # all stay open: no end of file tells
         system.set_blocking(self.ear, False)
+        self.popen = self._start(command, out, orders_end, book, orders, marks)
+
+    def _start(
+        self, command: list[bytes], out: int, orders_end: int, book: Book, orders: dict[str, Any], marks: Tree
+    ) -> subprocess.Popen[bytes]:
         role = {
             **{"out": (out, self.ear), "orders": (orders_end, self._mouth), "words": (self._words, self._words)},
             **{"book": (book.descriptor, book.descriptor), "token": self._token, "begin": book.write(orders)},
@@ -122,9 +127,9 @@ class Hired:
         }
         variables = {HASHES: str(orders["hashes"])} if role["hashes"] else {}
         marked = {name: f"{value} {self.tree.mark}" for name, value in marks.variables().items()}
-        self.popen = subprocess.Popen(
+        return subprocess.Popen(
             command,
-            env={**os.environ, **variables, **marked, VARIABLE: dumps(role), JOB: str(job)},
+            env={**os.environ, **variables, **marked, VARIABLE: dumps(role), JOB: str(self.job)},
             pass_fds=(out, orders_end, book.descriptor, self._words),
             stdin=subprocess.DEVNULL,
             stdout=self.spools[0].descriptor if self.spools else None,

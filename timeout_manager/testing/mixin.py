@@ -51,22 +51,26 @@ def time_limit(seconds: float) -> Callable[[F], F]:
                 finally:
                     _judge(group.parts, args)
 
-        @wraps(func)
-        async def test_async(*args: Any, **kwargs: Any) -> Any:
-            manager = TimeoutManager(None if running() else limit.seconds, enforce=True)
-            phase = manager.timed_operation(func.__qualname__)
-            try:
-                with ending_sub_tests(next(iter(args), None), lambda: [phase]):
-                    async with phase:
-                        return await func(*args, **kwargs)
-            finally:
-                _judge([phase], args)
-
-        wrapper: Any = test_async if iscoroutinefunction(func) else test
+        wrapper: Any = _limited_async(func, limit) if iscoroutinefunction(func) else test
         setattr(wrapper, ATTRIBUTE, seconds)
         return wrapper  # type: ignore[no-any-return]
 
     return decorate
+
+
+def _limited_async(func: Any, limit: Limit) -> Any:
+    @wraps(func)
+    async def test(*args: Any, **kwargs: Any) -> Any:
+        manager = TimeoutManager(None if running() else limit.seconds, enforce=True)
+        phase = manager.timed_operation(func.__qualname__)
+        try:
+            with ending_sub_tests(next(iter(args), None), lambda: [phase]):
+                async with phase:
+                    return await func(*args, **kwargs)
+        finally:
+            _judge([phase], args)
+
+    return test
 
 
 def _judge(phases: Iterable[Phase], args: tuple[object, ...]) -> None:
