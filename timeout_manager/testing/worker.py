@@ -15,12 +15,11 @@ from json import loads
 from math import inf
 from unittest.util import strclass
 
-from ..errors import PhaseTimeout
 from ..interpreter.fork import in_child
 from ..originals import clock, signals, system
 from .case import Entry
 from .channel import RETURNED, Channel
-from .loader import ImportTimeout, TestLoader
+from .lost import Loader, LostImport
 from .reports import data_of
 from .result import LimitedResult
 from .runner import TextTestRunner
@@ -298,40 +297,6 @@ def _description(runner: Any, test: Any) -> tuple[str, str, str]:
     doc = test.shortDescription() if runner.descriptions and hasattr(test, "shortDescription") else None
     shown = f"{test}\n{doc}" if doc else str(test)
     return shown, type(test).__module__, strclass(type(test))
-
-
-class LostImport(ImportTimeout):
-    """Stands for the tests of a module whose import has ended a worker."""
-
-
-class Loader(TestLoader):
-    """Leaves out modules whose import has ended a worker."""
-
-    worker: Worker
-
-    def _limited(self, part: str, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        lost = self.worker.orders["lost"].get(name)
-        if lost is None:
-            try:
-                return super()._limited(part, name, function, *args, **kwargs)
-            finally:
-                self.worker.idle()
-        error = PhaseTimeout(name)
-        self._late.append(_lost_import(name, error, *lost))
-        raise error
-
-    def loadTestsFromName(self, name: str, module: Any = None) -> unittest.TestSuite:
-        try:
-            return super().loadTestsFromName(name, module)
-        except SystemExit as error:  # it would end the run
-            text = f"The import called sys.exit({'' if error.code is None else repr(error.code)})."
-            return self.suiteClass([_lost_import(name, error, "crash", text + "\n", 0.0)])
-
-
-def _lost_import(name: str, error: BaseException, outcome: str, text: str, elapsed: float) -> LostImport:
-    entry = Entry("import", name)
-    entry.outcome, entry.texts, entry.elapsed = outcome, [text], elapsed
-    return LostImport(entry, error)
 
 
 def work(worker: Worker, argv: list[str], limits: Limits) -> None:
