@@ -151,7 +151,7 @@ class NoSurvivor(unittest.TestCase):
             f"import sys; sys.path.insert(0, {ROOT!r}); import {package.__name__} as package\n"
             f"package.TimeoutManager().run(['bash', '-c', 'trap : TERM; sleep 60.{self.word} & sleep 60.{self.word}'])"
         )
-        self.end(f"PYTHON -c \"{code}\"", limit=1.5)
+        self.end(f"PYTHON -c \"{code}\"", limit=1.5, stderr=subprocess.DEVNULL)
 
     def test_after_an_error_in_the_parent(self):
         def interrupt(*_):
