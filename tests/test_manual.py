@@ -1,8 +1,10 @@
 """The pages of the manual: there is one for each topic, and what they show works as it stands there."""
 
 import os
+import re
 import unittest
 import zipfile
+from fnmatch import fnmatch
 from importlib import import_module
 from tempfile import TemporaryDirectory
 
@@ -12,12 +14,20 @@ from .helpers.pages import broken_links, try_pages
 
 MANUAL = os.path.join(DIRECTORY, "manual")
 PATHS = [os.path.join(MANUAL, name) for name in sorted(os.listdir(MANUAL)) if name.endswith(".md")]
+SETUP = os.path.join(ROOT, "setup.cfg")
 
 
 class Manual(unittest.TestCase):
     def test_every_page_has_a_line_in_the_list_of_topics_and_every_line_a_page(self):
         topics = import_module(f"{package.__name__}.commandline.help_command").TOPICS
         self.assertEqual(sorted(topics), [os.path.basename(path)[:-3] for path in PATHS])
+
+    @unittest.skipUnless(os.path.exists(SETUP), "this is a copy")
+    def test_the_wheel_carries_it(self):
+        with open(SETUP) as file:
+            patterns = re.search(r"^timeout_manager = (.*manual.*)$", file.read(), re.M)[1].split(", ")
+        names = [os.path.relpath(path, DIRECTORY).replace(os.sep, "/") for path in PATHS] + ["LICENSE", "py.typed"]
+        self.assertEqual([name for name in names if not any(fnmatch(name, each) for each in patterns)], [])
 
     @unittest.skipUnless(os.name == "posix", "its commands are those of a shell")
     def test_its_examples(self):
