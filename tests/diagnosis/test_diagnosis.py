@@ -45,7 +45,7 @@ class TheDiagnosis(unittest.TestCase):
                 call(hang) if call.__name__.endswith("_with_timeout") else call()
             manager.reset()
             self.assertIn("in hang\n", caught.exception.diagnosis)
-            self.assertNotRegex(caught.exception.diagnosis, r"in (call|execute|plain)\w*\n")
+            self.assertNotRegex(caught.exception.diagnosis, rf"{package.__name__}/.* in (call|execute|plain)\w*\n")
 
     @unittest.skipUnless(hasattr(BaseException, "add_note"), "no notes")
     def test_is_a_note_on_the_error(self):
