@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from .. import package
 from .child import ROOT, environment
 
+CAN_TRY = os.name == "posix" and sys.implementation.name == "cpython"
 AT_ONCE = 8  # processes; most of them wait
 BLOCK = re.compile(r"(?:File `([^`\n]+)`:\n+)?^```(\w+)\n(.*?)^```$", re.M | re.S)
 LINK = re.compile(r"\]\(([^)#:]*)(?:#([^)]*))?\)")
