@@ -161,7 +161,7 @@ run()
         "module('__main__').main(['run', '9', sys.executable, '-c', 'raise SystemExit(3)'])",
     ),
     "no fcntl": (
-        "import asyncio\nsys.modules['fcntl'] = sys.modules['resource'] = None\nsys.platform = 'win32'\n",
+        "import asyncio\nsys.modules['fcntl'] = sys.modules['resource'] = None\nsys.platform = 'sunos5'\n",
         """
 import pkgutil
 for each in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
