@@ -6,7 +6,7 @@ import time
 import unittest
 
 from .. import package
-from ..helpers.enforced import BRIEF, LIMIT, LONG
+from ..helpers.enforced import BRIEF, LIMIT, LONG, MARGIN, burn
 from ..helpers.tasks import COUNTS, TaskCase, cancelling, hang
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
@@ -187,6 +187,21 @@ class AsTheLibraryDecided(TaskCase):
         with self.assertRaises(asyncio.CancelledError):
             await asyncio.ensure_future(cancelled())
         self.assertEqual(self.outcomes(), [("fetch", "failed")])
+
+    async def test_a_cancellation_from_outside_whose_answer_blocks_the_loop_until_time_is_over(self):
+        async def run():
+            async with self.phase():
+                try:
+                    await hang()
+                finally:
+                    burn(MARGIN)
+
+        task = asyncio.ensure_future(run())
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        self.assertTrue(task.cancelled(), task)
+        self.assertEqual(self.outcomes(), [("fetch", "timeout")])
 
     async def test_a_cancellation_by_a_method_that_was_bound_before(self):
         for cleanup, when in (0.0, LIMIT), (4 * LIMIT, LIMIT / 5):  # at the limit; before it, with a cleanup

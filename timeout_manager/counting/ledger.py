@@ -292,6 +292,10 @@ class Phase:
         """Return what was running when it was interrupted, if it was."""
         return ""
 
+    def replaced(self, error: BaseException | None) -> BaseException | None:
+        """Return what was on its way to others when an interrupt took its place, if there was such."""
+        return None
+
     def takes_back(self, error: BaseException | None) -> bool:
         """Tell whether the error of its block is a cancellation by the phase, which takes that back."""
         return False

@@ -51,6 +51,9 @@ def end_in(
     """Raise the timeout of a phase, from what has left its block instead; let what is not of the block pass."""
     if phase.takes_back(error):
         raise _explain(timeout) from error
+    replaced = phase.replaced(error) if isinstance(error, (PhaseTimeout, PhaseInterrupt)) else None
+    if replaced is not None:
+        raise replaced
     passing = _is_on_its_way(error)
     if error is None or isinstance(error, PhaseInterrupt) and (error._timeout is timeout or not passing):
         raise _explain(timeout) from None

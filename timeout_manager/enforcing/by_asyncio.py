@@ -23,7 +23,7 @@ import sys
 from ..interpreter import safepoints
 from ..interpreter.frames import suspended_in
 from ..interpreter.turns import asyncio_task, call_in_loop
-from ..interrupting.cancellation import cancel, is_alone, uncancel
+from ..interrupting.cancellation import cancel, cancellation_beneath, is_alone, uncancel
 from ..interrupting.delivery import find, mark, seize
 from ..interrupting.expiry import FIRST, LAST
 from ..interrupting.position import Position
@@ -131,6 +131,9 @@ class ByAsyncio(TaskEnforcer):
             self.cancelled.append(struck[0])
         cancel(self.key, expiry)
         return expiry.scene_since(now)
+
+    def replaced(self, phase: Phase, error: BaseException | None) -> BaseException | None:
+        return cancellation_beneath(error, self.key, phase.cancelling) if self.key else None
 
     def takes_back(self, phase: Phase, error: BaseException | None) -> bool:
         if phase not in self.cancelled:

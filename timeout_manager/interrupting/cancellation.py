@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from weakref import ref
 
-from ..errors import CancelMessage, chain
+from ..errors import CancelMessage, chain, message_of
 from ..interpreter.turns import asyncio_task, running_loop
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
@@ -97,6 +97,14 @@ def is_alone(error: BaseException | None) -> bool:
     kind = sys.modules["asyncio"].CancelledError
     found = [type(each.args and each.args[0]) is CancelMessage for each in chain(error) if isinstance(each, kind)]
     return COUNTS_CANCELLATIONS or True not in found or all(found[found.index(True) :])
+
+
+def cancellation_beneath(error: BaseException | None, task: Any, before: int) -> BaseException | None:
+    """Return the cancellation by others that an error has replaced, if the task has been asked to end since."""
+    if cancelling(task) <= before:
+        return None
+    kind = sys.modules["asyncio"].CancelledError
+    return next((each for each in chain(error) if isinstance(each, kind) and message_of(each) is None), None)
 
 
 def cancel_main(expiry: Expiry, outermost: Phase, stack: dict[FrameType, None]) -> bool:

@@ -147,6 +147,10 @@ class Enforcer:
         """Tell whether it interrupts a call that blocks."""
         return True
 
+    def replaced(self, phase: InterruptiblePhase, error: BaseException | None) -> BaseException | None:
+        """Return the cancellation by others that an interrupt of ours has replaced, if it has."""
+        return None
+
     def takes_back(self, phase: InterruptiblePhase, error: BaseException | None) -> bool:
         """Tell whether the error that leaves a phase is a cancellation for it alone, which is taken back."""
         return isinstance(error, modules["asyncio"].CancelledError) and message_of(error) is not None

@@ -114,6 +114,9 @@ class EnforcedPhase(InterruptiblePhase):
     def told(self) -> str:
         return str(getattr(self, "scene", ""))
 
+    def replaced(self, error: BaseException | None) -> BaseException | None:
+        return None if self.enforcer is None else self.enforcer.replaced(self, error)
+
     def takes_back(self, error: BaseException | None) -> bool:
         return "asyncio" in modules and self.enforcer is not None and self.enforcer.takes_back(self, error)
 
