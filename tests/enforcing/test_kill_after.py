@@ -417,7 +417,7 @@ print([phase.outcome for phase in manager.phases])
         prelude = """
 import multiprocessing, subprocess
 package.TimeoutManager(60).run(["true"])
-manager = package.TimeoutManager(1.5, enforce="thread", kill_after=0.5, kill_children=0.5)
+manager = package.TimeoutManager(4, enforce="thread", kill_after=0.5, kill_children=0.5)
 def fork():
     process = multiprocessing.get_context("fork").Process(target=lambda: (print(1, flush=True), time.sleep(20)))
     process.start()

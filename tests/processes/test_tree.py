@@ -223,7 +223,7 @@ class NoSurvivor(unittest.TestCase):
     def test_the_ending_is_not_torn_by_interrupts(self):
         inner = TimeoutManager(60, enforce=True)
         with self.assertRaises(PhaseTimeout) as caught:
-            with TimeoutManager(0.3, enforce=True).timed_operation("outer"):
+            with TimeoutManager(1.5, enforce=True).timed_operation("outer"):
                 inner.run(["bash", "-c", f"trap '' TERM; sleep 60.{self.word} & wait; wait"], grace=0.5)
         self.assertEqual(alive(self.word), [])
         self.assertEqual(caught.exception.phase, "outer")
