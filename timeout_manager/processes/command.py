@@ -255,7 +255,7 @@ def _drain(process: Child) -> tuple[Any, Any]:
     except ValueError:  # they are closed
         pass
     if is_text:
-        output, errors = (_text(process, part) for part in (output, errors))
+        output, errors = _text(process.stdout, output), _text(process.stderr, errors)
     for name in "stdin", "stdout", "stderr":
         pipe = getattr(process, name)
         if pipe is not None and not _is_read(process, name):
@@ -282,9 +282,9 @@ def _read(process: Any, name: str) -> Any:
     return buffer[0] if buffer else None
 
 
-def _text(process: Any, part: Any) -> Any:
+def _text(pipe: Any, part: Any) -> Any:
     """Return what `communicate` leaves as bytes when it is cut short."""
-    return part.decode(process.encoding or "utf-8", "replace") if isinstance(part, bytes) else part
+    return part.decode(getattr(pipe, "encoding", None) or "utf-8", "replace") if isinstance(part, bytes) else part
 
 
 # -- whoever started us may ignore SIGCHLD: then the system would forget how children end ------------------------------
