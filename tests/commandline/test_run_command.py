@@ -95,7 +95,7 @@ class Habits(Directory):
 
     def test_all_of_it_has_the_rest_of_the_grace(self):
         script = "(trap 'sleep 0.5; echo saved; exit' TERM; sleep 60 & wait) & sleep 60; :"
-        ran = self.go("-k", "20", "0.5", "sh", "-c", script)
+        ran = self.go("-k", "20", "2", "sh", "-c", script)
         self.assertEqual((ran.status, ran.stdout), (124, "saved\n"))
 
     def test_signals_do_not_put_the_end_off(self):

@@ -404,7 +404,7 @@ print([phase.outcome for phase in manager.phases])
         self.assertEqual(done.returncode, 1, done)
         self.assertIn("Timeout exceeded after hang phase!", done.stderr.splitlines()[-1])
 
-    @unittest.skipUnless(sys.platform == "linux", "without /proc nothing is known of grandchildren")
+    @unittest.skipUnless(LINUX_CPYTHON, "no /proc, or no way into another thread")
     def test_ends_the_children_of_run_and_of_kill_children_with_the_process(self):
         child = "[sys.executable, '-c', 'import time; print(1, flush=True); time.sleep(20)']"
         shell = f"['sh', '-c', '\"$0\" \"$@\"; :', *{child}]"
