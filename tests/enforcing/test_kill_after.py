@@ -358,7 +358,7 @@ except package.PhaseTimeout:
             ("cleanup", f"with manager.cleanup_operation('hang', limit=0.2): {sleep}"),
             ("task", "go_async()"),
             ("thread of a task", "go_async(lambda: time.sleep(60))"),
-            ("reset", f"manager.reset(1e9)\nwith manager.timed_operation('hang'):\n manager.reset(0.2)\n {sleep}"),
+            ("reset", f"manager.reset(1e9)\nwith manager.timed_operation('hang'):\n RESET\n {sleep}"),
             ("no limit before", f"manager._ledger.initial = None; manager.reset()\nTHREAD\ngo(lambda: {sleep})"),
         )
         prelude = """
@@ -369,8 +369,10 @@ def go_async(block=None):
             block() if block else await asyncio.sleep(60)
     asyncio.run(main())
 """
+        reset = "time.sleep(0.1); manager.reset(0.2)"  # when the watchdog has gone to sleep
         thread = "threading.Timer(0.1, lambda: manager.reset(0.2)).start()"
-        runs = at_once(self.count, [prelude + code.replace("THREAD", thread) for _, code in ways])
+        programs = [prelude + code.replace("THREAD", thread).replace("RESET", reset) for _, code in ways]
+        runs = at_once(self.count, programs)
         for (where, _), done in zip(ways, runs):
             with self.subTest(where=where):
                 self.assertEqual(done.returncode, 124, done)
@@ -426,7 +428,9 @@ def work():
     CODE
 if "package.Time" in CODE_TEXT:
     threading.Thread(target=go, args=[lambda: time.sleep(60)]).start()
-threading.Thread(target=work).start()
+worker = threading.Thread(target=work)
+worker.start()
+worker.join()  # from 3.12 nothing may fork once the main thread is at its end
 """
         began = time.monotonic()
         programs = [prelude.replace("CODE_TEXT", repr(code)).replace("CODE", code) for _, code in ways]

@@ -100,6 +100,7 @@ class KillAfter(Escalation):
             at = _over_at(phase, clock.monotonic())
             if phase in _ends:
                 _set_end(phase, at + self.seconds, _stands_aside(phase))
+                watchdog.ring()
             elif phase.outcome == "running" and at < INFINITY:
                 self.entered(phase, at)
 
