@@ -12,7 +12,7 @@ from contextlib import suppress
 from itertools import repeat
 
 from .. import package
-from ..helpers.enforced import CPYTHON, LATE, LIMIT, LONG, burn, by_each_enforcer, spin
+from ..helpers.enforced import CPYTHON, LATE, LIMIT, LONG, burn, by_each_enforcer, spin, swallow_exceptions
 from ..stress import BODIES, holes
 
 PhaseTimeout = package.PhaseTimeout
@@ -36,15 +36,6 @@ def loops(form, phase):
     space = {"repeat": repeat, "suppress": suppress}
     exec(f"def go(phase):\n x = 1\n with phase:\n  {form}", space)
     space["go"](phase)
-
-
-def swallow_exceptions():
-    end = time.monotonic() + LONG
-    while time.monotonic() < end:
-        try:
-            burn()
-        except Exception:
-            pass
 
 
 @by_each_enforcer

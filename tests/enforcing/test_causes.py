@@ -4,35 +4,14 @@ import asyncio
 import queue
 import socket
 import sys
-import time
 import unittest
 import warnings
-import weakref
 from unittest import mock
 
 from .. import package
-from ..helpers.enforced import LIMIT, LONG, burn, by_each_enforcer, spin
+from ..helpers.enforced import LIMIT, LONG, by_each_enforcer, spin, swallow_exceptions
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
-
-
-def swallow_exceptions():
-    end = time.monotonic() + LONG
-    while time.monotonic() < end:
-        try:
-            burn()
-        except Exception:
-            pass
-
-
-class Thing:
-    pass
-
-
-def hold(things):
-    thing = Thing()
-    things.append(weakref.ref(thing))
-    spin()
 
 
 @by_each_enforcer

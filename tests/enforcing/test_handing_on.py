@@ -3,26 +3,14 @@
 import gc
 import importlib
 import sys
-import time
 import unittest
-import weakref
 from contextlib import ExitStack, contextmanager
 from unittest import mock
 
 from .. import package
-from ..helpers.enforced import BRIEF, LIMIT, LONG, burn, by_each_enforcer, spin
+from ..helpers.enforced import BRIEF, LIMIT, LONG, by_each_enforcer, hold, retry_on_os_error, spin
 
 PhaseInterrupt, PhaseTimeout, TimeoutManager = package.PhaseInterrupt, package.PhaseTimeout, package.TimeoutManager
-
-
-class Thing:
-    pass
-
-
-def hold(things):
-    thing = Thing()
-    things.append(weakref.ref(thing))
-    spin()
 
 
 class Step:
@@ -39,15 +27,6 @@ class Step:
     def __exit__(self, *error):
         self.in_exit()
         return self.phase.__exit__(*error)
-
-
-def retry_on_os_error():
-    end = time.monotonic() + LONG
-    while time.monotonic() < end:
-        try:
-            burn()
-        except OSError:
-            continue
 
 
 @by_each_enforcer

@@ -4,23 +4,12 @@ import gc
 import signal
 import time
 import unittest
-import weakref
 
 from .. import package
 from ..helpers.child import count_threads
-from ..helpers.enforced import LIMIT, LONG, by_each_enforcer, spin
+from ..helpers.enforced import LIMIT, LONG, by_each_enforcer, hold, spin
 
 PhaseTimeout = package.PhaseTimeout
-
-
-class Thing:
-    pass
-
-
-def hold(things):
-    thing = Thing()
-    things.append(weakref.ref(thing))
-    spin()
 
 
 @by_each_enforcer

@@ -7,18 +7,10 @@ import time
 import unittest
 from concurrent.futures import ThreadPoolExecutor
 
-from ..helpers.enforced import CPYTHON, LONG, MARGIN, burn, by_each_enforcer, spin
+from ..helpers.enforced import CPYTHON, LONG, MARGIN, burn, by_each_enforcer
+from ..helpers.enforced import retry_on_os_error, spin, swallow_exceptions
 
 HANG = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
-
-
-def swallow_exceptions():
-    end = time.monotonic() + LONG
-    while time.monotonic() < end:
-        try:
-            burn()
-        except Exception:
-            pass
 
 
 def swallow_everything():
@@ -28,15 +20,6 @@ def swallow_everything():
             burn()
         except:  # noqa: E722
             pass
-
-
-def retry_on_os_error():
-    end = time.monotonic() + LONG
-    while time.monotonic() < end:
-        try:
-            burn()
-        except OSError:
-            continue
 
 
 @by_each_enforcer

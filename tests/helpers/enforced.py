@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 import unittest
+import weakref
 
 from .. import package
 
@@ -29,6 +30,35 @@ def spin(seconds=LONG):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         time.sleep(0.001)
+
+
+def swallow_exceptions():
+    end = time.monotonic() + LONG
+    while time.monotonic() < end:
+        try:
+            burn()
+        except Exception:
+            pass
+
+
+def retry_on_os_error():
+    end = time.monotonic() + LONG
+    while time.monotonic() < end:
+        try:
+            burn()
+        except OSError:
+            continue
+
+
+class Thing:
+    """What a block holds."""
+
+
+def hold(things):
+    """Hold something, to which there is a reference in the list, and go on."""
+    thing = Thing()
+    things.append(weakref.ref(thing))
+    spin()
 
 
 class Enforced:

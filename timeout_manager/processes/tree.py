@@ -61,6 +61,7 @@ BOUND = 5.0  # seconds that killing may take, after the grace
 LOOK = 0.05  # seconds between two looks at what is left
 MOMENT = 0.001  # and between two at what changes
 TELLING = 1.0  # seconds that it may take to send a signal to everything, and to what is born meanwhile
+YOUNGEST = 10  # looks at the process that was born last, before one at all
 EMPTY = 10  # looks that find nothing, while others are born on this machine
 
 _counter = count()
@@ -310,6 +311,6 @@ def _youngest_first() -> Iterator[int]:
 
     A link of a chain may live for less time than a list of all processes takes.
     """
-    for _ in range(EMPTY):
+    for _ in range(YOUNGEST):
         yield int(last_born() or 0)
     yield from numbers()
