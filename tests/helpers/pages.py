@@ -1,12 +1,14 @@
 """Try what a page of the documentation shows: its examples are run, and print what the page says.
 
 Where the text before a block ends with ``File `NAME`:`` the block is written to that file. Of the other blocks, those
-of ``python`` are run one after the other in a process of their own; what has ``>>>`` must print what is shown. Of a
-block ``console`` each line with ``$`` is run in a shell; what follows it must be what it prints, up to figures, and
-``...`` stands for anything. Other blocks are there to be read. The blocks of a page share a directory, and nothing
-else: they are run at the same time.
+of ``python`` are run one after the other, in a fork of one interpreter for all pages; what has ``>>>`` must print what
+is shown. Of a block ``console`` each line with ``$`` is run in a shell; what follows it must be what it prints, up to
+figures, and ``...`` stands for anything. Other blocks are there to be read. The blocks of a page share a directory, and
+nothing else: they are run at the same time. Python does without what is installed, which takes time to find, but
+where a file is for pytest.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -27,6 +29,7 @@ NAME = re.compile(r"\b(from|import|-m|-p) timeout_manager\b|(?<=\")timeout_manag
 MASKS = (
     (r"\d+(\.\d+)? ?(s|ms)\b", "0 s"),
     (r"seen \d+ times?", "seen 0 times"),
+    (r"(?m)^For 0 s after the limit nothing could interrupt it.*\n", ""),  # on a busy machine
     (r"(?m)^[ E]*[~^]+\n", ""),  # the place within a line, from 3.11
     (r"\d+(\.\d+)?%", "0%"),
     (r"([=_])\1{3,}", r"\1"),  # as wide as the terminal
@@ -36,22 +39,33 @@ MASKS = (
 )
 DONE = "----- done -----"
 COMMANDS = {
-    "python": 'exec "$PYTHON_HERE" "$@"\n',
+    "python": 'exec "$PYTHON_HERE" $PYTHON_FLAGS "$@"\n',
     "timeout-manager": f"exec \"$PYTHON_HERE\" -c 'import sys; sys.argv[0] = \"timeout-manager\"\n"
     f"from {package.__name__}.__main__ import script; script()' \"$@\"\n",
 }
-SESSION = """
-import doctest, sys
-space = {"__name__": "__main__"}
-runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
-for block in BLOCKS:
-    if ">>>" in block:
-        session = doctest.DocTestParser().get_doctest(block, space, "page", None, 0)
-        runner.run(session, clear_globs=False)
-        space.update(session.globs)
-    else:
-        exec(compile(block, "page", "exec"), space)
-sys.exit(runner.failures)
+SESSIONS = """
+import asyncio, doctest, json, os, subprocess, sys, threading
+def run(blocks):
+    space = {"__name__": "__main__"}
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    for block in blocks:
+        if ">>>" in block:
+            session = doctest.DocTestParser().get_doctest(block, space, "page", None, 0)
+            runner.run(session, clear_globs=False)
+            space.update(session.globs)
+        else:
+            exec(compile(block, "page", "exec"), space)
+    return runner.failures
+pages = {}
+for folder, blocks in json.load(sys.stdin).items():
+    page = os.fork()
+    if page == 0:
+        os.chdir(folder)
+        os.dup2(os.open("said", os.O_WRONLY | os.O_CREAT), 1)
+        os.dup2(1, 2)
+        sys.exit(run(blocks))
+    pages[folder] = page
+print(json.dumps({folder: os.waitpid(page, 0)[1] for folder, page in pages.items()}))
 """
 
 
@@ -97,9 +111,9 @@ def broken_links(path):
 class Page:
     """What there is to run on a page, in a directory of its own."""
 
-    def __init__(self, path, directory, env):
-        self.name, self.directory, self.env = os.path.basename(path), directory, env
-        self.files, self.consoles, self.sessions = {}, [], []
+    def __init__(self, path, directory):
+        self.name, self.directory = os.path.basename(path), directory
+        self.files, self.consoles, self.session = {}, [], []
         for name, kind, block in BLOCK.findall(read(path)):
             if "pytest" in block and not find_spec("pytest") or "--isolate" in block and sys.platform != "linux":
                 pass
@@ -109,66 +123,67 @@ class Page:
             elif kind == "console":
                 self.consoles.append(block)
             elif kind == "python":
-                self.sessions.append(block)
+                self.session.append(named(block))
         for name, block in self.files.items():
             path = os.path.join(directory, name)
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with open(path, "w", encoding="utf-8") as file:
                 file.write(named(block))
+        self.flags = "" if any("pytest" in block for block in self.files.values()) else "-S"
 
-    def jobs(self):
-        """Yield what is shown, and what runs it and returns what is wrong with that."""
-        for block in self.consoles:
-            yield block, self.try_console
-        if self.sessions:
-            yield self.sessions, self.try_sessions
 
-    def try_sessions(self, blocks):
-        code = f"BLOCKS = {[named(block) for block in blocks]!r}{SESSION}"
-        done = self.run(sys.executable, "-c", code)
-        return [done.stdout] if done.returncode else []
+class Trial:
+    """Runs what pages show, with commands and an environment of its own."""
 
-    def try_console(self, block):
+    def __init__(self, directory):
+        commands = os.path.join(directory, "bin")
+        os.mkdir(commands)
+        for name, script in COMMANDS.items():
+            with open(os.path.join(commands, name), "w") as file:
+                file.write(f"#!/bin/sh\n{script}")
+            os.chmod(os.path.join(commands, name), 0o755)
+        self.env = environment(PYTHONPATH=ROOT, PYTHON_HERE=sys.executable, PYTHONIOENCODING="utf-8", COLUMNS="80")
+        self.env.update(PATH=commands + os.pathsep + self.env["PATH"], TERM="dumb", NO_COLOR="1")
+        self.env["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # the pages say what happens without other plug-ins
+
+    def sessions(self, pages):
+        """Return what is wrong with the sessions of each of these pages."""
+        blocks = {page.directory: page.session for page in pages}
+        done = self.run([sys.executable, "-S", "-c", SESSIONS], input=json.dumps(blocks))
+        statuses = json.loads(done.stdout)
+        said = {page: read(os.path.join(page.directory, "said")) for page in pages}
+        return {page: said[page] if statuses[page.directory] else "" for page in pages}
+
+    def console(self, page, block):
+        """Return what is wrong with a block."""
         pairs = [each.partition("\n")[::2] for each in re.split(r"^\$ ", block, flags=re.M)[1:]]
         script = "".join(f"{named(line)}\n_=$?; echo; echo '{DONE}'; (exit $_)\n" for line, _ in pairs)
-        done = self.run("sh", "-c", script)
+        env = {**self.env, "PYTHON_FLAGS": page.flags}
+        done = self.run(["sh", "-c", script], cwd=page.directory, env=env, stdin=subprocess.DEVNULL)
         printed = done.stdout.replace(package.__name__, "timeout_manager").split(DONE)
         if len(printed) != len(pairs) + 1:
-            return [done.stdout]
-        return [
+            return done.stdout
+        return "\n\n".join(
             f"$ {line}\n{got}\n\n-- is not what is shown:\n{masked(shown)}\n-- but:\n{masked(got)}"
             for (line, shown), got in zip(pairs, printed)
             if not is_shown(masked(got), masked(shown))
-        ]
-
-    def run(self, *command):
-        return subprocess.run(
-            command,
-            **dict(cwd=self.directory, env=self.env, stdin=subprocess.DEVNULL),
-            **dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120),
-            **dict(encoding="utf-8", errors="replace"),
         )
+
+    def run(self, command, **options):
+        options = {"env": self.env, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "timeout": 120, **options}
+        return subprocess.run(command, encoding="utf-8", errors="replace", **options)
 
 
 def try_pages(test, paths):
     """Run all that is shown in these files."""
     with tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(AT_ONCE) as pool:
-        bin = os.path.join(directory, "bin")
-        os.mkdir(bin)
-        for name, script in COMMANDS.items():
-            with open(os.path.join(bin, name), "w") as file:
-                file.write(f"#!/bin/sh\n{script}")
-            os.chmod(os.path.join(bin, name), 0o755)
-        env = environment(PYTHONPATH=ROOT, PYTHON_HERE=sys.executable, PYTHONIOENCODING="utf-8", COLUMNS="80")
-        env.update(PATH=bin + os.pathsep + env["PATH"], TERM="dumb", NO_COLOR="1")
-        env["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # the pages say what happens without other plug-ins
-        started = []
-        for path in paths:
-            folder = tempfile.mkdtemp(dir=directory)
-            page = Page(path, folder, env)
-            started += [(page, shown, pool.submit(function, shown)) for shown, function in page.jobs()]
-        for page, shown, job in started:
-            with test.subTest(page=page.name, shown=shown[:60]):
-                wrong = job.result()
-                if wrong:
-                    test.fail("\n\n".join(wrong))
+        trial = Trial(directory)
+        pages = [Page(path, tempfile.mkdtemp(dir=directory)) for path in paths]
+        sessions = pool.submit(trial.sessions, [page for page in pages if page.session])
+        consoles = [(page, block, pool.submit(trial.console, page, block)) for page in pages for block in page.consoles]
+        for page, block, job in consoles:
+            with test.subTest(page=page.name, shown=block[:60]):
+                test.assertFalse(job.result(), job.result())
+        for page, wrong in sessions.result().items():
+            with test.subTest(page=page.name):
+                test.assertFalse(wrong, wrong)
