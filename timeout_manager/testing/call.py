@@ -62,8 +62,8 @@ def _wrap(original: Callable[..., Any], limits: Limits) -> Callable[..., Any]:
     return call
 
 
-def is_called(test: object) -> bool:
-    """Tell whether this test is being called within limits in this thread."""
+def is_called(test: object = None) -> bool:
+    """Tell whether this is a test that is being called within limits in this thread."""
     return any(entry.test is test for entry in _called.get(get_ident(), ()))
 
 

@@ -184,18 +184,24 @@ class Limits:
 
     def running(self) -> bool:
         """Tell whether these limits are at work: in a part in this thread, or in theirs, which has started this one."""
-        return running(self) or running(self, self.thread)
+        return any(part.limits is self for here in (get_ident(), self.thread) for part in _running_in(here))
 
 
 _running: dict[int, Part] = {}  # by thread
 
 
-def running(limits: Limits | None = None, thread: int = 0) -> bool:
-    """Tell whether a part is running in a thread, the calling one if none is given: of these limits, or of any."""
-    part = _running.get(thread or get_ident())
-    while part is not None and (part.outcome != "running" or limits is not None and part.limits is not limits):
+def _running_in(here: int) -> Iterator[Part]:
+    """Yield the parts that are running in a thread, the innermost first."""
+    part = _running.get(here)
+    while part is not None:
+        if part.outcome == "running":
+            yield part
         part = part.around
-    return part is not None
+
+
+def is_limited(owner: type) -> bool:
+    """Tell whether a fixture of this class is being called within a limit in this thread."""
+    return any(part.whole == strclass(owner) for part in _running_in(get_ident()))
 
 
 def _limit(value: Limit | Seconds, name: str) -> Limit:

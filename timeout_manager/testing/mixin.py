@@ -10,7 +10,7 @@ from .. import TimeoutManager
 from ..counting.calls import check_function
 from .call import call_limited, is_called
 from .case import ending_sub_tests, not_as_expected
-from .limits import ATTRIBUTE, Group, Limit, Limits, limit_from_environ, running
+from .limits import ATTRIBUTE, Group, Limit, Limits, is_limited, limit_from_environ
 from .suite import are_limited, call_fixture, has, limited_cleanups
 
 TYPE_CHECKING = False
@@ -41,7 +41,7 @@ def time_limit(seconds: float) -> Callable[[F], F]:
 
         @wraps(func)
         def test(*args: Any, **kwargs: Any) -> Any:
-            if running():
+            if is_called(*args[:1]):
                 return func(*args, **kwargs)
             with Limits() as limits:
                 group = Group(limits, func.__qualname__, limit)
@@ -61,7 +61,7 @@ def time_limit(seconds: float) -> Callable[[F], F]:
 def _limited_async(func: Any, limit: Limit) -> Any:
     @wraps(func)
     async def test(*args: Any, **kwargs: Any) -> Any:
-        manager = TimeoutManager(None if running() else limit.seconds, enforce=True)
+        manager = TimeoutManager(None if is_called(*args[:1]) else limit.seconds, enforce=True)
         phase = manager.timed_operation(func.__qualname__)
         try:
             with ending_sub_tests(next(iter(args), None), lambda: [phase]):
@@ -102,14 +102,14 @@ class TimeLimitMixin(unittest.TestCase):
 
     @classmethod
     def doClassCleanups(cls) -> None:
-        if running() or are_limited(cls):
+        if are_limited(cls):
             return super().doClassCleanups()
         with limited_cleanups(cls, partial(_call_fixture, cls, "cleanup")):
             super().doClassCleanups()
 
 
 def _call(test: TimeLimitMixin, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    if is_called(test) or running():
+    if is_called(test):
         return function(*args, **kwargs)
     with Limits(limit_from_environ()) as limits:
         return call_limited(limits, test, function, *args, **kwargs)
@@ -120,7 +120,7 @@ def _limited_fixture(owner: type, name: str, own: Any) -> Any:
 
     def fixture(cls: type) -> Any:
         function = getattr(super(owner, cls), name) if own is None else own.__get__(None, cls)
-        return function() if running() else _call_fixture(cls, name, function)
+        return function() if is_limited(cls) else _call_fixture(cls, name, function)
 
     return classmethod(fixture)
 
