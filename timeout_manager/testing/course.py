@@ -50,6 +50,7 @@ class Course:
         self._entries: list[dict[str, Any]] = []
         self._failed: set[str] = set()  # classes and modules that could not be set up
         self._shown = 0  # units
+        self._ended = 0  # tests
 
     def begin(self, result: Result, jobs: int) -> None:
         """Begin to run the tests that have been listed."""
@@ -104,8 +105,8 @@ class Course:
     def on_over(self, worker: Hired) -> None:
         worker.state = "over"
 
-    def on_due(self, worker: Hired, due: float | None, part: str, limit: str) -> None:
-        worker.due, worker.part, worker.limit = due, part, limit
+    def on_due(self, worker: Hired, due: float | None, part: str, limit: str, seconds: float | None) -> None:
+        worker.due, worker.part, worker.limit, worker.seconds = due, part, limit, seconds
 
     def on_started(self, worker: Hired) -> None:
         worker.has_line = True
@@ -173,6 +174,7 @@ class Course:
 
     def _note(self, worker: Hired, entry: dict[str, Any]) -> None:
         entry["job"] = worker.job
+        self._ended += entry["kind"] == "test"
         self._add(worker, "entry", entry)
         self.reports.tell_ended([entry])
         self._tell_running()
@@ -243,6 +245,25 @@ class Course:
                 return
             self._shown += 1
 
+    def show_written(self) -> None:
+        """Show what the tests of the first unit that is not done have written up to now."""
+        for worker in self.workers:
+            if worker.unit is not None and worker.unit in self.units[self._shown : self._shown + 1]:
+                self.on_written(worker, *worker.rest())
+                self.show()
+
+    def state(self) -> str:
+        """Return in one line what is running, and for how long that which began first."""
+        running = [worker for worker in self.workers if worker.at[0] != "nothing"]
+        told = f"{self._ended}/{len(self.mine)}" if self.is_listed else "loading"
+        if running:
+            first = min(running, key=lambda worker: worker.began)
+            kind, name, _ = first.at
+            told += f"  {len(running)} running: {'import ' * (kind == 'import')}{name}"
+            told += f" {clock.monotonic() - first.began:.1f} s"
+            told += f" of {first.seconds:g} s" if first.due is not None and first.seconds else ""
+        return told
+
     def _apply(self, name: str, *told: Any) -> None:
         if name == "write":
             _write(*told)
@@ -263,7 +284,8 @@ class Course:
 
 def _write(spools: Sequence[Spool], begins: Sequence[int], ends: Sequence[int]) -> None:
     """Show what a worker has written to its streams."""
-    for spool, stream, begin, end in zip(spools, (sys.stdout, sys.stderr), begins, ends):
+    streams = (sys.stdout, sys.stderr)[-len(spools) :]
+    for spool, stream, begin, end in zip(spools, streams, begins, ends):
         if end > begin:
             stream.write(spool.read(begin, end))
             stream.flush()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from codecs import getincrementaldecoder
 from json import dumps, loads
 
 from ..originals import clock, files, signals, system
@@ -64,16 +65,25 @@ class Spool:
         number, path = tempfile.mkstemp()
         system.unlink(path)
         self.descriptor = number
+        self._decode = getincrementaldecoder("utf-8")("replace").decode  # what is read may end amid a character
         fcntl.fcntl(number, fcntl.F_SETFL, fcntl.fcntl(number, fcntl.F_GETFL) | os.O_APPEND)
 
     def size(self) -> int:
         return int(system.fstat(self.descriptor).st_size)
 
     def read(self, begin: int, end: int) -> str:
-        return bytes(system.pread(self.descriptor, max(end - begin, 0), begin)).decode(errors="replace")
+        return self._decode(system.pread(self.descriptor, max(end - begin, 0), begin))
 
     def __del__(self) -> None:
         system.close(self.descriptor)
+
+
+def _are_one() -> bool:
+    """Tell whether stdout and stderr are the same, a terminal or a file: then there is an order in what is written."""
+    try:
+        return os.path.samestat(system.fstat(1), system.fstat(2))
+    except OSError:
+        return False
 
 
 class OrphansTree(Tree):
@@ -94,7 +104,7 @@ class Hired:
         self.job = job
         self.lost: dict[str, Any] = orders["lost"]
         self.is_lister = bool(orders["is to list"])
-        self.spools = [Spool(), Spool()] if orders["has files"] else []
+        self.spools = [Spool() for _ in range(1 if _are_one() else 2)] if orders["has files"] else []
         self.shown = [0, 0]
         self.tree = OrphansTree()
         self.unit: Unit | None = None
@@ -103,7 +113,8 @@ class Hired:
         self.has_line = False  # what it is at has been shown in progress
         self.began = clock.monotonic()
         self.due: float | None = None
-        self.part = self.limit = ""  # what of that is to be over, and by which limit
+        self.part = self.limit = ""  # what of that is to be over, and by which limit,
+        self.seconds: float | None = None  # which is so long
         self.signal = 0  # which asks it
         self.taken = 0  # how many tests its unit had
         self.last = ""  # what has ended
@@ -133,7 +144,7 @@ class Hired:
             pass_fds=(out, orders_end, book.descriptor, self._words),
             stdin=subprocess.DEVNULL,
             stdout=self.spools[0].descriptor if self.spools else None,
-            stderr=self.spools[1].descriptor if self.spools else None,
+            stderr=self.spools[-1].descriptor if self.spools else None,
             start_new_session=True,
         )
 

@@ -17,6 +17,7 @@ from ..seconds import text
 from .course import Course
 from .guard import Guard
 from .hired import Book, Hired, OrphansTree, own_command
+from .live import line
 from .plan import Plan, next_unit
 
 TYPE_CHECKING = False
@@ -32,6 +33,7 @@ SOON = 1.0  # seconds that a worker has to end by itself, before the grace
 FUTILE = 3  # workers in a row that come to nothing, until it is given up
 OVERSLEPT = 1.0  # seconds that a wait may take longer: then this process was stopped, and judges nobody
 LONGEST = 3600.0  # and that it takes at most
+TICK = 0.2  # between two live lines
 
 
 class Parent:
@@ -50,6 +52,8 @@ class Parent:
         self._seen_interrupts = 0
         self._kill_at: float | None = None  # after Ctrl-C
         self._kills = _kills_for_memory()
+        self._line = line()
+        self._line_at = 0.0  # when to show the next one
         self.crashes = 0  # after the summary
         self._hashes = int.from_bytes(system.urandom(4), "little")
 
@@ -67,6 +71,7 @@ class Parent:
         while not self.course.is_listed:
             self._hire()
             self._wait()
+            self._tell()
             if self._interrupts:
                 raise KeyboardInterrupt
         return self
@@ -84,6 +89,7 @@ class Parent:
                 self._wait()
                 self._mind_interrupts()
                 course.show()
+                self._tell()
         finally:
             for worker in [each for each in self.workers if each.unit is not None]:
                 self._bury(worker)
@@ -102,6 +108,9 @@ class Parent:
     def end(self) -> None:
         """Have the workers end, and nothing be left of them."""
         self._ends = True
+        if self._line is not None:
+            self._line.close()
+            self._line = None
         until = clock.monotonic() + SOON
         for worker in list(self.workers):
             worker.at, worker.due = ("nothing", "", None), until
@@ -144,8 +153,10 @@ class Parent:
         for stream in sys.stdout, sys.stderr:
             stream.flush()
         is_to_list = not self.course.is_listed and not any(worker.is_lister for worker in self.workers)
+        is_live = self._line is not None
         orders = {
-            **{"lost": dict(self._lost), "hashes": self._hashes, "has files": self.jobs > 1, "is to list": is_to_list},
+            **{"lost": dict(self._lost), "hashes": self._hashes, "is to list": is_to_list},
+            **{"has files": self.jobs > 1 or is_live, "is live": is_live},
             **{"began": self.limits.began, "end": self.limits.end if self.limits.total.seconds else None},
         }
         if is_to_list:
@@ -167,6 +178,7 @@ class Parent:
         now = clock.monotonic()
         dues = [worker.due + self.grace - now for worker in self.workers if worker.due is not None]
         dues += [] if self._kill_at is None else [self._kill_at - now]
+        dues += [] if self._line is None else [self._line_at - now]
         seconds = max(min([LONGEST, *dues]), 0.0)
         poll = select.poll()
         for descriptor in self._bell, *(worker.ear for worker in self.workers):
@@ -183,6 +195,14 @@ class Parent:
                 self._died(worker)
             elif self._is_late(worker):
                 self._kill(worker, "timeout", self._overrun(worker))
+
+    def _tell(self) -> None:
+        """Renew the live line, if it is time."""
+        now = clock.monotonic()
+        if self._line is not None and now >= self._line_at:
+            self._line_at = now + TICK
+            self.course.show_written()
+            self._line.show(self.course.state())
 
     def _rouse(self, late: float) -> None:
         """If this process was stopped meanwhile, give everybody time anew."""

@@ -54,6 +54,8 @@ class Worker:
         self.channel = Channel(role)
         self.orders: dict[str, Any] = self.channel.look_up(*role["begin"])
         self.has_files = bool(self.orders["has files"])
+        if self.orders["is live"] and sys.stdout is not None:
+            sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
         self.began: float = self.orders["began"]
         self.result: Result | None = None
         self.suite: Suite | None = None
@@ -89,7 +91,8 @@ class Worker:
         due = None if left is None else clock.monotonic() + left
         if due is None or self._due is None or abs(due - self._due) > NEAR:
             if due is not self._due:
-                self.channel.say("due", due, "" if due is None else group.parts[-1].name, str(group))
+                name = "" if due is None else group.parts[-1].name
+                self.channel.say("due", due, name, str(group), group.manager.initial_timeout)
             self._due = due
         self.channel.flush()
 
@@ -279,6 +282,12 @@ class Runner(TextTestRunner):
     worker: Worker
     limited = Result
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.worker.orders["is live"]:
+            stream: Any = self.stream
+            stream.stream = _ToTerminal(stream.stream)
+
     def run(self, test: Any) -> Any:
         orders = Orders(self.worker, test)
         limits = self.limits
@@ -290,6 +299,22 @@ class Runner(TextTestRunner):
 
     def _write(self, summary: str) -> None:
         pass
+
+
+class _ToTerminal:
+    """A stream whose text the parent shows on a terminal: unittest asks whether there may be colours in it."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def isatty(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        raise OSError("the terminal is that of another process")
 
 
 def _description(runner: Any, test: Any) -> tuple[str, str, str]:

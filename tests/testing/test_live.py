@@ -1,0 +1,82 @@
+"""The live line of ``unittest --isolate``: there on a terminal, gone before anything else is written."""
+
+import errno
+import os
+import re
+import subprocess
+import sys
+import unittest
+
+from .. import package
+from ..helpers.child import ROOT, at_once, environment
+from ..helpers.command import Directory
+
+SUITE = """
+    import sys, time, unittest
+    class Case(unittest.TestCase):
+        timeout = 10
+        def test_1(self):
+            print("on stdout, \\x1b[1min bold\\x1b[0m")
+            print("on stderr", file=sys.stderr)
+            time.sleep(0.3)
+            print("without an end, in \\xfc", end="", flush=True)
+            time.sleep(0.3)
+            print("the end")
+        def test_2(self): pass
+"""
+LINE = r"(?:loading|[0-2]/2)(?:  \d running: [^\r\n]*)?"
+STYLE = r"\x1b\[[0-9;]*m"
+GONE = r"\r\x1b\[K"
+
+
+@unittest.skipUnless(sys.platform == "linux", "there are no workers elsewhere")
+class LiveLine(Directory):
+    def said(self, run):
+        """Return what a run says, given its options and whether that is to a terminal."""
+        options, is_terminal = run
+        reader, writer = os.openpty() if is_terminal else os.pipe()
+        if is_terminal:
+            self.resize(writer, 24, 70)
+        flags = ["-X", "utf8"] + ["-u"] * (not is_terminal)
+        command = [sys.executable, *flags, "-m", package.__name__, "unittest", *options, "-v", "test_live"]
+        env = environment(PYTHONPATH=ROOT, TERM="xterm")
+        how = dict(cwd=self.directory, env=env, stdin=subprocess.DEVNULL, stdout=writer, stderr=writer)
+        with subprocess.Popen(command, **how):
+            os.close(writer)
+            data = b""
+            try:
+                while True:
+                    more = os.read(reader, 1 << 16)
+                    data += more
+                    if not more:
+                        break
+            except OSError as error:  # of a terminal that nobody has open any more
+                self.assertEqual(error.errno, errno.EIO)
+            os.close(reader)
+        return re.sub(r"\d+\.\d+s", "TIMEs", data.decode().replace("\r\n", "\n"))
+
+    def resize(self, terminal, rows, columns):
+        import fcntl
+        import struct
+        import termios
+
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
+
+    def test_is_there_on_a_terminal_alone_and_gone_when_something_is_printed(self):
+        self.write(test_live=SUITE)
+        runs = (["--isolate"], False), (["--isolate"], True), (["--jobs", "2"], True)
+        one, one_live, two_live = at_once(self.said, runs)
+        self.assertIn("on stdout, \x1b[1min bold\x1b[0m\non stderr\nwithout an end, in \xfcthe end\nok\n", one)
+        self.assertNotIn("\x1b[K", one)
+        for live in one_live, two_live:
+            self.assertRegex(live, rf"\n0/2  1 running: test_live\.Case\.test_1 0\.\d s of 10 s{GONE}")
+            self.assertRegex(live, r"\xfc\n[^\n]*\r\x1b\[K\x1b\[A\x1b\[20C")
+            left = re.sub(rf"\n{LINE}{GONE}\x1b\[A\x1b\[\d+C", "", live)
+            left = re.sub(LINE + GONE, "", left)
+            self.assertEqual(re.sub(STYLE, "", left), re.sub(STYLE, "", one))
+            if sys.version_info >= (3, 14):
+                self.assertRegex(left, rf"{STYLE}ok{STYLE}\n")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,85 @@
+"""The live line: the last row of a terminal says what is running, and is gone before anything else is written there.
+
+It is on the row below what has been written, unless that has ended its own. So it is to be known in which column that
+has come to its end: whatever is written to the terminal goes through here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+
+from ..originals import system
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+CLEAR, UP, RIGHT = "\r\x1b[K", "\x1b[A", "\x1b[{}C"
+_STYLE = re.compile("\x1b\\[[0-9;]*m")  # which takes no room
+
+
+class Line:
+    """The live line of the terminal that stderr is; writing to ``sys.stderr`` and ``sys.stdout`` takes it away."""
+
+    def __init__(self) -> None:
+        self._streams = sys.stdout, sys.stderr
+        self._column = 0  # where the next thing that is written begins; it may be beyond the end of the row
+        self._back = ""  # what takes it away; nothing while it is not there
+        sys.stderr = _Over(self, sys.stderr)
+        if sys.stdout is not None and sys.stdout.isatty():
+            sys.stdout = _Over(self, sys.stdout)
+
+    def show(self, text: str) -> None:
+        """Show this in the place of what was there."""
+        columns, _ = system.get_terminal_size(self._streams[1].fileno())
+        if not columns:  # nobody has said
+            return
+        column = self._column % columns
+        below = "\n" if self._column else ""
+        back = CLEAR + (UP + RIGHT.format(column) if column else "")
+        self._write(f"{self._back}{below}{text[: columns - 1]}")
+        self._back = back
+
+    def clear(self) -> None:
+        if self._back:
+            self._write(self._back)
+            self._back = ""
+
+    def wrote(self, text: str) -> None:
+        """Take that this has been written in its place."""
+        last = _STYLE.sub("", text).rpartition("\n")
+        self._column = len(last[2]) + (0 if last[1] else self._column)
+
+    def close(self) -> None:
+        self.clear()
+        sys.stdout, sys.stderr = self._streams
+
+    def _write(self, text: str) -> None:
+        stdout, stderr = self._streams
+        if stdout is not None:
+            stdout.flush()
+        stderr.write(text)
+        stderr.flush()
+
+
+class _Over:
+    """A stream to the terminal that takes the live line away before it writes."""
+
+    def __init__(self, line: Line, stream: Any) -> None:
+        self._line, self._stream = line, stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> Any:
+        self._line.clear()
+        self._line.wrote(text)
+        return self._stream.write(text)
+
+
+def line() -> Line | None:
+    """Return a live line; None where stderr is no terminal, or one that cannot go back."""
+    is_terminal = sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    return Line() if is_terminal else None
