@@ -50,7 +50,7 @@ for name in "killpg", "getpgrp", "waitid", "waitpid", "getsid":
     originals.system.__dict__.pop(name, None)
 for name in "SIGKILL", "SIGSTOP", "SIGCONT":
     delattr(originals.signals, name)
-job, command = module("processes.job"), module("processes.command")
+job, child = module("processes.job"), module("processes.child")
 assert not module("processes.table").HAS_GROUPS
 def kill(pid):
     try: os.killpg(pid, 9)
@@ -139,7 +139,7 @@ class InAJob:
     def pids(self): return [self.process, 10**8] if os.path.exists(f"/proc/{self.process}/task") else []
     def end(self): kill(self.process)
     def close(self): print("closed")
-job._Job, command.Child._handle = InAJob, property(lambda process: process.pid)
+job._Job, child.Child._handle = InAJob, property(lambda process: process.pid)
 run()
 import gc; gc.collect()
 """,
@@ -280,13 +280,12 @@ class APipeThatAThreadReads(unittest.TestCase):
     """As on Windows, while somebody who lives on holds it open."""
 
     def setUp(self):
-        self.command = importlib.import_module(f"{package.__name__}.processes.command")
         reader, self.writer = os.pipe()
         self.buffer = []
         self.pipe = os.fdopen(reader, encoding="utf-8", newline=None)
-        child = self.command.Child.__new__(self.command.Child)
+        kind = importlib.import_module(f"{package.__name__}.processes.child").Child
+        self.child = child = kind.__new__(kind)
         child.returncode, child._child_created = 0, False
-        self.child = child
         self.thread = threading.Thread(target=child._readerthread, args=(self.pipe, self.buffer), daemon=True)
         self.thread.start()
         os.write(self.writer, "a\r\n\u00e9".encode()[:-1])
@@ -295,20 +294,14 @@ class APipeThatAThreadReads(unittest.TestCase):
             time.sleep(0.001)
 
     def test_what_has_come_is_known_and_nobody_waits(self):
-        outer = self
+        def communicate(timeout):
+            raise subprocess.TimeoutExpired("command", timeout)
 
-        class Process:
-            stdin = stderr = None
-            stdout, stdout_thread, _stdout_buff = outer.pipe, outer.thread, outer.buffer
-            text_mode, encoding = True, "utf-8"
-
-            def communicate(self, timeout):
-                raise subprocess.TimeoutExpired("command", timeout)
-
-            def wait(self, timeout):
-                return 0
-
-        self.assertEqual(self.command._drain(Process()), ("a\r\n\ufffd", None))
+        child = self.child
+        child.stdin = child.stderr = None
+        child.stdout, child.stdout_thread, child._stdout_buff = self.pipe, self.thread, self.buffer
+        child.communicate = communicate
+        self.assertEqual(child.drain(), ("a\n\ufffd", None))
         self.assertFalse(self.pipe.closed)
         os.close(self.writer)
         self.thread.join(20)

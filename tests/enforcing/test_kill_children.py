@@ -9,14 +9,12 @@ import sys
 import threading
 import time
 import unittest
-from importlib import import_module
 
 from .. import package
 from ..helpers.child import let_lie
 from ..helpers.tree import LINUX, alive
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
-process, table, tree = (import_module(f"{package.__name__}.processes.{each}") for each in ("command", "table", "tree"))
 
 
 @unittest.skipUnless(LINUX, "processes are found by /proc")

@@ -13,7 +13,7 @@ from ..helpers.child import ROOT, environment
 from ..helpers.tree import LINUX, PYTHON
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
-process, table, tree = (import_module(f"{package.__name__}.processes.{each}") for each in ("command", "table", "tree"))
+child = import_module(f"{package.__name__}.processes.child")
 
 
 class ACommand(unittest.TestCase):
@@ -101,15 +101,15 @@ class ACommand(unittest.TestCase):
                 manager.run(["/no/such/command"])
 
     def test_what_it_said_is_not_lost_on_a_machine_that_stands_still_for_a_moment(self):
-        really, looks = process.Child.communicate, []
+        really, looks = child.Child.communicate, []
 
-        def communicate(child, input=None, timeout=None):
+        def communicate(process, input=None, timeout=None):
             looks.append(timeout)
             if len(looks) == 2:  # the first after the end
-                raise subprocess.TimeoutExpired(child.args, timeout)
-            return really(child, input, timeout)
+                raise subprocess.TimeoutExpired(process.args, timeout)
+            return really(process, input, timeout)
 
-        with mock.patch.object(process.Child, "communicate", communicate):
+        with mock.patch.object(child.Child, "communicate", communicate):
             with self.assertRaises(PhaseTimeout) as caught:
                 TimeoutManager(60).run("echo said; exec sleep 60", timeout=1, shell=True, stdout=-1, text=True)
         self.assertEqual(caught.exception.output, "said\n")
@@ -128,8 +128,7 @@ class ACommand(unittest.TestCase):
     def test_may_take_longer_than_the_system_waits(self):
         for options in {}, {"capture_output": True}:
             self.assertEqual(TimeoutManager(1e9).run(["true"], **options).returncode, 0)
-        process = import_module(f"{package.__name__}.processes.command")
-        with mock.patch.object(process, "LONGEST", 0.5):
+        with mock.patch.object(child, "LONGEST", 0.5):
             for options in {}, {"capture_output": True}:
                 self.assertEqual(TimeoutManager(60).run(["sleep", "0.8"], **options).returncode, 0)
 

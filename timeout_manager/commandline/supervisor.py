@@ -18,7 +18,7 @@ from subprocess import TimeoutExpired
 from ..interpreter.frames import tell
 from ..originals import clock
 from ..processes import deadline
-from ..processes.command import Child, with_variables
+from ..processes.child import Child
 from ..processes.group import Group
 from ..processes.orphans import adopt
 from ..processes.table import HAS_GROUPS, KILL, listed, name_of_signal
@@ -60,7 +60,7 @@ class Supervisor:
             if signal.getsignal(each) != signal.SIG_IGN:
                 signal.signal(each, self._signalled)
         variables = {**deadline.variables(seconds), **self.tree.variables()}
-        self.process = self._start(with_variables(as_inherited(), variables))
+        self.process = self._start(deadline.environ_with(as_inherited(), variables))
         self.tree.take(self.process)
         if hasattr(signal, "SIGTTOU"):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {*heard, signal.SIGCHLD})

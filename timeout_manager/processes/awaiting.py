@@ -11,7 +11,8 @@ import subprocess
 from threading import Thread
 
 from ..errors import PhaseTimeout
-from .command import Command, child_signal, longest_end, prepare
+from . import sigchld
+from .command import Command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,30 +25,21 @@ LOOK = 0.1  # seconds until the thread knows that its command is to end
 
 
 async def run(
-    manager: Phases,
-    args: Any,
-    phase_name: str | None = None,
-    *,
-    grace: float = 5.0,
-    input: Any = None,
-    capture_output: bool = False,
-    timeout: float | None = None,
-    check: bool = False,
-    env: Any = None,
-    **options: Any,
+    manager: Phases, args: Any, phase_name: str | None = None, **options: Any
 ) -> subprocess.CompletedProcess[Any]:
     """See ``TimeoutManager.run_async``."""
-    args, name, waiting = prepare(args, phase_name, grace, input, capture_output, timeout, options)
+    command = Command(args, phase_name, **options)
     attendant: Attendant | None = None
     try:
-        with child_signal():
-            async with manager.timed_operation(name, timeout) as phase:
-                attendant = Attendant(Command(args, env, options, phase.remaining()), input, phase.remaining, waiting)
+        with sigchld.heard():
+            async with manager.timed_operation(command.name, command.timeout) as phase:
+                command.prepare(phase.remaining())
+                attendant = Attendant(command, phase.remaining)
                 try:
                     attendant.start()
                     await attendant.wait()
                 except asyncio.CancelledError:
-                    with manager.cleanup_operation(f"end {name}", limit=LOOK + longest_end(waiting)):
+                    with manager.cleanup_operation(f"end {command.name}", limit=LOOK + command.longest_end()):
                         await attendant.end()
                     raise
                 except GeneratorExit:  # nothing can be awaited any more
@@ -57,16 +49,16 @@ async def run(
                     raise attendant.error
     except PhaseTimeout as error:
         if attendant is not None:
-            attendant.command.explain(error)
+            command.explain(error)
         raise
-    return attendant.command.done(check)
+    return command.done()
 
 
 class Attendant:
     """Waits for a command in a thread, and ends it there when time is over, or when it is told to."""
 
-    def __init__(self, command: Command, input: Any, remaining: Callable[[], float | None], grace: float) -> None:
-        self.command, self.input, self.remaining, self.grace = command, input, remaining, grace
+    def __init__(self, command: Command, remaining: Callable[[], float | None]) -> None:
+        self.command, self.remaining = command, remaining
         self.is_over = False
         self.error: BaseException | None = None
         self.loop = asyncio.get_running_loop()
@@ -105,7 +97,7 @@ class Attendant:
             self.error = error
         try:
             if self.error is not None or self.is_over:
-                self.command.end(self.grace)
+                self.command.end(self.command.grace)
                 self.command.explain(self.error)
         except BaseException as error:
             self.error = self.error or error
@@ -116,7 +108,7 @@ class Attendant:
 
     def _talk(self) -> None:
         """Wait until the command has ended, or is to end."""
-        input = self.input
+        input = self.command.input
         while not self.is_over:
             left = self.remaining()
             try:

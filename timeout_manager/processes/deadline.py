@@ -66,6 +66,14 @@ def variables(seconds: float | None) -> dict[str, str]:
     return {} if seconds is None else {VARIABLE: deadline(min(seconds, inherited()))}
 
 
+def environ_with(env: Any, variables: dict[str, str]) -> Any:
+    """Return an environment (None: that of this process) with these variables in it."""
+    if env is not None or not os.supports_bytes_environ:
+        given = os.environ if env is None else env
+        return {**{name: given[name] for name in given if os.fsdecode(name) not in variables}, **variables}
+    return {**own, **{name.encode(): os.fsencode(value) for name, value in variables.items()}}
+
+
 @lru_cache(maxsize=None)
 def _boot() -> str:
     """Return what tells this run of this machine from others; "" where the system does not say."""

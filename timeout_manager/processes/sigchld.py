@@ -1,0 +1,61 @@
+"""Have the system tell how children end, where whoever started this process has it ignore SIGCHLD, and so forget it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import contextmanager
+from threading import Lock, current_thread, main_thread
+
+try:
+    from _signal import SIGCHLD, getsignal  # type: ignore[import-not-found]  # without the names of handlers
+except ImportError:  # Windows
+    SIGCHLD = None
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+_lock = Lock()
+_waiting = 0  # how many commands are run
+_nowhere: list[Any] = []  # the file into which is written that one has ended, where that takes a handler
+
+
+@contextmanager
+def heard() -> Iterator[None]:
+    """Have the system tell how children end."""
+    global _waiting
+    if not _waiting and (SIGCHLD is None or getsignal(SIGCHLD) != signal.SIG_IGN):
+        yield
+        return
+    with _lock:
+        _waiting += 1
+        if _waiting == 1:
+            _set(signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        with _lock:
+            _waiting -= 1
+            if not _waiting:
+                _set(signal.SIG_IGN)
+
+
+def _set(handler: signal.Handlers) -> None:
+    try:
+        import ctypes
+    except ImportError:
+        import faulthandler  # its handlers can be set in any thread, and taken back
+
+        if handler == signal.SIG_DFL:
+            _nowhere.append(open(os.devnull, "w"))
+            faulthandler.register(signal.SIGCHLD, _nowhere[-1], all_threads=False)
+        else:
+            faulthandler.unregister(signal.SIGCHLD)
+            _nowhere.pop().close()
+        return
+    if current_thread() is main_thread():
+        signal.signal(signal.SIGCHLD, handler)
+    else:
+        ctypes.CDLL(None).signal(int(signal.SIGCHLD), ctypes.c_void_p(int(handler)))
