@@ -20,9 +20,9 @@ PATHS = sorted(glob(os.path.join(DIRECTORY, "**", "*.py"), recursive=True))
 FUNCTION = ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda
 AT_WILL = {  #: run where the user calls them
     *("__main__.py", "pytest_plugin.py"),
-    *(os.path.join("processes", name) for name in ("command.py", "name.py")),
+    *(os.path.join("processes", name) for name in ("child.py", "name.py", "sigchld.py")),
 }
-NOT_BESIDE = "fsencode", "makedirs", "main_thread"  #: for a child that is started, when a run begins, after a fork
+NOT_BESIDE = "fsencode", "fsdecode", "makedirs", "main_thread"  #: for a child, when a run begins, after a fork
 CPYTHON = sys.implementation.name == "cpython"
 TESTS = os.path.dirname(os.path.abspath(__file__))
 

@@ -10,8 +10,10 @@ from sys import modules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import Any, Protocol
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Any, Protocol, TypeVar
+
+    T = TypeVar("T")
 
     class EndedProcess(Protocol):
         """What is known of a process that had to be ended; as text it is one line."""
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 
 STATUS = 124  # of a process whose time was over, as of coreutils' timeout
-LISTED = 30  # processes that a diagnosis names
+LISTED = 30  # processes that a text names
 
 
 class PhaseTimeout(TimeoutError):
@@ -65,7 +67,7 @@ class PhaseTimeout(TimeoutError):
 
     def _ended(self) -> str:
         parts = ("Processes that had to be killed:", self.killed), ("Processes that live on:", self.survivors)
-        return "\n\n".join(_listed(title, processes) for title, processes in parts if processes)
+        return "\n\n".join("\n  ".join([title, *listed(processes)]) for title, processes in parts if processes)
 
     def _told(self) -> str:
         try:
@@ -84,10 +86,9 @@ class PhaseTimeout(TimeoutError):
         return type(self), self.args, {**state, "_scene": self._told()}
 
 
-def _listed(title: str, processes: tuple[Any, ...]) -> str:
-    """Return the first of the processes, each on a line, and how many more there are."""
-    more = [f"and {len(processes) - LISTED} more"] if len(processes) > LISTED else []
-    return "\n  ".join([title, *map(str, processes[:LISTED]), *more])
+def listed(found: Sequence[T], show: Callable[[T], str] = str) -> list[str]:
+    """Return the first of many as text, and how many more there are."""
+    return [*map(show, found[:LISTED]), *([f"and {len(found) - LISTED} more"] if len(found) > LISTED else [])]
 
 
 class PhaseInterrupt(BaseException):

@@ -153,15 +153,15 @@ class OfEverythingElse(unittest.TestCase):
 
     @unittest.skipUnless(sys.platform == "linux", "needs /proc")
     def test_a_crowd_of_child_processes(self):
-        processes = import_module(f"{package.__name__}.processes.table")
+        family = import_module(f"{package.__name__}.processes.family")
         numbers = range(10**7, 10**7 + 1000)
-        crowd = {number: processes.Process(number, os.getpid(), 1, 1, "S", 0.0) for number in numbers}
-        with mock.patch.object(processes, "processes", lambda: crowd):
-            told = processes.family()
+        crowd = {number: family.Process(number, os.getpid(), 1, 1, "S", 0.0) for number in numbers}
+        with mock.patch.object(family, "processes", lambda: crowd):
+            told = family.family()
         self.assertLess(len(told.splitlines()), 50)
         self.assertRegex(told, r"\n  and 970 more\Z")
-        with mock.patch.object(processes, "has_proc", lambda: False):
-            self.assertEqual(processes.family(), "Child processes: not known on this system")
+        with mock.patch.object(family, "has_proc", lambda: False):
+            self.assertEqual(family.family(), "Child processes: not known on this system")
 
     def test_the_phases_so_far(self):
         manager = TimeoutManager(60, enforce=True)

@@ -19,7 +19,7 @@ from ..helpers.tree import LINUX, PYTHON, alive, children
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
 originals = import_module(f"{package.__name__}.originals")
-process, table, tree = (import_module(f"{package.__name__}.processes.{each}") for each in ("command", "table", "tree"))
+table, tree = (import_module(f"{package.__name__}.processes.{each}") for each in ("table", "tree"))
 
 
 @unittest.skipUnless(LINUX, "processes are found by /proc")

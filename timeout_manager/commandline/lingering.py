@@ -17,7 +17,7 @@ from ..enforcing import kill_after, kill_children
 from ..interpreter import watchdog
 from ..interpreter.frames import shown, stack, tell, up
 from ..originals import clock, python, thread
-from ..processes.table import family, has_children
+from ..processes.family import family, has_children
 from ..seconds import INFINITY
 
 TYPE_CHECKING = False

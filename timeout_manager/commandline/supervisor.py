@@ -15,13 +15,14 @@ from errno import ENOEXEC
 from shutil import which
 from subprocess import TimeoutExpired
 
+from ..errors import listed
 from ..interpreter.frames import tell
 from ..originals import clock
 from ..processes import deadline
 from ..processes.child import Child
 from ..processes.group import Group
 from ..processes.orphans import adopt
-from ..processes.table import HAS_GROUPS, KILL, listed, name_of_signal
+from ..processes.table import HAS_GROUPS, KILL, name_of_signal
 from ..processes.tree import BOUND, Tree
 from ..seconds import INFINITY
 

@@ -10,7 +10,7 @@ import sys
 from itertools import islice
 
 from ..originals import clock, python, thread
-from ..processes.table import descendants, family, has_children
+from ..processes.family import descendants, family, has_children
 from ..counting.report import lines as lines_of
 from ..seconds import INFINITY, text
 from ..interpreter import stalls

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from ..originals import files, system
-from .table import descendants
+from .family import descendants
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

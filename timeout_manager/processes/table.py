@@ -16,12 +16,9 @@ from ..seconds import INFINITY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from typing import Any
+    from collections.abc import Callable, Iterable
 
-SHOWN = 30  # processes of a family
 WIDTH = 200  # characters of a command
-STATES = {"R": "running", "S": "sleeping", "D": "waiting for a device", "T": "stopped", "Z": "ended, not waited for"}
 HAS_GROUPS = hasattr(system, "killpg")  # Windows has no signals either: what gets one ends
 KILL, STOP, CONT = (getattr(signals, name, 9 * (name == "SIGKILL")) for name in ("SIGKILL", "SIGSTOP", "SIGCONT"))
 ENDED = "Z", "X"  # states of processes that nobody has waited for yet
@@ -72,7 +69,7 @@ class Process:
                 Process.held += 1
             except (AttributeError, OSError):  # gone; or not Linux, an old kernel, too many open files
                 pass
-        if not self._is_same():
+        if not _may_be(self.pid, self._is_same):
             self.let_go()
             return False
         if has_proc():
@@ -80,15 +77,8 @@ class Process:
             self.age = self.age or max(uptime() - self.started, 0.0)
         return True
 
-    def _is_same(self) -> bool:
-        """Tell whether the number still means this process, as far as that can be known."""
-        if not has_proc():
-            return True
-        try:
-            again = process_of(self.pid)
-        except OSError:
-            return True
-        return again is not None and again.started == self.started
+    def _is_same(self, now: Process) -> bool:
+        return now.started == self.started
 
     def send(self, number: int) -> None:
         """Send it a signal, unless it has ended."""
@@ -108,7 +98,7 @@ class Process:
                 raise
             except OSError:  # a filter of system calls does not know this one
                 pass
-        if self._is_same():
+        if _may_be(self.pid, self._is_same):
             system.kill(self.pid, number)
 
     def let_go(self) -> None:
@@ -151,13 +141,18 @@ def process_of(pid: int) -> Process | None:
 
 def is_child(pid: int) -> bool:
     """Tell whether it is a child of this process that nobody has waited for, as far as that can be known."""
+    return _may_be(pid, lambda process: process.parent == system.getpid())
+
+
+def _may_be(pid: int, fits: Callable[[Process], bool]) -> bool:
+    """Tell whether the process with this number is such a one, as far as that can be known."""
     if not has_proc():
         return True
     try:
         process = process_of(pid)
     except OSError:
         return True
-    return process is not None and process.parent == system.getpid()
+    return process is not None and fits(process)
 
 
 def environ_of(pid: int) -> bytes:
@@ -218,88 +213,6 @@ def shown(command: str) -> str:
     return f"{line[:WIDTH]}..." if len(line) > WIDTH else line or "?"
 
 
-def listed(found: Sequence[object]) -> list[str]:
-    """Return the first of them as text, and how many more there are."""
-    return [*map(str, found[:SHOWN]), *([f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else ())]
-
-
-def family(found: list[tuple[int, Process]] | None = None) -> str:
-    """Return a line for each of these descendants of this process: what it is, what it does, and for how long."""
-    if not has_proc():
-        return "Child processes: not known on this system"
-    if found is None:
-        found = descendants()
-    lines = [f"{'  ' * (depth + 1)}{described(process)}" for depth, process in found[:SHOWN]]
-    more = [f"  and {len(found) - SHOWN} more"] * (len(found) > SHOWN)
-    return "\n".join(["Child processes:", *lines, *more]) if lines else ""
-
-
-def descendants() -> list[tuple[int, Process]]:
-    """Return the children of this process, each followed by its own, and how deep each is; none without ``/proc``."""
-    children: dict[int, list[Process]] = {}
-    try:
-        known = processes() if has_proc() else {}
-    except OSError:  # too many open files
-        known = {}
-    for process in known.values():
-        children.setdefault(process.parent, []).append(process)
-    found: list[tuple[int, Process]] = []
-    todo = [(0, process) for process in reversed(children.get(system.getpid(), []))]
-    while todo:
-        depth, process = todo.pop()
-        found.append((depth, process))
-        todo += [(depth + 1, child) for child in reversed(children.get(process.pid, []))]
-    return found
-
-
-def has_children() -> bool:
-    """Tell whether this process has children, as far as it can be asked."""
-    try:
-        system.waitid(system.P_ALL, 0, system.WEXITED | system.WNOHANG | system.WNOWAIT)
-    except ChildProcessError:
-        return False
-    except AttributeError:  # it cannot be asked so quickly
-        pass
-    return True
-
-
-def alive(process: Process) -> Process | None:
-    """Return a process as it is now; None if it has ended."""
-    try:
-        again = process_of(process.pid)
-    except OSError:  # that cannot be looked up
-        return process
-    return again if again is not None and again.started == process.started and again.state not in ENDED else None
-
-
-def described(process: Process) -> str:
-    """Return in a line what a process is, what it does, and for how long."""
-    name = _names().get(process.pid)
-    state = STATES.get(process.state, process.state) + _waits_in(process.pid)
-    age = max(uptime() - process.started, 0.0)
-    return (
-        f"{process.pid}{f' ({name})' if name else ''} {state}, {age:.1f} s old, {process.busy:.2f} s of processor time:"
-        f" {command_of(process.pid)}"
-    )
-
-
-def _names() -> dict[int, str]:
-    """Return what `multiprocessing` calls its children, whose commands are all alike."""
-    known: Any = getattr(sys.modules.get("multiprocessing.process"), "_children", frozenset()).copy()
-    started = [(getattr(each, "_popen", None), each) for each in known]
-    return {popen.pid: str(each.name) for popen, each in started if popen is not None}
-
-
-def _waits_in(pid: int) -> str:
-    """Return in what function of the kernel it waits, where the system tells."""
-    try:
-        with files.open(f"/proc/{pid}/wchan", "rb") as file:
-            name = file.read().decode(errors="replace")
-    except OSError:
-        name = "0"
-    return "" if name in ("", "0") else f" in {name}"
-
-
 def _by_ps() -> dict[int, Process]:
     """Ask POSIX's ``ps``, which knows no sessions; the leader of a group stands for one."""
     import subprocess
@@ -331,15 +244,10 @@ def wait_for_one(processes: Iterable[Process], seconds: float) -> None:
     """Wait until one of the processes ends, or the time is over."""
     import select
 
-    poll = getattr(select, "poll", None)
-    held = [process.descriptor for process in processes if process.descriptor >= 0]
-    if poll is None:
-        clock.sleep(seconds)
-        return
-    if not held:
-        select.select([], [], [], seconds)
-        return
-    waiting = poll()
-    for descriptor in held:
-        waiting.register(descriptor, select.POLLIN)
+    if not hasattr(select, "poll"):
+        return clock.sleep(seconds)
+    waiting = select.poll()
+    for process in processes:
+        if process.descriptor >= 0:
+            waiting.register(process.descriptor, select.POLLIN)
     waiting.poll(seconds * 1000)

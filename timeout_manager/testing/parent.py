@@ -9,10 +9,11 @@ from __future__ import annotations
 import select
 import sys
 
+from ..errors import listed
 from ..interpreter.frames import tell
 from ..originals import clock, files, signals, system
 from ..processes.orphans import adopt
-from ..processes.table import listed, name_of_signal
+from ..processes.table import name_of_signal
 from ..seconds import text
 from .course import Course
 from .guard import Guard

@@ -11,7 +11,8 @@ from ..diagnosis.snapshot import Scene
 from ..errors import PhaseTimeout
 from .limits import group_of
 from ..originals import clock, python, thread
-from ..processes.table import TICK, alive, described, descendants, uptime
+from ..processes.family import alive, descendants, described
+from ..processes.table import TICK, uptime
 from ..seconds import plain, text
 from ..interpreter.frames import shown, tell
 from .case import Entry, LimitedTest, name_of
