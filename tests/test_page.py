@@ -100,6 +100,28 @@ class OfTests(Directory):
             self.assertIn(test["id"], elements.text)
         self.assertIn("Time ran out in test", elements.text)
 
+    def test_nothing_in_it_can_inject(self):
+        phase = {"name": EVIL, "started": 0, "elapsed": 1, "limit": 1, "outcome": EVIL, "group": 0}
+        texts = dict.fromkeys(("id", "outcome", "job", "text", "diagnosis"), EVIL)
+        test = {"kind": "test", "started": 0, "elapsed": 1, "phases": [phase], **texts}
+        elements = Elements(page.of_tests({"tests": [test], "counts": {EVIL: 1}, "not run": []}))
+        self.assertEqual({"script", "img"} & set(elements.names), set())
+        self.assertNotIn("onerror", elements.attributes)
+
+    def test_has_a_row_for_each_worker_and_what_shares_a_limit_against_it(self):
+        def phase(name, elapsed, group):
+            return {"name": name, "started": 0, "elapsed": elapsed, "limit": 1, "outcome": "done", "group": group}
+
+        def test(name, job, *phases):
+            times = {"started": 0, "elapsed": sum(phase["elapsed"] for phase in phases)}
+            texts = {"text": "", "diagnosis": ""}
+            return {"id": name, "kind": "test", "outcome": "passed", "job": job, "phases": phases, **times, **texts}
+
+        tests = test("a", 1, phase("setUp", 0.2, 0), phase("test", 0.5, 0), phase("tearDown", 0.6, 1)), test("b", 2)
+        elements = Elements(page.of_tests({"tests": tests, "counts": {"passed": 2}, "not run": []}))
+        self.assertRegex(elements.text, "(?s)worker 1.*worker 2")
+        self.assertRegex(elements.text, r"a0\.700 s1\.00 s70%passed")
+
     @unittest.skipUnless(CHROMIUM, "no Chromium here")
     def test_a_browser_opens_five_thousand_of_them(self):
         path = os.path.join(self.directory, "page.html")

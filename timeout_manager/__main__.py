@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 
 from . import __version__
 
@@ -18,56 +19,43 @@ PROGRAM = SCRIPT if os.path.basename(sys.argv[0]) == SCRIPT else f"python -m {__
 HELP = f"""usage: {PROGRAM} COMMAND [OPTIONS] ...
 
 commands:
-  unittest   run a unittest suite, unchanged, with a hard limit for every test
-  run        run a command with a time limit, as `timeout` does, and end all that it has started
+  unittest   run a unittest suite, unchanged, with a time limit for every test
+  run        run a command with a time limit, as `timeout` does, and end everything that it has started
   suggest    suggest limits for tests and phases, from the reports of earlier runs
-  merge      put the reports of shards together
-  help       print a page of the manual: `{PROGRAM} help` lists them
+  merge      merge the reports of shards into one
+  help       print a page of the manual; `{PROGRAM} help` lists the pages
 
-  {PROGRAM} unittest --timeout 60 --kill-after 10     run the tests from here on; what hangs ends, and is named
-  {PROGRAM} run --kill-after 5 10m make check         end make and all of its children after ten minutes
-  {PROGRAM} suggest monday.json tuesday.json          of `unittest --report` or `run --report`
-  {PROGRAM} COMMAND --help                            all options
+to copy:
+  {PROGRAM} unittest --timeout 60 --kill-after 10    end and name the tests that hang
+  {PROGRAM} run --kill-after 5 10m make check        end make and all its children after ten minutes
+
+  {PROGRAM} COMMAND --help     all options of a command
   {PROGRAM} --version
 
-exit status: that of the tests or the command; 124 if time was over for all of it; 2 if the command line is wrong
-environment: TIMEOUT_MANAGER_SCALE multiplies all limits, 0 switches them off; `{PROGRAM} help environment` has the rest
+Which method: the best one for the code is taken. `unittest --help` says when to ask for another.
+Exit status: that of the tests or of the command; 124 if their time ran out; 2 if the command line is wrong.
+Environment: TIMEOUT_MANAGER_SCALE multiplies all limits, and 0 switches them off; the others are in
+`{PROGRAM} help environment`.
 """
 COMMANDS = "unittest", "run", "suggest", "merge", "help"
 
 
 def main(arguments: list[str]) -> NoReturn:
-    """Run the command; the exit status is its own, or 2 if it makes no sense."""
-    if not arguments or arguments[0] in ("-h", "--help"):
+    """Run the command; the exit status is its own, or 2 if there is none of that name."""
+    name = arguments[0] if arguments else "--help"
+    if name in ("-h", "--help"):
         print(HELP, end="")
         sys.exit(0)
-    if arguments[0] == "--version":
+    if name == "--version":
         print(f"timeout_manager {__version__}")
         sys.exit(0)
-    if arguments[0] == "unittest":
-        from .commandline import unittest_command
-
-        unittest_command.main(f"{PROGRAM} unittest", arguments[1:])
-    if arguments[0] == "run":
-        from .commandline import run_command
-
-        run_command.main(f"{PROGRAM} run", arguments[1:])
-    if arguments[0] == "suggest":
-        from .commandline import suggest_command
-
-        suggest_command.main(f"{PROGRAM} suggest", arguments[1:])
-    if arguments[0] == "merge":
-        from .commandline import merge_command
-
-        merge_command.main(f"{PROGRAM} merge", arguments[1:])
-    if arguments[0] == "help":
-        from .commandline import help_command
-
-        help_command.main(f"{PROGRAM} help", arguments[1:])
+    if name in COMMANDS:
+        command = import_module(f".commandline.{name}_command", __package__)
+        command.main(f"{PROGRAM} {name}", arguments[1:])
     from .commandline.nearest import hint
 
-    what = f"there is no command {arguments[0]!r}{hint(arguments[0], COMMANDS)}"
-    print(f"{PROGRAM}: {what}\n\n{HELP}", end="", file=sys.stderr)
+    what = hint(name, (*COMMANDS, "--help", "--version")) or f"; `{PROGRAM}` lists them"
+    print(f"{PROGRAM}: there is no command {name!r}{what}", file=sys.stderr)
     sys.exit(2)
 
 

@@ -13,6 +13,9 @@ MISTYPED = {
     "unittest --timout 5": "--timout is not known; did you mean --timeout?",
     "unittest --kil-after=5 --timeout 60": "--kil-after is not known; did you mean --kill-after?",
     "unittest --failfats": "--failfats is not known; did you mean --failfast?",
+    "unittest --junit x.xml": "--junit is not known; did you mean --junit-xml?",
+    "unittest -timeout 5": "-timeout is not known; did you mean --timeout?",
+    "--verson": "did you mean --version?",
     "run --kil-after 5 10 true": "did you mean --kill-after?",
     "suggest --ell monday.json": "did you mean --all?",
 }

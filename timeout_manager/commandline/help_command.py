@@ -17,22 +17,22 @@ USAGE = 2
 PACKAGE = __name__.rsplit(".", 2)[0]  # __package__ is not set while 3.9 loads a module from a zip
 TOPICS = {
     "unittest": "a limit for every test of a suite, in CI and elsewhere",
-    "isolate": "tests in processes of their own: after a crash the next one runs",
+    "isolate": "tests in processes of their own: a crash does not end the run",
     "phases": "a budget for a job of several steps, and what becomes of errors",
     "enforcement": "what can interrupt your code, and what it may do to you",
-    "reports": "JSON, JUnit XML, traces, a page for a browser: every key",
+    "reports": "JSON, JUnit XML, traces and a page for a browser, with every key",
     "asyncio": "phases in coroutines",
     "diagnosis": "how to read what was running when time ran out",
     "commands": "run a command, and leave nothing of it behind",
-    "children": "end what a phase waits for; hand the deadline on to child processes",
+    "children": "end the child that a phase waits for; pass the deadline on to child processes",
     "environment": "variables that change limits from outside",
-    "pytest": "the plug-in",
-    "threads": "phases in threads, greenlets and tasks of trio, and after fork",
+    "pytest": "the pytest plug-in",
+    "threads": "phases in threads, greenlets and trio tasks, and after a fork",
     "platforms": "what works where, and what was run there",
     "vendoring": "copy the package into yours",
-    "migration": "from other tools to this one",
-    "measurements": "what goes wrong, what it costs, how to take it again",
-    "guide.zh": "the guide in Chinese",
+    "migration": "coming from other tools",
+    "measurements": "how often it goes wrong, what it costs, and how to measure both yourself",
+    "guide.zh": "the user's guide, in Chinese",
 }
 
 
@@ -42,7 +42,7 @@ def main(program: str, arguments: list[str]) -> NoReturn:
     if topic in ("", "-h", "--help"):
         wide = max(map(len, TOPICS))
         pages = "".join(f"  {name:{wide}}  {what}\n" for name, what in TOPICS.items())
-        print(f"usage: {program} [TOPIC]\n\ntopics:\n{pages}", end="")
+        print(f"usage: {program} [TOPIC]\n\ntopics:\n{pages}\nExit status: {USAGE} if there is no such page.")
         sys.exit(0)
     if topic not in TOPICS or len(arguments) > 1:
         what = hint(topic, TOPICS) or f"; `{program}` lists them"

@@ -5,11 +5,11 @@ It runs nothing. Times are counted from the beginning of each shard: they have r
 
 from __future__ import annotations
 
-import json
 import sys
 from getopt import GetoptError, gnu_getopt
 
 from .nearest import told
+from .suggest_command import load
 from ..testing.limits import Limits
 from ..testing.reports import OUTCOMES, Reports
 
@@ -27,10 +27,14 @@ LEFT = "the shard that was to run it did not come to it"
 def usage(program: str) -> str:
     return f"""usage: {program} REPORT.json... [--report FILE] [--junit-xml FILE] [--trace FILE] [--html FILE]
 
-Put the reports of shards together, written by `unittest --shard I/N --report`, and write what is asked for.
+Merge the reports of shards, which `unittest --shard I/N --report` has written, and write the reports asked for.
 
-Exit status: 0 if all tests ended well, 1 if not, {USAGE} if a report cannot be read, or a shard
-is missing or there twice.
+to copy:
+  {program} 1.json 2.json 3.json --junit-xml results.xml
+  {program} 1.json 2.json 3.json --report all.json --html all.html
+
+Exit status: 0 if all tests ended well; 1 if some did not; {USAGE} if a report cannot be read, or a shard is missing or
+given twice.
 """
 
 
@@ -60,16 +64,15 @@ def main(program: str, arguments: list[str]) -> NoReturn:
 
 
 def _read(path: str) -> dict[str, Any]:
-    """Return a report; OSError or ValueError if it is none."""
-    with open(path, encoding="utf-8") as file:
-        report = json.load(file)
+    """Return a report; ValueError if it is none."""
+    report: Any = load(path)
     try:
         if all(each["outcome"] in OUTCOMES and each["id"] and each["kind"] for each in report["tests"]):
             report["not run"]
             return report  # type: ignore[no-any-return]
     except (KeyError, TypeError):
         pass
-    raise ValueError(f"{path} is no report of `unittest --report`")
+    raise ValueError(f"{path} is not a report of `unittest --report`")
 
 
 def in_order(reports: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -79,9 +82,9 @@ def in_order(reports: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         return list(reports)
     totals = {part["total"] for part in parts}
     if len(parts) < len(reports) or len(totals) > 1:
-        raise ValueError("these reports are not of the shards of one run")
+        raise ValueError("these are not the shards of one run")
     found = sorted(part["index"] for part in parts)
     for index in range(1, totals.pop() + 1):
         if found.count(index) != 1:
-            raise ValueError(f"shard {index} is {'missing' if index not in found else 'there twice'}")
+            raise ValueError(f"shard {index} is {'missing' if index not in found else 'given twice'}")
     return sorted(reports, key=lambda report: report["shard"]["index"])

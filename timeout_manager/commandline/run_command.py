@@ -32,24 +32,28 @@ OPTIONS = "kill-after=", "signal=", "preserve-status", "foreground", "verbose", 
 def usage(program: str) -> str:
     return f"""usage: {program} [OPTIONS] DURATION COMMAND [ARG...]
 
-Run COMMAND; if it is still running after DURATION, end it with everything that it has started.
+Run COMMAND. If it is still running after DURATION, end it and everything that it has started.
 
-  -k, --kill-after DURATION  send KILL if it is still running so long after the first signal
-  -s, --signal SIGNAL        the first signal, by name or number (TERM)
-      --preserve-status      exit with the status of COMMAND also when time is over
-      --foreground           leave COMMAND in the group of this process, and end COMMAND alone
-  -v, --verbose              say on stderr which signals are sent, and to what
-      --phase NAME           the name of the phase in the report (default: that of COMMAND)
-      --report FILE          write the ledger as JSON
-      --html FILE            write it as a page for a browser
+  -k, --kill-after DURATION  send KILL if anything of it is still running so long after the first signal; without
+                             this, nothing is killed
+  -s, --signal SIGNAL        the first signal, by name or number; TERM if not given
+      --preserve-status      exit with the status of COMMAND even if its time ran out
+      --foreground           leave COMMAND in the process group of this command, and end COMMAND alone
+  -v, --verbose              report on stderr which signals are sent, and to which processes
+      --phase NAME           the name in the reports; that of COMMAND if not given
+      --report FILE          write what it was and how long it took, as JSON
+      --html FILE            the same as a page for a browser
 
+to copy:
   {program} --kill-after 5 10m make check
   {program} -v -k 5 --report build.json 10m sh build.sh
 
-DURATION: 90, 1.5, 90s, 2m, 1h, 1d; 0 is no limit. COMMAND finds its deadline in {deadline.VARIABLE}.
+DURATION is 90, 1.5, 90s, 2m, 1h or 1d; 0 is no limit.
 
-Exit status: that of COMMAND; {TIMED_OUT} if time was over, 137 if KILL was sent then; {FAILED} if the options make no
-sense, {NOT_STARTED} if COMMAND cannot be started, {NOT_FOUND} if there is none.
+Exit status: that of COMMAND; {TIMED_OUT} if its time ran out; 137 if it then had to be killed; {FAILED} if the options
+make no sense; {NOT_STARTED} if COMMAND cannot be started; {NOT_FOUND} if it does not exist.
+Environment: TIMEOUT_MANAGER_SCALE multiplies DURATION. {deadline.VARIABLE} is the deadline of a parent, which
+counts if it is earlier; COMMAND gets its own there.
 """
 
 
@@ -69,7 +73,7 @@ def main(program: str, arguments: list[str]) -> NoReturn:
         # on a clock of its own it only counts, whatever the environment asks for: an interrupt would end us alone
         manager = TimeoutManager.from_environ(limit or None, clock=lambda: clock.monotonic())
     except (GetoptError, ValueError) as error:
-        say(f"{program}: {told(error, OPTIONS)}\n\n{usage(program)}")
+        say(f"{program}: {told(error, OPTIONS)}\n`{program} --help` lists the options")
         sys.exit(FAILED)
     runner = Supervisor(program, words[1:], "--foreground" in options, "-v" in options)
     phase = manager.timed_operation(options.get("--phase") or name_of(words[1:]))

@@ -36,19 +36,24 @@ LISTED = 20  # rows at least, even if the smallest limit is enough for all
 def usage(program: str) -> str:
     return f"""usage: {program} [--all] REPORT.json...
 
-Read reports of earlier green runs, written by `unittest --report`, by `run --report` or from as_dict() of a manager.
-Print a limit for each test or phase: 3 times the 99th percentile or 2.5 times the maximum, whichever is more, rounded
-up by at most half, to {", ".join(f"{step:g}" for step in STEPS[:6])} and so on, up to minutes and hours.
+Read the reports of earlier runs that passed, and print a limit for each test or phase: 3 times the 99th percentile
+or 2.5 times the maximum, whichever is greater, rounded up to {", ".join(f"{step:g}" for step in STEPS[:6])} and so on.
+A report is what `unittest --report` or `run --report` has written, or as_dict() of a manager as JSON.
 
-      --all  list all of them, also where there are more than {LISTED} and the smallest limit is enough
+      --all  list all of them; otherwise, after {LISTED} lines, those for which {STEPS[0]} s is enough share one
 
-runs  how often it has ended well in all reports together; what has not ended well is counted and left out
-p99   the 99th percentile by nearest rank: with fewer than 100 runs it is the maximum
+runs  how often it ended well, in all reports together; runs that did not end well are counted and left out
+p99   the 99th percentile by nearest rank; with fewer than 100 runs this is the maximum
 max   the longest time; that of a test is setUp, the test, tearDown and the cleanups together
 
-No limit is smaller than {STEPS[0]} s: down there it matters more what else the machine is doing.
+No limit is smaller than {STEPS[0]} s: below that, what else the machine is doing matters more.
 
-Exit status: {NOTHING} if nothing has ended well, {USAGE} if a report cannot be read or the options make no sense.
+to copy:
+  {program} monday.json tuesday.json
+  {program} --all build.json
+
+Exit status: 0 if there are limits; {NOTHING} if nothing ended well; {USAGE} if a report cannot be read or an option is
+wrong.
 """
 
 
@@ -93,18 +98,23 @@ def main(program: str, arguments: list[str]) -> NoReturn:
     sys.exit(0)
 
 
+def load(path: str) -> Any:
+    """Return what is in a file of JSON; ValueError names the file, and what is wrong with it."""
+    try:
+        with open(path, "rb") as file:
+            return json.load(file)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None
+
+
 def read(path: str) -> Iterator[tuple[bool, str, str, float]]:
     """Yield of every entry whether it is one of a unittest run, its name, its outcome and its seconds.
 
     ValueError names the file, the value, and what is wrong with it.
     """
-    try:
-        with open(path, "rb") as file:
-            ledger = json.load(file)
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON: {error}") from None
+    ledger = load(path)
     kinds = [kind for kind in ("tests", "phases") if isinstance(ledger, dict) and isinstance(ledger.get(kind), list)]
     if not kinds:
         raise ValueError(f'{path} is not a report: it must be an object with a list "tests" or "phases"')

@@ -36,17 +36,17 @@ MARGIN, LONGEST_MARGIN = 0.1, 30.0  # of that, for our own report; at most so ma
 SOON = 1.0  # seconds that closing what hung has at least
 
 TIMES = {
-    "--timeout": "for each test: setUp and the test together; tearDown and the cleanups have as much again",
-    "--total": "for the whole run; the tests that are left then are named, and the exit status is 124",
-    "--slow-after": "say on stderr what is running that long, again and again",
-    "--kill-after": "end the process, status 124, if a test is still running that long after its limit",
-    "--kill-children": "end the processes that a test waits for at its limit: SIGTERM, SIGKILL after that long",
+    "--timeout": "for each test: setUp and the test together; tearDown and the cleanups get as much again",
+    "--total": "for the whole run; the tests that are left are named, and the exit status is 124",
+    "--slow-after": "report on stderr, again and again, what has been running for so long",
+    "--kill-after": "end the process with status 124 if a test is still running so long after its limit",
+    "--kill-children": "end the processes that a test waits for at its limit: SIGTERM, then SIGKILL so much later",
 }
 FILES = {
     "--report": "every test and its phases, as JSON",
     "--junit-xml": "the same for what reads JUnit XML",
     "--trace": "the same for chrome://tracing and Perfetto",
-    "--html": "the same as a page for a browser, which is written at the end",
+    "--html": "the same as a page for a browser, written at the end of the run",
 }
 ISOLATION = {"--isolate", "--jobs"}
 AFTER_LIMITS = {"--kill-after", "--kill-children"}
@@ -65,33 +65,35 @@ def usage(program: str) -> str:
     return f"""usage: {program} [OPTIONS] [whatever python -m unittest takes]
 
 limits:
-{times}  --method METHOD          timer (of the kernel), signal (SIGALRM), thread (a watchdog), or auto: the best
+{times}  --method METHOD          how to interrupt: timer (of the kernel), signal (SIGALRM), thread (a watchdog) or auto
 
-  SECONDS: 90, 1.5, 90s, 2m, 1h; 0 is no limit. Without --timeout: TIMEOUT_MANAGER_TIMEOUT from the environment.
-  A test, a class or a module with `timeout = SECONDS` has a limit of its own.
+  SECONDS are 90, 1.5, 90s, 2m or 1h; 0 is no limit. A test, a class or a module can have a limit of its own: write
+  `timeout = SECONDS` on it.
 
 processes:
-  --isolate                run the tests in another process: what ends it, or is killed so long after its limit as
-                           --kill-after says (5 s), costs no other test
-  --jobs N|auto            the same with N processes at once; in each, TIMEOUT_MANAGER_JOB is one of 1 to N
+  --isolate                run the tests in another process. If a test ends that process, or cannot be interrupted and
+                           is killed with it (--kill-after; 5 s if not given), the other tests still run
+  --jobs N|auto            the same with N processes at once; each finds its number, 1 to N, in TIMEOUT_MANAGER_JOB
 
-shards, of modules, dealt out by the times in the file that --report is about to replace, if it tells of all:
-  --shard I/N              run the tests of one of N machines; without it: what Bazel asks for
+shards:
+  --shard I/N              run the modules of machine I of N. They are divided so that all take about as long, by the
+                           times in the file that --report will replace. If it is not given, Bazel's variables count
 
-reports, whole after every test:
+reports, complete after every test:
 {files}
 to copy:
   {program} --timeout 60 --kill-after 10 --junit-xml results.xml
   {program} --timeout 60 --isolate tests.test_net
 
-Which method: auto takes the timer where there is one (Linux), which code under test is least likely to get into the
-way of. Take signal if os.fork must not warn of threads, thread if the tests use SIGALRM where there is no timer.
+Which method: auto is right for most suites. On Linux it takes the timer, which tests are least likely to disturb;
+elsewhere SIGALRM. Choose signal if os.fork must not warn of threads. Choose thread if the tests use SIGALRM
+themselves and there is no timer.
 
-Exit status: 0 all passed, 1 not all, 2 an option makes no sense, 5 no test ran (from Python 3.12), {STATUS} the total
-was spent or --kill-after has ended the process. Environment: TIMEOUT_MANAGER_TIMEOUT; TIMEOUT_MANAGER_SCALE
-multiplies limits.
+Exit status: 0 all tests passed; 1 some did not; 2 an option makes no sense; 5 no test ran (from Python 3.12); {STATUS}
+the total was spent, or --kill-after has ended the process.
+Environment: TIMEOUT_MANAGER_TIMEOUT is the limit where --timeout is not given; TIMEOUT_MANAGER_SCALE multiplies limits.
 
-Everything else is for unittest:
+All other options are unittest's own:
 """
 
 
@@ -248,10 +250,10 @@ def _check(limits: Limits) -> None:
 
 def _hint(program: str, arguments: list[str]) -> None:
     """Name what an option may have been meant to be which unittest, too, does not know."""
-    known = OPTIONS | OF_UNITTEST | ISOLATION
-    for name in (each.partition("=")[0] for each in arguments if each.startswith("--")):
-        near = hint(name, sorted(known)) if not any(each.startswith(name) for each in known) else ""
-        if near:
+    known = sorted(OPTIONS | OF_UNITTEST | ISOLATION)
+    for name in (each.partition("=")[0] for each in arguments if each[:1] == "-"):
+        near = hint(f"--{name.lstrip('-')}", known)
+        if near and not any(each.startswith(name) for each in OF_UNITTEST):  # it takes beginnings of its own
             print(f"{program}: {name} is not known{near}", file=sys.stderr)
 
 

@@ -27,7 +27,7 @@ _STEPS = (  # seconds between ticks
 class Bar:
     """What took some time: a phase, a test, a part of one. Times are seconds; ``started`` counts from the beginning."""
 
-    __slots__ = ("name", "row", "depth", "started", "elapsed", "limit", "outcome", "told")
+    __slots__ = ("name", "row", "depth", "started", "elapsed", "used", "limit", "outcome", "told")
 
     def __init__(
         self,
@@ -36,34 +36,37 @@ class Bar:
         elapsed: float,
         outcome: str,
         *,
+        used: float | None = None,
         limit: float | None = None,
         row: str = "",
         depth: int = 0,
         told: str = "",
     ) -> None:
         self.name, self.row, self.depth = name, row, depth
-        self.started, self.elapsed, self.limit, self.outcome = started, elapsed, limit, outcome
+        self.started, self.elapsed, self.outcome = started, elapsed, outcome
+        self.used, self.limit = elapsed if used is None else used, limit  # the part of its time that the limit is for
         self.told = told  # what went wrong, and what was running then
 
     @property
     def share(self) -> float:
         """The part of its limit that was used."""
-        return self.elapsed / self.limit if self.limit else 0.0
+        return self.used / self.limit if self.limit else 0.0
 
     def __str__(self) -> str:
-        limit = "" if self.limit is None else f" of {text(self.limit)}"
+        limit = "" if self.limit is None else f", {self.share:.0%} of the limit of {text(self.limit)}"
         return f"{self.name}: {self.outcome}, {text(self.elapsed)}{limit}"
 
 
 def of_tests(report: Mapping[str, Any]) -> str:
     """Return the page of a unittest run: what ``--report`` writes, as data."""
     tests, bars = report["tests"], []
+    others = "imports" if any("job" in test for test in tests) else ""
     for test in tests:
-        row = f"worker {test['worker']}" if "worker" in test else ""
-        told = "\n\n".join(filter(None, (test["text"], test["diagnosis"]))) if test["outcome"] not in _FINE else ""
-        limit = min((phase["limit"] for phase in test["phases"] if phase["limit"] is not None), default=None)
-        times = test["started"], test["elapsed"]
-        bars.append(Bar(test["id"], *times, test["outcome"], limit=limit, row=row, told=told))
+        row = f"worker {test['job']}" if "job" in test else others
+        texts = (test["text"].strip("\n"), test["diagnosis"]) if test["outcome"] not in _FINE else ()
+        told = "\n\n".join(filter(None, texts))
+        times, (used, limit) = (test["started"], test["elapsed"]), _fullest(test["phases"])
+        bars.append(Bar(test["id"], *times, test["outcome"], used=used, limit=limit, row=row, told=told))
         bars += [
             Bar(phase["name"], phase["started"], phase["elapsed"], phase["outcome"], row=row, depth=1)
             for phase in test["phases"]
@@ -72,6 +75,17 @@ def of_tests(report: Mapping[str, Any]) -> str:
     left = f"{len(report['not run'])} not run" if report.get("not run") else ""
     number = sum(test["kind"] == "test" for test in tests)
     return draw(f"{number:,} tests", ", ".join(filter(None, (*counts, left))), bars)
+
+
+def _fullest(phases: Iterable[Mapping[str, Any]]) -> tuple[float | None, float | None]:
+    """Return the seconds used and the limit of the parts that share one and have used the most of it."""
+    groups: dict[Any, list[float]] = {}
+    for phase in phases:
+        if phase["limit"]:
+            group = groups.setdefault(phase.get("group"), [0.0, phase["limit"]])
+            group[0] += phase["elapsed"]
+    used, limit = max(groups.values(), key=lambda group: group[0] / group[1], default=(None, None))
+    return used, limit
 
 
 def of_phases(ledger: Mapping[str, Any]) -> str:
@@ -145,7 +159,7 @@ def _told(late: Sequence[Bar]) -> Iterable[str]:
 
 def _against_limits(bars: Sequence[Bar]) -> Iterable[str]:
     own = [bar for bar in bars if not bar.depth or bar.limit is not None]
-    ranked = sorted(own, key=lambda bar: (-bar.share, -bar.elapsed))
+    ranked = sorted(own, key=lambda bar: (-bar.share, -bar.used))
     yield "<h2>Time used, against the limits</h2>\n"
     yield from _table(ranked[:SHOWN])
     if ranked[SHOWN:]:
@@ -159,8 +173,8 @@ def _table(bars: Iterable[Bar]) -> Iterable[str]:
     for bar in bars:
         limit, share = ("", "") if bar.limit is None else (text(bar.limit), f"{bar.share:.0%}")
         near = ' class="near"' if bar.share >= NEAR else ""
-        meter = f'<u style="width:{min(bar.share, 1.0):.1%}"></u>' if share else ""
-        yield f"<tr{near}><td>{escape(bar.name)}<td>{text(bar.elapsed)}<td>{limit}<td>{meter}{share}"
+        meter = f'<u style="--share:{min(bar.share, 1.0):.3f}"></u>' if share else ""
+        yield f"<tr{near}><td>{escape(bar.name)}<td>{text(bar.used)}<td>{limit}<td>{meter}{share}"
         yield f'<td><b class="{_kind(bar)}">{escape(bar.outcome)}</b>\n'
     yield "</table>\n"
 
@@ -209,7 +223,8 @@ b.open { color: var(--open) }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
 th { text-align: left; font-weight: 600 } th, td { padding: 2px 1em 2px 0; border-bottom: 1px solid var(--line) }
 td:first-child { overflow-wrap: anywhere } td:not(:first-child) { white-space: nowrap }
-td u { display: inline-block; height: .7em; max-width: 8em; background: var(--none); margin-right: 6px }
+td u { display: inline-block; height: .7em; width: calc(var(--share) * 8em); margin-right: 6px;
+  background: var(--none) }
 td:nth-child(4) { width: 14em } .near td { font-weight: 600 } .near u { background: var(--late) }
 pre { background: var(--soft); padding: 1em; overflow-x: auto; font-size: 13px } summary { cursor: pointer }
 @media print { body { margin: 0; max-width: none } i, u { print-color-adjust: exact }

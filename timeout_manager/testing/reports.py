@@ -163,8 +163,8 @@ def data_of(entry: Entry, began: float) -> Data:
         "started": entry.began - began,
         "elapsed": entry.elapsed,
         "phases": [
-            {**phase_entry(part, began), "limit": group.manager.initial_timeout}
-            for group in entry.groups.values()
+            {**phase_entry(part, began), "limit": group.manager.initial_timeout, "group": number}
+            for number, group in entry.groups.items()
             for part in group.parts
         ],
         "text": "\n".join(entry.texts),
