@@ -178,7 +178,7 @@ def once(random, manager, wish, counts, main):
     if error is None:
         counts["wrong owner"] += bool(over)
     else:
-        counts["wrong owner"] += not over or error.limited_phase != over[0].name or error._owner is not over[0]
+        counts["wrong owner"] += not over or error.limited_phase != over[0].name or error.owner is not over[0]
     counts["interrupted"] += error is not None and error.interrupted
 
 
@@ -219,7 +219,7 @@ async def crowd(random, counts):
         counts["cancelled by nobody"] += task.cancelled() and not any(cancelled)
         if not task.cancelled():
             counts["wrong owner"] += (error is not None) != (outer.remaining() == 0.0)
-            counts["wrong owner"] += error is not None and error._owner is not outer
+            counts["wrong owner"] += error is not None and error.owner is not outer
         counts["after the block"] += getattr(task, "cancelling", lambda: sum(cancelled))() != sum(cancelled)
         counts["interrupted"] += error is not None and error.interrupted
     counts["ledgers that do not add up"] += any(phase.outcome == "running" for phase in manager.phases)

@@ -31,7 +31,7 @@ class PhaseTimeout(unittest.TestCase):
         self.assertEqual((len(self.error.args), self.error.errno), (1, None))
 
     def test_travels_with_its_attributes(self):
-        facts = {name: value for name, value in vars(self.error).items() if name != "_owner"}
+        facts = {name: value for name, value in vars(self.error).items() if name != "owner"}
         self.assertGreaterEqual(len(facts), 7)
         ways = [copy.copy, copy.deepcopy]
         for protocol in range(pickle.HIGHEST_PROTOCOL + 1):

@@ -47,42 +47,45 @@ class PhaseTimeout(TimeoutError):
     killed: tuple[EndedProcess, ...] = ()  #: what ``run`` or ``kill_children`` had to end,
     survivors: tuple[EndedProcess, ...] = ()  #: and what could not be ended: somebody else's, or in a device's hands
 
-    _owner: Any = None  # whose limit it was, for matching by identity; stays at home when the error travels,
-    _outermost: Any = None  # as does the outermost phase that is interrupted by it
-    _scene: Any = ""  # what was running
+    owner: Any = None  # whose limit it was, for matching by identity; stays at home when the error travels,
+    outermost: Any = None  # as does the outermost phase that is interrupted by it
+    scene: Any = ""  # what was running; its text travels
 
     @property
     def diagnosis(self) -> str:
         """What was running when time ran out, and what had to be killed, as text; "" when time was only counted."""
-        return "\n\n".join(filter(None, (self._told(), self._ended())))
+        return "\n\n".join(filter(None, (self._told(), self.ended())))
 
     @diagnosis.setter
     def diagnosis(self, text: str) -> None:
-        self._scene = text
+        self.scene = text
+
+    _scene = diagnosis  # its name on the way, in pickles of every version
 
     @property
     def stdout(self) -> Any:
         """The same as ``output``, as on ``subprocess.TimeoutExpired``."""
         return self.output
 
-    def _ended(self) -> str:
+    def ended(self) -> str:
+        """Return what had to be killed, and what could not be, as text."""
         parts = ("Processes that had to be killed:", self.killed), ("Processes that live on:", self.survivors)
         return "\n\n".join("\n  ".join([title, *listed(processes)]) for title, processes in parts if processes)
 
     def _told(self) -> str:
         try:
-            return str(self._scene)
+            return str(self.scene)
         except Exception as error:  # the timeout is what has to be told
             return f"What was running cannot be told: {error!r}"
 
-    def _again(self) -> PhaseTimeout:
+    def again(self) -> PhaseTimeout:
         """Return the same error as it was before it was raised."""
         error = type(self)(*self.args)
         vars(error).update(vars(self))
         return error
 
     def __reduce__(self) -> tuple[Any, ...]:
-        state = {name: value for name, value in vars(self).items() if name not in ("_owner", "_outermost")}
+        state = {name: value for name, value in vars(self).items() if name not in ("owner", "outermost", "scene")}
         return type(self), self.args, {**state, "_scene": self._told()}
 
 
@@ -94,14 +97,20 @@ def listed(found: Sequence[T], show: Callable[[T], str] = str) -> list[str]:
 class PhaseInterrupt(BaseException):
     """The second and every later interrupt of a phase that swallowed the first; it leaves the block as PhaseTimeout."""
 
-    _timeout: PhaseTimeout | None = None  # the first
+    first: PhaseTimeout | None = None  # which was swallowed
 
     @classmethod
     def of(cls, error: PhaseTimeout) -> PhaseInterrupt:
         interrupt = cls(str(error))
-        interrupt._timeout = error
+        interrupt.first = error
         return interrupt
 
+
+class LetPass:
+    """Stands in a phase where an error would that was raised in it: a debugger was there, so its limit is let pass."""
+
+
+LET_PASS = LetPass()
 
 # Classes of their own on some versions only: socket.timeout before 3.10, the other two before 3.11.
 _TIMEOUTS = (
@@ -172,6 +181,3 @@ def is_for_others(error: BaseException) -> bool:
 def _is_one_of(error: BaseException, names: tuple[tuple[str, str], ...]) -> bool:
     kinds = [getattr(modules.get(module), name, None) for module, name in names]
     return any(isinstance(kind, type) and isinstance(error, kind) for kind in kinds)
-
-
-LET_PASS = PhaseTimeout("a debugger was there")  # stands in a phase whose limit was let pass

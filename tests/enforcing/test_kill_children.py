@@ -9,6 +9,9 @@ import sys
 import threading
 import time
 import unittest
+from contextlib import suppress
+from importlib import import_module
+from unittest import mock
 
 from .. import package
 from ..helpers.child import let_lie
@@ -136,6 +139,30 @@ class ChildrenOfAPhase(unittest.TestCase):
         self.assertIsNone(process.poll())
         process.kill()
         process.wait()
+
+    def test_are_left_alone_in_a_debugger(self):
+        verdict = import_module(f"{package.__name__}.counting.verdict")
+        said = threading.Event()
+        manager = TimeoutManager(0.1, enforce="thread", kill_children=0.1)
+
+        def wait(seconds):
+            with manager.timed_operation("build"), suppress(subprocess.TimeoutExpired):
+                process.wait(seconds)
+
+        with mock.patch.multiple(verdict, present=lambda: "pdb", say=lambda *what: said.set()):
+            process = subprocess.Popen(["sleep", "60"])
+            wait(0.4)
+            self.assertTrue(said.is_set())
+            self.assertIsNone(process.poll())
+            said.clear()
+            manager.reset()
+            blocked = threading.Thread(target=wait, args=(60,))
+            blocked.start()
+            self.assertTrue(said.wait(20))
+            self.assertIsNone(process.poll())
+            process.kill()
+            blocked.join(20)
+        self.assertEqual([phase.outcome for phase in manager.phases], ["timeout"] * 2)
 
 
 if __name__ == "__main__":

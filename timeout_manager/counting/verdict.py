@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..interpreter.debugger import present, say
-from ..errors import LET_PASS, PhaseInterrupt, PhaseTimeout, beneath, is_for_others, is_timeout, members, timeout_of
+from ..errors import LetPass, PhaseInterrupt, PhaseTimeout, beneath, is_for_others, is_timeout, members, timeout_of
 from ..originals import uninterrupted
 from .ledger import Budget
 from ..seconds import path as line, plain, text
@@ -18,22 +18,25 @@ if TYPE_CHECKING:
 
 
 @uninterrupted
-def judge(phase: Phase, error: BaseException | None, now: float, struck: PhaseTimeout | None = None) -> None:
+def judge(
+    phase: Phase, error: BaseException | None, now: float, struck: PhaseTimeout | LetPass | None = None
+) -> None:
     """Raise PhaseTimeout, or let the block's own error pass.
 
     ``struck`` is the error that an enforcer has raised in the block. Then what leaves it comes of that; otherwise it
     has come late, and only what says by its type that time was over is replaced.
     """
-    owner = overrun(phase, now) if struck is None else struck._owner
-    if owner is None:  # what seemed to bind it has closed meanwhile, or it was let pass
-        phase.outcome = "timeout" if struck is LET_PASS else "done" if error is None else "failed"
+    if struck is not None:
+        phase.outcome = "timeout"
+        return end_in(phase, struck, error, is_for_others) if isinstance(struck, PhaseTimeout) else None
+    owner = overrun(phase, now)
+    if owner is None:  # what seemed to bind it has closed meanwhile
+        phase.outcome = "done" if error is None else "failed"
         return
     phase.outcome = "timeout"
-    if struck is not None:
-        return end_in(phase, struck, error, is_for_others)
     if is_debugged(phase) or _is_on_its_way(error):
         return
-    if isinstance(error, PhaseTimeout) and error._owner is owner:
+    if isinstance(error, PhaseTimeout) and error.owner is owner:
         _explain(error)
     elif error is None or is_timeout(error):
         end_in(phase, timeout_in(phase, owner, now, error), error, is_for_others)
@@ -55,9 +58,9 @@ def end_in(
     if replaced is not None:
         raise replaced
     passing = _is_on_its_way(error)
-    if error is None or isinstance(error, PhaseInterrupt) and (error._timeout is timeout or not passing):
+    if error is None or isinstance(error, PhaseInterrupt) and (error.first is timeout or not passing):
         raise _explain(timeout) from None
-    if isinstance(error, PhaseTimeout) and error._owner is timeout._owner:
+    if isinstance(error, PhaseTimeout) and error.owner is timeout.owner:
         _explain(error)
     elif not passing and not _passes(error, timeout, passes):
         raise _explain(_above(timeout, error)) from error
@@ -72,21 +75,21 @@ def _passes(error: BaseException, timeout: PhaseTimeout, passes: Callable[[BaseE
 def _interrupt(error: BaseException | None) -> PhaseTimeout | None:
     """Return the timeout that this is, or that it has come for: as a second interrupt, or a cancellation."""
     if isinstance(error, PhaseInterrupt):
-        return error._timeout
+        return error.first
     return error if isinstance(error, PhaseTimeout) else timeout_of(error)
 
 
 def _is_on_its_way(error: BaseException | None) -> bool:
     """Tell whether this is the interrupt of a phase further out."""
     timeout = _interrupt(error)
-    return timeout is not None and timeout._outermost is not None and timeout._outermost.outcome == "running"
+    return timeout is not None and timeout.outermost is not None and timeout.outermost.outcome == "running"
 
 
 def _above(timeout: PhaseTimeout, error: BaseException) -> PhaseTimeout:
     """Return the timeout, or another one like it where it is beneath its cause: nobody is to follow a ring."""
     if not any(each is timeout for each in beneath(error)):
         return timeout
-    again = timeout._again()
+    again = timeout.again()
     vars(again).pop("__notes__", None)  # they are seen already
     return again
 
@@ -128,7 +131,7 @@ def timeout(
     where = f"; in {line(path)}" if len(path) > 1 else ""
     why = f"({what} {text(limit)}, used {text(used)}{where})"
     error = PhaseTimeout(f"Timeout exceeded after {plain(name)} phase! {why}")
-    error.phase, error.phase_path, error._owner = name, path, owner
+    error.phase, error.phase_path, error.owner = name, path, owner
     error.limited_by, error.limited_phase = what if limited is None else "limit", limited
     error.timeout, error.elapsed = limit, used
     for attribute in ("cmd", "output", "stderr", "killed", "survivors"):

@@ -21,9 +21,10 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from warnings import warn
 
-from ..errors import LET_PASS, STATUS, PhaseTimeout
+from ..errors import LET_PASS, STATUS
 from ..originals import clock, files, python, system, thread
 from ..processes import bound
 from ..seconds import INFINITY, path, text
@@ -45,16 +46,25 @@ if TYPE_CHECKING:
 
     from ..counting.ledger import Ledger
     from ..interrupting.enforcer import InterruptiblePhase as Phase
+    from ..interrupting.enforcer import Struck
     from ..interrupting.position import Position
 
 _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 AGAIN = 0.1  # seconds until the next look at a block that is over but not running
 ENDING = 10.0  # seconds that it may take to end what ends with the process
 
-_ends: dict[Phase, float] = {}  # when the process is to be ended
-_resting: set[Phase] = set()  # which of them do not run, or stand aside; code that holds the GIL is not theirs
+_ends: dict[Phase, End] = {}
 _lock = RLock()  # held while these and the timers are changed
 _timers: Any = None  # the kernel's, False where there are none
+
+
+class End:
+    """When the process is to be ended for a phase."""
+
+    def __init__(self, at: float, seconds: float) -> None:
+        self.at = at
+        self.seconds = seconds  # after its deadline
+        self.rests = False  # the phase does not run, or stands aside; code that holds the GIL is not its own
 
 
 class KillAfter(Escalation):
@@ -67,9 +77,9 @@ class KillAfter(Escalation):
 
     def entered(self, phase: Phase, at: float) -> None:
         with _lock:
-            _ends[phase] = at + self.seconds
+            _ends[phase] = End(at + self.seconds, self.seconds)
         try:
-            watchdog.add_job(phase, lambda now: self._look(phase, now))
+            watchdog.add_job(phase, partial(_look, phase))
         except RuntimeError as error:  # no thread can be started
             if phase.enforcer is None or phase.key.__class__ is not int:  # nor does a signal come
                 self.let_pass(phase)
@@ -82,11 +92,9 @@ class KillAfter(Escalation):
 
     def struck(self, phase: Phase, position: Position) -> None:
         for each in () if watchdog.is_running() else _ends.copy():  # there is no watchdog
-            for escalation in each.ledger.escalations:
-                if isinstance(escalation, KillAfter):
-                    escalation._look(each, clock.monotonic())
+            _look(each, clock.monotonic())
 
-    def left(self, phase: Phase, struck: PhaseTimeout | None) -> None:
+    def left(self, phase: Phase, struck: Struck) -> None:
         self.let_pass(phase)
 
     def changed(self, ledger: Ledger) -> None:
@@ -107,26 +115,27 @@ class KillAfter(Escalation):
     def let_pass(self, phase: Phase) -> None:
         with _lock:
             known = _ends.pop(phase, None) is not None
-            _resting.discard(phase)
         if known:
             watchdog.remove_job(phase)
             _set_timers()
 
-    def _look(self, phase: Phase, now: float) -> float:
-        """Return when to look again; called by the watchdog."""
-        if now < _ends.get(phase, INFINITY):
-            return _ends.get(phase, INFINITY)
-        ledger = phase.ledger
-        at = _over_at(phase, now) + self.seconds if phase.outcome == "running" else INFINITY
-        if at > now:
-            return _set_end(phase, at, _stands_aside(phase))
-        if not _is_running(phase) or _stands_aside(phase):
-            return _set_end(phase, now + AGAIN, resting=True)
-        if not is_debugged(phase):
-            error = timeout_in(phase, overrun(phase, ledger.clock()) or phase, ledger.clock())
-            kill(f"{error}\nThe block is still running {text(self.seconds)} after that.", table(ledger))
-        phase.struck = LET_PASS
-        return _set_end(phase, INFINITY)
+
+def _look(phase: Phase, now: float) -> float:
+    """End the process if it is time; return when to look again."""
+    end = _ends.get(phase)
+    if end is None or now < end.at:
+        return INFINITY if end is None else end.at
+    ledger = phase.ledger
+    at = _over_at(phase, now) + end.seconds if phase.outcome == "running" else INFINITY
+    if at > now:
+        return _set_end(phase, at, _stands_aside(phase))
+    if not _is_running(phase) or _stands_aside(phase):
+        return _set_end(phase, now + AGAIN, rests=True)
+    if not is_debugged(phase):
+        error = timeout_in(phase, overrun(phase, ledger.clock()) or phase, ledger.clock())
+        kill(f"{error}\nThe block is still running {text(end.seconds)} after that.", table(ledger))
+    phase.struck = LET_PASS
+    return _set_end(phase, INFINITY)
 
 
 def _is_running(phase: Phase) -> bool:
@@ -162,11 +171,11 @@ def _stands_aside(phase: Phase) -> bool:
     return phase.key in phase.ledger.aside and not phase.in_cleanup()
 
 
-def _set_end(phase: Phase, at: float, resting: bool = False) -> float:
+def _set_end(phase: Phase, at: float, rests: bool = False) -> float:
     with _lock:
-        if phase in _ends:  # otherwise it has been left meanwhile
-            _ends[phase] = at
-            (_resting.add if resting else _resting.discard)(phase)
+        end = _ends.get(phase)
+        if end is not None:  # otherwise it has been left meanwhile
+            end.at, end.rests = at, rests
             _set_timers()
     return at
 
@@ -190,8 +199,8 @@ def kill(why: str, report: str, status: int = STATUS) -> NoReturn:
 def _put_off(seconds: float) -> None:
     """Let the kernel's timers wait for what is done here."""
     with _lock:
-        for phase in _ends:
-            _ends[phase] = clock.monotonic() + seconds
+        for end in _ends.values():
+            end.at = clock.monotonic() + seconds
         _set_timers()
 
 
@@ -225,8 +234,8 @@ def _set_timers() -> None:
         if _timers is None and _ends:
             _timers = EndTimers.make(STATUS) or False
         if _timers:
-            phase = min(_ends.keys() - _resting, key=lambda each: _ends[each], default=None)
-            at = INFINITY if phase is None else _ends[phase]
+            ends = [(end.at, phase) for phase, end in _ends.items() if not end.rests]
+            at, phase = min(ends, key=lambda each: each[0], default=(INFINITY, None))
             where = "" if phase is None else path(phase.path())
             _timers.set(at, f"phase {where} outlives its limit, and the GIL is not free")
 
@@ -235,7 +244,6 @@ def _forked() -> None:
     global _lock, _timers
     _lock = RLock()
     _ends.clear()
-    _resting.clear()
     _timers = None  # a child process inherits none
 
 

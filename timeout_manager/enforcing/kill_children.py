@@ -14,6 +14,8 @@ from contextlib import suppress
 from functools import partial
 from sys import modules
 
+from ..counting.verdict import is_debugged
+from ..errors import LET_PASS, PhaseTimeout
 from ..interpreter import fork, watchdog
 from ..interpreter.frames import suspended_in, up
 from ..interrupting.escalation import Escalation
@@ -31,8 +33,8 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
-    from ..errors import PhaseTimeout
     from ..interrupting.enforcer import InterruptiblePhase as Phase
+    from ..interrupting.enforcer import Struck
     from ..interrupting.position import Position
 
 SHORTLY = 0.02  # seconds before its time is over when it is seen what a phase waits for
@@ -58,7 +60,7 @@ class KillChildren(Escalation):
     def struck(self, phase: Phase, position: Position) -> None:
         note(phase, position.stack)
 
-    def left(self, phase: Phase, struck: PhaseTimeout | None) -> None:
+    def left(self, phase: Phase, struck: Struck) -> None:
         watchdog.remove_job((self, phase))
         _open.discard(phase)
         with _lock:
@@ -66,14 +68,12 @@ class KillChildren(Escalation):
             if tree is None:
                 return
             bound.release(tree)
-            if struck is None and getattr(phase, "rest", 1.0) > 0.0:
-                for held in tree.found.values():
-                    held.let_go()
-                return
+            if struck is LET_PASS or struck is None and getattr(phase, "rest", 1.0) > 0.0:
+                return tree.let_go()
             tree.end([process for process in processes if process.returncode is None], signals.SIGTERM, self.grace)
         for process in processes:
             process.poll()  # nobody waits for it any more
-        if struck is not None:
+        if isinstance(struck, PhaseTimeout):
             struck.killed = (*struck.killed, *tree.killed)
             struck.survivors = (*struck.survivors, *tree.survivors)
 
@@ -88,7 +88,7 @@ class KillChildren(Escalation):
         if not _lock.acquire(False):
             return now + SHORTLY
         try:
-            if phase not in _open:
+            if phase not in _open or phase.struck is LET_PASS:
                 return INFINITY
             if phase not in _awaited:
                 enforcer = phase.enforcer
@@ -96,7 +96,7 @@ class KillChildren(Escalation):
                 if phase not in _awaited and enforcer is not None and phase.key == enforcer.key:
                     for pid in readers.writers(enforcer.key):
                         _hold(phase, _Child(pid))
-            elif rest < -BLOCKED and _is_blocked(phase):
+            elif rest < -BLOCKED and _is_blocked(phase) and not is_debugged(phase):
                 tree, processes = _awaited[phase]
                 if rest < -BLOCKED - self.grace:
                     tree.end(processes, KILL, 0.0)

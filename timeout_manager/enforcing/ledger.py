@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..counting.ledger import F
-    from ..interrupting.enforcer import Enforcer
+    from ..interrupting.enforcer import Enforcer, Struck
     from ..interrupting.escalation import Escalation
 
 
@@ -74,7 +74,7 @@ class EnforcedLedger(Ledger):
         """See to it that the phase ends at this instant; raise PhaseTimeout at once if it has passed already."""
         if self.enforce and at <= phase.started:
             at = self._refuse(phase, at)
-            if at == INFINITY:  # nothing binds it but for a lost one
+            if at == INFINITY:
                 return
         try:
             while phase.enforcer is None:
@@ -91,7 +91,7 @@ class EnforcedLedger(Ledger):
             _retract(phase)
             raise
 
-    def leave(self, phase: EnforcedPhase, struck: PhaseTimeout | None) -> None:
+    def leave(self, phase: EnforcedPhase, struck: Struck) -> None:
         """See to it that nothing happens to the phase any more; ``struck`` is what was raised in it."""
         if phase.enforcer is not None:
             _unregister(phase, phase.enforcer, struck)
@@ -106,7 +106,10 @@ class EnforcedLedger(Ledger):
         return enforcer
 
     def _refuse(self, phase: EnforcedPhase, at: float) -> float:
-        """Leave the phase again, since its time is over; return when it is over if that was for a lost one."""
+        """Leave the phase again, since its time is over; return when it is over after all, if that was for a lost one.
+
+        INFINITY: never, since nothing else binds it, or in a debugger.
+        """
         over = overrun(phase, phase.started)
         if isinstance(over, EnforcedPhase) and over is not phase and over.enforcer is not None:
             whereabouts(over.enforcer, [*up(python._getframe())])
@@ -117,7 +120,7 @@ class EnforcedLedger(Ledger):
             over = overrun(phase, phase.started)
         parent: Any = phase.parent
         if parent is not None and parent.struck is LET_PASS or over is not None and is_debugged(phase):
-            phase.struck = LET_PASS
+            phase.struck, at = LET_PASS, INFINITY
         elif over is not None:
             error = timeout_in(phase, over, phase.started)
             error.interrupted = True
@@ -204,7 +207,7 @@ def _register(phase: EnforcedPhase, enforcer: Enforcer) -> None:
     phase.enforcer = enforcer
 
 
-def _unregister(phase: EnforcedPhase, enforcer: Enforcer, struck: PhaseTimeout | None) -> None:
+def _unregister(phase: EnforcedPhase, enforcer: Enforcer, struck: Struck) -> None:
     phases = enforcer.phases
     if phases[-1] is phase:
         phases.pop()

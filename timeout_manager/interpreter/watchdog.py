@@ -35,7 +35,7 @@ MOMENT = 0.001  # seconds between looks whether the thread has ended
 guests: list[Job] = []  #: what it does besides, while it runs anyway
 _jobs: dict[object, Job] = {}
 _lasting: set[object] = set()  # which of them go on while exit handlers run
-_wakes = -INFINITY  # when it comes next by itself
+_wakes = -INFINITY  # when it comes next by itself; INFINITY while it asks, since an answer may be old by then
 _starting = RLock()  # held while it is started or stopped
 _bell = allocate_lock()  # it sleeps on this; whoever lets it go wakes it
 _rung = INFINITY  # when that was done last
@@ -116,6 +116,7 @@ def _run(ended: LockType, started: float) -> None:
     while _running.setdefault("watchdog", ended) is ended:
         while _jobs:
             now = clock.monotonic()
+            _wakes = INFINITY
             _wakes = soonest = min([_ask(job, now) for job in [*_jobs.values(), *guests]])
             clerk.wait_until(soonest)
             is_rung = _bell.acquire(True, min(max(soonest - clock.monotonic(), 0.0), LONGEST))

@@ -105,11 +105,11 @@ def find(
             return None
         error = timeout_in(struck[-1], over, struck[-1].ledger.clock())
         error.interrupted = True
-        error._outermost = struck[0]
+        error.outermost = struck[0]
         task = enforcer.key if enforcer.OF_TASKS else None
         seen = [each for each in enforcer.seen if each[0] >= struck[-1].started]
         due = now + struck[-1].ledger.left_of(over, struck[-1].ledger.clock())
-        error._scene = Scene(position.frame, task, struck, seen, like, max(due, enforcer.looked))
+        error.scene = Scene(position.frame, task, struck, seen, like, max(due, enforcer.looked))
         enforcer.expiry = expiry = Expiry(over, error)
     if last is not None and last.hits and expiry.again < last.hit + LAST and last.is_handled():
         expiry.again = last.hit + LAST

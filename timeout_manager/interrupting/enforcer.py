@@ -19,13 +19,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import FrameType
-    from typing import Any
+    from typing import Any, Union
     from weakref import ref
 
-    from ..errors import PhaseTimeout
+    from ..errors import LetPass, PhaseTimeout
     from ..interpreter.frames import Line, Sample
     from .expiry import Expiry
     from .position import Position
+
+    Struck = Union[PhaseTimeout, LetPass, None]  # what has been raised in a phase, or stands for that
 
 MOMENT = 0.001  # seconds until the next look where this one came at a bad place
 SUSPENDED = 0.1  # between looks at a phase that is over in a suspended generator
@@ -43,7 +45,7 @@ class InterruptiblePhase(Phase):
     frame: FrameType | None  # that entered it, or for which that was done, while it is open,
     lasti: int  # at this instruction
     users: tuple[tuple[FrameType, int], ...]  # of the ``@contextmanager`` in which that is: see `whereabouts`
-    struck: PhaseTimeout | None  # what has been raised in it
+    struck: Struck  # what has been raised in it
     cancelling: int  # of the task: by how many it had been cancelled before,
     greenlet: ref[Any] | None  # and the greenlet that runs it, or that entered the phase
 

@@ -7,8 +7,7 @@ __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..counting.ledger import Ledger
-    from ..errors import PhaseTimeout
-    from .enforcer import InterruptiblePhase
+    from .enforcer import InterruptiblePhase, Struck
     from .position import Position
 
 
@@ -23,7 +22,7 @@ class Escalation:
     def struck(self, phase: InterruptiblePhase, position: Position) -> None:
         """The phase is about to be interrupted; its thread stands there."""
 
-    def left(self, phase: InterruptiblePhase, struck: PhaseTimeout | None) -> None:
+    def left(self, phase: InterruptiblePhase, struck: Struck) -> None:
         """The phase has ended; this was raised in it."""
 
     def changed(self, ledger: Ledger) -> None:

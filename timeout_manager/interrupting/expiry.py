@@ -51,7 +51,7 @@ class Expiry:
 
     def scene_since(self, now: float) -> Scene | None:
         """Return what was running when the limit had passed, if that was not before now: it may be of another look."""
-        scene: Any = self.error._scene
+        scene: Any = self.error.scene
         return scene if getattr(scene, "at", -INFINITY) >= now else None
 
     def is_handled(self) -> bool:

@@ -9,6 +9,7 @@ from sys import modules
 
 from ..counting.cleanup import Cleanup
 from ..counting.verdict import judge
+from ..errors import PhaseTimeout
 from ..originals import python, uninterrupted
 from ..seconds import INFINITY
 from .cancellation import cancelling
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..counting.ledger import Phase
-    from ..errors import PhaseTimeout
+    from .enforcer import Struck
 
 _getframe = python._getframe
 
@@ -93,13 +94,13 @@ class EnforcedPhase(InterruptiblePhase):
     def _late(self, error: BaseException | None, now: float) -> None:
         self._end(error, now, self._release())
 
-    def _end(self, error: BaseException | None, now: float, struck: PhaseTimeout | None) -> None:
+    def _end(self, error: BaseException | None, now: float, struck: Struck) -> None:
         """End the phase, in which that was raised."""
-        if struck is not None:
-            self.scene = struck._scene
+        if isinstance(struck, PhaseTimeout):
+            self.scene = struck.scene
         judge(self, error, now, struck)
 
-    def _release(self) -> PhaseTimeout | None:
+    def _release(self) -> Struck:
         """See to it that nothing interrupts it any more; return what was raised in it."""
         struck, self.struck, self.frame, self.users = self.struck, None, None, ()
         ledger, enforcer = self.ledger, self.enforcer

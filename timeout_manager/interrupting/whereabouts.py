@@ -148,7 +148,7 @@ def abandon(phase: Phase, outcome: str) -> None:
     except PhaseTimeout:
         pass
     phase.outcome = outcome
-    phase.struck = struck if struck is None or struck is LET_PASS else struck._again()  # no frames are kept
+    phase.struck = struck.again() if isinstance(struck, PhaseTimeout) else struck  # no frames are kept
 
 
 # -- who holds it open -------------------------------------------------------------------------------------------------

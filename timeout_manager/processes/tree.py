@@ -110,8 +110,7 @@ class Tree:
                 interrupt = error
             left = self._kill(roots, clock.monotonic() + BOUND)
         finally:
-            for process in self.found.values():
-                process.let_go()
+            self.let_go()
             self.survivors = left
             numbers = {process.pid for process in left}
             ended = {each.pid: each for each in self.found.values() if each.signal and each.pid not in numbers}
@@ -124,8 +123,7 @@ class Tree:
         try:
             members = self._find(roots)
         except OSError:  # too many open files, perhaps
-            for process in self.found.values():
-                process.let_go()
+            self.let_go()
             try:
                 members = self._find(roots)
             except OSError:
@@ -154,6 +152,11 @@ class Tree:
                     process.send(CONT)  # one that is stopped ends when it goes on
             told += fresh
         return told
+
+    def let_go(self) -> None:
+        """Hold nothing any more."""
+        for process in self.found.values():
+            process.let_go()
 
     def _wait(self, roots: Collection[Any], deadline: float) -> list[Process]:
         """Wait until nothing of the tree is left, or time is over; return what is left."""

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from typing import Any, Optional
     from unittest import TestCase
 
+    from ..interrupting.enforcer import Struck
+
     Seconds = Optional[float]
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
@@ -234,14 +236,15 @@ class Part(EnforcedPhase):
     def path(self) -> tuple[str, ...]:
         return self.whole, *super().path()
 
-    def _end(self, error: BaseException | None, now: float, struck: PhaseTimeout | None) -> None:
-        owner = overrun(self, now) if struck is None else struck._owner
-        if owner is None or struck is None and is_debugged(self):
-            super()._end(error, now, struck)
-            return
+    def _end(self, error: BaseException | None, now: float, struck: Struck) -> None:
+        owner = overrun(self, now) if struck is None else None
+        if owner is not None and not is_debugged(self):
+            struck = timeout_in(self, owner, now)
+        if not isinstance(struck, PhaseTimeout):
+            return super()._end(error, now, struck)
         self.outcome = "timeout"
-        self.error = struck or timeout_in(self, owner, now)
-        end_in(self, self.error, error, lambda each: isinstance(each, KeyboardInterrupt))
+        self.error = struck
+        end_in(self, struck, error, lambda each: isinstance(each, KeyboardInterrupt))
 
 
 class Group:

@@ -256,7 +256,7 @@ class LimitedResult(unittest.TestResult):
     def _note_children(self, entry: Entry, late: list[tuple[Group, Part]]) -> None:
         """Keep what was started since this has begun: what its time ran out over, and what is there now."""
         began = uptime() - (clock.monotonic() - entry.began) - TICK
-        scenes = [part.error._scene for _, part in late if part.error is not None]
+        scenes = [part.error.scene for _, part in late if part.error is not None]
         seen = [scene.family for scene in scenes if isinstance(scene, Scene)]
         for _, process in chain(descendants(), *seen):
             if process.started >= began:
@@ -350,13 +350,13 @@ class LimitedResult(unittest.TestResult):
                 told.append(f"{place} took {took}, and nothing interrupted it; the limit is {group}.")
             earlier = [each for each in group.parts[: group.parts.index(part)] if each.elapsed() > part.elapsed() / 10]
             told += [f"{each.name} had taken {text(each.elapsed())} of it." for each in earlier]
-            scene = error._scene
+            scene = error.scene
             if isinstance(scene, Scene):
                 told.append(f"  {scene.line()}")
                 told += [scene.motion()] if scene.is_one_line() else ["", scene.stacks()]
                 told.append("")
             if error.killed or error.survivors:
-                told += [error._ended(), ""]
+                told += [error.ended(), ""]
             cause = error.__cause__
             if cause is not None:
                 told += ["It ended in this:", self._text(cause), ""]
