@@ -179,8 +179,8 @@ class Bell:
 class OwnTree(Tree):
     """The tree of a command that is in the group of this process."""
 
-    def _group(self, root: Any) -> Group:
-        return OwnGroup(root, self.adopts) if HAS_GROUPS else super()._group(root)
+    def group_of(self, root: Any) -> Group:
+        return OwnGroup(root, self.adopts) if HAS_GROUPS else super().group_of(root)
 
     def is_blind(self) -> bool:
         """Tell whether nothing was known of processes, and the group of this one is still that of the command."""

@@ -12,6 +12,8 @@ try:
 except ImportError:  # Windows
     SIGCHLD = None
 
+__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator

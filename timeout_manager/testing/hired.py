@@ -92,9 +92,9 @@ class OrphansTree(Tree):
     is_only = False
     strangers: frozenset[int] = frozenset()
 
-    def _is_sure(self, process: Process) -> bool:
+    def is_sure(self, process: Process) -> bool:
         is_child = self.is_only and process.parent == system.getpid() and process.pid not in self.strangers
-        return is_child or super()._is_sure(process)
+        return is_child or super().is_sure(process)
 
 
 class Hired:

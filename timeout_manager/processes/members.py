@@ -1,0 +1,147 @@
+"""The members of a tree of processes: whatever has come of one process. They are found and held here, and no more.
+
+What does not work: to follow the parents misses what has lost its parent, and a session misses who has one of its own.
+A process number is given to somebody else once its owner is gone.
+
+What works: a mark in the environment, which every child inherits, of a process that has lost its parent or has its own
+session, too; together with the parents and the sessions, for whoever has overwritten its environment. Each process that
+is found is held by a descriptor (pidfd) before it is looked at a second time; signals go through that, so they reach
+this process or nobody. Where there are not enough descriptors, the time of its start is compared instead. A process of
+our own that has no other children can take over what loses its parent, and misses nothing then.
+
+What remains: elsewhere, a process with a session of its own that has lost its parent and has cleared its environment is
+not found. Elsewhere than on Linux, only children and groups are (by ``ps``); on Windows what is in a job is. Where
+nothing is known of processes, the child itself and the group that it leads stand for all.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+
+from ..originals import clock, system
+from ..seconds import INFINITY
+from .deadline import variable
+from .group import Group
+from .job import Job
+from .table import ENDED, HAS_GROUPS, Process, environ_of, has_proc, is_child, processes, uptime, wait_for_one
+
+__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from typing import Any
+
+MARK = "TIMEOUT_MANAGER_TREE"
+LOOK = 0.05  # seconds between two looks at what is left
+
+_counter = count()
+
+
+class Members:
+    """What comes of a process that has these `variables` in its environment.
+
+    ``roots`` are children of this process, as objects of ``subprocess.Popen``; nobody else waits for them.
+    """
+
+    def __init__(self, since: float | None = None) -> None:
+        self.mark = f"{system.getpid():x}.{next(_counter):x}.{int(clock.monotonic() * 1e6):x}"
+        self.began = uptime() if since is None else since  # whatever has been there before is not of the tree
+        self.found: dict[tuple[int, float], Process] = {}  # by number and start
+        self.adopts = False  # this process gets what loses its parent, and had no children before
+
+    def variables(self) -> dict[str, str]:
+        """Return what marks a process as one of the tree; the marks of trees around this one stay."""
+        return {MARK: f"{variable(MARK) or ''} {self.mark}".strip()}
+
+    def take(self, root: Any) -> None:
+        """Take hold of a root that has just been started, where that has to be done before it starts others."""
+        if not HAS_GROUPS:
+            self.found[root.pid, INFINITY] = Job(root, is_new=True)
+
+    def look(self, roots: Collection[Any]) -> list[Process]:
+        """Take hold of what is in the tree now, and has not ended."""
+        try:
+            members = self._find(roots)
+        except OSError:  # too many open files, perhaps
+            self.let_go()
+            try:
+                members = self._find(roots)
+            except OSError:
+                members = self._groups(roots)
+        for process in self.found.values():
+            if process not in members:
+                process.let_go()
+        return [process for process in members if process.state not in ENDED]
+
+    def let_go(self) -> None:
+        """Hold nothing any more."""
+        for process in self.found.values():
+            process.let_go()
+
+    def newborn(self, seconds: float) -> int:
+        """Return the child of this process that is of the tree; 0 if there is none.
+
+        Until it has become the command it has the environment of this process, or none; that is waited for.
+        """
+        ours = environ_of(system.getpid())
+        deadline = clock.monotonic() + seconds
+        while has_proc():
+            unclear = False
+            try:
+                others = processes()
+            except OSError:
+                break
+            for process in others.values():
+                if process.parent == system.getpid() and process.started >= self.began and process.state not in ENDED:
+                    environ = environ_of(process.pid)
+                    if self.mark.encode() in environ:
+                        return process.pid
+                    unclear = unclear or environ in (ours, b"")
+            if not unclear or clock.monotonic() > deadline:
+                break
+            wait_for_one((), LOOK)
+        return 0
+
+    def _find(self, roots: Collection[Any]) -> list[Process]:
+        """Return the members of the tree; OSError if the processes of this machine are not known."""
+        others = {pid: process for pid, process in processes().items() if process.started >= self.began}
+        others.pop(system.getpid(), None)
+        own = {root.pid for root in roots if root.returncode is None and is_child(root.pid)}
+        members: dict[int, Process] = {}  # parents before their children, which might end them by ending first
+        sure = {
+            pid
+            for pid, process in others.items()
+            if pid in own or (pid, process.started) in self.found or self.is_sure(process)
+        }
+        fresh = sorted(
+            (others[pid] for pid in sure), key=lambda each: (each.pid not in own, each.started, each.parent in sure)
+        )
+        while fresh:
+            for process in fresh:
+                del others[process.pid]
+                held = self.found.setdefault((process.pid, process.started), process)
+                held.parent, held.group, held.session = process.parent, process.group, process.session
+                held.state = process.state
+                if held.hold():
+                    members[process.pid] = held
+            fresh = [each for each in others.values() if each.parent in members or each.session in members]
+        return list(members.values())
+
+    def is_sure(self, process: Process) -> bool:
+        """Tell whether it is known without the others that a process is of the tree."""
+        return self.adopts and process.parent == system.getpid() or self.mark.encode() in environ_of(process.pid)
+
+    def _groups(self, roots: Collection[Any]) -> list[Process]:
+        """Return what is left of the roots and their groups, where nothing else is known."""
+        for root in roots:
+            if (root.pid, INFINITY) not in self.found:
+                self.found[root.pid, INFINITY] = self.group_of(root)
+        groups = [each for each in self.found.values() if isinstance(each, Group)]
+        for group in groups:
+            group.state = "S" if group.is_left() else ENDED[0]
+            self.found.update(((each.pid, INFINITY), each) for each in group.others())
+        return list(groups)
+
+    def group_of(self, root: Any) -> Group:
+        return Group(root) if HAS_GROUPS else Job(root)
