@@ -96,7 +96,7 @@ class House(unittest.TestCase):
     def test_nobody_but_their_room_knows_one_enforcer_from_another(self):
         kinds = {name for name in self.modules if name.startswith("enforcing.by_")}
         users = {name for name, other in self.imports if other in kinds}
-        self.assertEqual({name for name in users if room(name) != "enforcing"}, {"__init__", "testing.limits"})
+        self.assertEqual({name for name in users if room(name) != "enforcing"}, {"__init__"})
         self.assertFalse(users & {"enforcing.ledger", "enforcing.kill_after", "enforcing.kill_children"})
 
     def test_what_begins_anew_in_a_child_is_said_in_one_place(self):

@@ -18,7 +18,7 @@ from .errors import PhaseTimeout, beneath
 from .processes.deadline import less_margin
 from .testing.limits import Limit
 from .originals import clock
-from .testing.reports import printable
+from .testing.junit import printable
 from .seconds import INFINITY, MECHANISMS, amount, path, scale
 
 TYPE_CHECKING = False

@@ -6,9 +6,8 @@ It runs nothing. Times are counted from the beginning of each shard: they have r
 from __future__ import annotations
 
 import sys
-from getopt import GetoptError, gnu_getopt
 
-from .nearest import told
+from .of_reports import USAGE, parsed, telling
 from .suggest_command import load
 from ..testing.limits import Limits
 from ..testing.reports import OUTCOMES, Reports
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 OPTIONS = ["report=", "junit-xml=", "trace=", "html=", "help"]
-USAGE = 2
 WELL = "passed", "skipped", "expected failure"
 LEFT = "the shard that was to run it did not come to it"
 
@@ -40,21 +38,11 @@ given twice.
 
 def main(program: str, arguments: list[str]) -> NoReturn:
     """Write the files; exit with 0, 1 if something did not end well, 2 if a report or an option is bad."""
-    try:
-        given, paths = gnu_getopt(arguments, "h", OPTIONS)
-        options = dict(given)
-        if "--help" in options or "-h" in options:
-            print(usage(program), end="")
-            sys.exit(0)
-        if not paths:
-            raise ValueError("REPORT.json is needed; see --help")
+    with telling(program, OPTIONS):
+        options, paths = parsed(arguments, OPTIONS, usage(program))
         shards = in_order([_read(path) for path in paths])
         files = {name[2:].replace("-", "_"): path for name, path in options.items()}
         reports = Reports(Limits(), **files)
-    except (GetoptError, OSError, ValueError) as error:
-        said = str(error) if isinstance(error, OSError) else told(error, OPTIONS)
-        print(f"{program}: error: {said}", file=sys.stderr)
-        sys.exit(USAGE)
     left = {name: LEFT for shard in shards for name in shard["not run"] or ()}
     reports.rewrite([entry for shard in shards for entry in shard["tests"]])
     reports.close(left)

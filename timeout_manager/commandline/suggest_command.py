@@ -14,10 +14,9 @@ import json
 import os
 import sys
 from collections import Counter
-from getopt import GetoptError, gnu_getopt
 from reprlib import repr as brief
 
-from .nearest import told
+from .of_reports import USAGE, parsed, telling
 from ..seconds import HUGE, PLAIN, text
 
 TYPE_CHECKING = False
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 OPTIONS = ["all", "help"]
-NOTHING, USAGE = 1, 2  # exit statuses
+NOTHING = 1  # exit status
 ENDED_WELL = "passed", "expected failure", "done"
 OF_PERCENTILE, OF_LONGEST = 3.0, 2.5
 STEPS = 1, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45  # seconds, minutes or hours
@@ -59,19 +58,10 @@ wrong.
 
 def main(program: str, arguments: list[str]) -> NoReturn:
     """Print the limits; exit with 0, 1 if there is nothing to go by, 2 if a report or an option is bad."""
-    try:
-        given, paths = gnu_getopt(arguments, "h", OPTIONS)
-        options = dict(given)
-        if "--help" in options or "-h" in options:
-            print(usage(program), end="")
-            sys.exit(0)
-        if not paths:
-            raise ValueError("REPORT.json is needed; see --help")
+    with telling(program, OPTIONS):
+        options, paths = parsed(arguments, OPTIONS, usage(program))
         paths = list(dict.fromkeys(paths))
         entries = [entry for path in paths for entry in read(path)]
-    except (GetoptError, ValueError) as error:
-        print(f"{program}: error: {told(error, OPTIONS)}", file=sys.stderr)
-        sys.exit(USAGE)
     times: dict[tuple[bool, str], list[float]] = {}
     left_out: Counter[str] = Counter()
     for of_suite, name, outcome, elapsed in entries:

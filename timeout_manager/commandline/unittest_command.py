@@ -8,7 +8,7 @@ import unittest
 from contextlib import suppress
 from unittest.util import strclass
 
-from . import isolated, lingering
+from . import lingering
 from ..enforcing import choice
 from ..interpreter import watchdog
 from .nearest import hint
@@ -103,9 +103,12 @@ def main(program: str, arguments: list[str]) -> NoReturn:
     if any(each in ("-h", "--help") for each in rest):
         print(usage(program))
     try:
-        jobs = isolated.jobs_of(own.get("--jobs", "1")) if ISOLATION & own.keys() else 0
-        worker = isolated.role() if jobs else None
-        if worker:
+        jobs, worker = 0, None
+        if ISOLATION & own.keys():
+            from . import isolated
+
+            jobs, worker = isolated.jobs_of(own.get("--jobs", "1")), isolated.role()
+        if worker is not None:
             own.pop("--kill-after", None)  # the parent does that
         limits = _limits(own)
         _check(limits)

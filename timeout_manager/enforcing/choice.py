@@ -6,6 +6,8 @@ from warnings import warn
 
 from ..interpreter.turns import unreachable
 from ..interrupting.enforcer import Enforcer
+from ..originals import signals
+from . import by_thread, by_timer
 from .by_asyncio import ByAsyncio
 from .by_signal import BySignal
 from .by_thread import ByThread
@@ -60,6 +62,29 @@ def name_of(wish: bool | str | None) -> str:
     """Name what would interrupt the calling code."""
     kind = next((kind for kind in CANDIDATES[wish] if not kind.missing()), None)
     return "none" if kind is None or not kind.OF_TASKS and unreachable() else kind.NAME
+
+
+def undisturbed() -> bool | str:
+    """Return the wish for what code under test is least likely to get into the way of."""
+    if not ByTimer.missing():
+        return ByTimer.NAME
+    return ByThread.NAME if hasattr(signals, "pthread_kill") and not ByThread.missing() else True
+
+
+def may_stay(mechanism: str) -> bool:
+    """Tell whether it can stay armed between phases: an alarm would meet the handlers of others."""
+    return mechanism in (ByTimer.NAME, ByThread.NAME)
+
+
+def attend(now: float) -> float:
+    """Be a job of the watchdog: stand behind what stays armed in the main thread. Return when to come again."""
+    return by_timer.attend(now)
+
+
+def renew() -> None:
+    """Repair, in the calling thread, what others may have done to what stays armed."""
+    by_timer.renew()
+    by_thread.renew()
 
 
 def started() -> list[Enforcer]:

@@ -7,7 +7,6 @@ can be had. There is no asking: what gets a signal here ends.
 
 from __future__ import annotations
 
-import subprocess
 from contextlib import suppress
 
 from ..originals import signals, system
@@ -66,6 +65,8 @@ class Job(Group):
 
 def _end_family(pid: int) -> None:
     """Have all ended that the parents lead to, as long as they are there."""
+    import subprocess  # on Windows alone
+
     with suppress(OSError, subprocess.SubprocessError):
         subprocess.run(["taskkill", "/F", "/T", "/PID", str(pid)], capture_output=True, timeout=PATIENCE, check=True)
 

@@ -17,11 +17,11 @@ from contextlib import contextmanager
 from math import inf
 from unittest.util import strclass
 
-from ..enforcing import by_thread, by_timer
+from ..enforcing import choice
 from ..interpreter import fork, watchdog
 from .. import TimeoutManager
 from ..errors import PhaseInterrupt, PhaseTimeout, timeout_of
-from ..originals import clock, signals, thread
+from ..originals import clock, thread
 from ..interrupting.phase import EnforcedPhase
 from ..seconds import MECHANISMS, amount, duration, scale, text
 from ..counting.verdict import end_in, is_debugged, overrun, timeout_in
@@ -100,7 +100,7 @@ class Limits:
         self.slow_after = _limit(slow_after, "slow_after").seconds
         self.kill_after = _limit(kill_after, "kill_after").seconds
         self.kill_children = _limit(kill_children, "kill_children").seconds
-        enforce = method if method != "auto" else _best()
+        enforce = method if method != "auto" else choice.undisturbed()
         self.factor = max(scale(), 0.0)
         self.began = clock.monotonic()
         self.end = self.began + (self.total.seconds or inf) * ((self.factor or inf) if self.total.scaled else 1.0)
@@ -117,12 +117,12 @@ class Limits:
         """Stay armed between the tests."""
         self.thread = get_ident()
         mechanism = self._session.enforcement
-        if mechanism in ("timer", "thread"):  # an alarm that stays armed would meet other handlers
+        if choice.may_stay(mechanism):
             self._session._ledger.open_session()
             self._open = True
         if mechanism == "timer":
             try:
-                watchdog.add_job(self, by_timer.attend)
+                watchdog.add_job(self, choice.attend)
             except RuntimeError:  # no thread can be started: then nothing stands behind the timer
                 pass
         return self
@@ -141,8 +141,7 @@ class Limits:
     def renew(self) -> None:
         """Repair what code under test may have done to the way in which it is interrupted."""
         if self._open:
-            by_timer.renew()
-            by_thread.renew()
+            choice.renew()
 
     def spent(self) -> bool:
         """Tell whether the total is spent."""
@@ -208,13 +207,6 @@ def is_limited(owner: type) -> bool:
 
 def _limit(value: Limit | Seconds, name: str) -> Limit:
     return value if isinstance(value, Limit) else Limit(value, name)
-
-
-def _best() -> bool | str:
-    """Return what code under test is least likely to get into the way of."""
-    if not by_timer.ByTimer.missing():
-        return "timer"
-    return "thread" if hasattr(signals, "pthread_kill") and not by_thread.ByThread.missing() else True
 
 
 class Part(EnforcedPhase):

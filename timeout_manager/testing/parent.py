@@ -213,6 +213,8 @@ class Parent:
                     worker.due = max(worker.due, clock.monotonic())
 
     def _overrun(self, worker: Hired) -> str:
+        if self._ends:
+            return ""
         after = text(clock.monotonic() - worker.began)
         told = f"Time ran out in {worker.part} after {after}; the limit is {worker.limit}."
         return f"{told}\nNothing interrupted it, and its process was killed {text(self.grace)} after that."
@@ -257,7 +259,7 @@ class Parent:
     def _kill(self, worker: Hired, outcome: str, why: str) -> None:
         worker.ask()
         self._bury(worker)
-        self._lose(worker, outcome, f"{why}\n\n{worker.words()}".rstrip() + "\n")
+        self._lose(worker, outcome, f"{why}\n\n{worker.words()}".strip() + "\n")
 
     def _died(self, worker: Hired) -> None:
         self.course.hear(worker)
@@ -277,7 +279,7 @@ class Parent:
             worker.tree.is_only = self._adopts and self.jobs == 1
             left = worker.end()
         if left:
-            tell(f"\nWhat could not be killed: {'; '.join(listed(left))}\n")
+            sys.stderr.write(f"\nWhat could not be killed: {'; '.join(listed(left))}\n")
         self.workers.remove(worker)
         if worker.popen.returncode is None:
             self.workers.append(worker)

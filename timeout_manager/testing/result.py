@@ -262,6 +262,8 @@ class LimitedResult(unittest.TestResult):
             if process.started >= began:
                 self.hung[process.pid, process.started] = process
 
+    tell_at_once = staticmethod(tell)
+
     def tell_slow(self, slow: float, now: float) -> float:
         """Say what has been running for so long, again and again; return when to call this again."""
         entry, told = self.current, self._told
@@ -274,7 +276,7 @@ class LimitedResult(unittest.TestResult):
             frame = python._current_frames().get(self.thread)
             place = "" if frame is None else f"\n  {line_of(frame)}"
             line = f"\nSLOW: {entry.name} is still running after {text(now - entry.began)}, in {part.name}"
-            tell(f"{line}{place}\n")
+            self.tell_at_once(f"{line}{place}\n")
             due += slow
         return due
 

@@ -197,6 +197,9 @@ class Result(LimitedResult):
             self.worker.tell_news()
             self.worker.channel.flush()
 
+    def tell_at_once(self, text: str) -> None:
+        self.worker.channel.say("slow", text, flush=True)
+
     def call_test(self, entry: Any, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         test = entry.test
         if not isinstance(test, LostImport):

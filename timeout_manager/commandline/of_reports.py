@@ -1,0 +1,38 @@
+"""The command line of what reads reports: options, and the paths of the reports."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from getopt import GetoptError, gnu_getopt
+
+from .nearest import told
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+USAGE = 2  # exit status
+
+
+@contextmanager
+def telling(program: str, options: Sequence[str]) -> Iterator[None]:
+    """Say what is wrong with the command line, or with what it names, and exit with that status."""
+    try:
+        yield
+    except (GetoptError, OSError, ValueError) as error:
+        said = str(error) if isinstance(error, OSError) else told(error, options)
+        print(f"{program}: error: {said}", file=sys.stderr)
+        sys.exit(USAGE)
+
+
+def parsed(arguments: Sequence[str], options: Sequence[str], usage: str) -> tuple[dict[str, str], list[str]]:
+    """Return the options and the paths; print the usage and exit with 0 if that is asked for."""
+    given, paths = gnu_getopt(arguments, "h", options)
+    found = dict(given)
+    if "--help" in found or "-h" in found:
+        print(usage, end="")
+        sys.exit(0)
+    if not paths:
+        raise ValueError("REPORT.json is needed; see --help")
+    return found, paths
