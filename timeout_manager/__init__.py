@@ -123,7 +123,7 @@ class TimeoutManager:
         if kill_children is not None and not (enforce or mechanism):
             raise ValueError(
                 f"kill_children={kill_children!r} ends what an interrupted phase was waiting for, and without enforce"
-                " none is interrupted; enforce=True works, or run(), which ends all that it has started in any case"
+                " no phase is interrupted; enforce=True works, or run(), which always ends all that it has started"
             )
         seconds = scaled(initial_timeout, "initial_timeout", self._scale)
         escalates = kills[0] is not None and mechanism is not None

@@ -48,7 +48,7 @@ def in_c(seconds):
 class OfALimitThatPassedInC(unittest.TestCase):
     """The next line is not to blame, and is not told to be."""
 
-    HELD = r"\nWhen the limit passed C code held the GIL, and went on for \d+\.\d+ s\. This line is where it came back"
+    HELD = r"\nWhen the limit passed, C code held the GIL, and it ran on for \d+\.\d+ s\. This is the line it came back to"
     BLOCKED = r"\nFor \d+\.\d+ s after the limit nothing could interrupt it: .* may have held the GIL"
 
     def in_thread(self, body):
@@ -138,7 +138,7 @@ class StuckOrSlow(unittest.TestCase):
             enforcer.next(at)
             enforcer.see([(function.__code__, 5)], at)
         scene.seen, scene.at = enforcer.seen, 20
-        self.assertRegex(scene.motion(), r"^Moving: last seen at File .*, line 5, in move, 5\.00 s before: slow")
+        self.assertRegex(scene.motion(), r"^Moving: last seen at File .*, line 5, in move, 5\.00 s earlier: slow")
 
     def test_in_another_thread(self):
         def wait():

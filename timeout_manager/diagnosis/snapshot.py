@@ -150,11 +150,11 @@ class Scene:
         if not looks:
             if own([line]) is None and own([where]):
                 return ""  # it was in the event loop, whose tasks were not looked at
-            return f"Moving: last seen at {place(line)}, {text(self.at - at)} before: slow rather than stuck."
+            return f"Moving: last seen at {place(line)}, {text(self.at - at)} earlier: slow rather than stuck."
         if self.task or used <= since / 20:  # on a busy machine it does not get much
-            what = ", waiting: look for a deadlock, or for what does not come"
+            what = ", waiting: a deadlock, or something that never comes"
         elif used > since / 20:
-            what = ", computing: an endless loop, or more work than time"
+            what = ", computing: an endless loop, or too much work for its limit"
         else:  # not known
             what = ""
         return f"At the same line for the last {text(since)} (seen {looks} time{'s' * (looks > 1)}){what}."
@@ -162,9 +162,9 @@ class Scene:
     def _lateness(self) -> str:
         """Tell why it was interrupted long after it was due, if it was: the line is not to blame for that."""
         late = self.at - self.due
-        came_back = "This line is where it came back: look at what was called before."
+        came_back = "This is the line it came back to: look at the call before it."
         if late > stalls.LATE and stalls.held(self.due, self.at):
-            return f"When the limit passed C code held the GIL, and went on for {text(late)}. {came_back}"
+            return f"When the limit passed, C code held the GIL, and it ran on for {text(late)}. {came_back}"
         if late > BLOCKED and not self.task:
             what = "a call did not return to the interpreter, and may have held the GIL"
             return f"For {text(late)} after the limit nothing could interrupt it: {what}. {came_back}"
