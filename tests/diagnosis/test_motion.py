@@ -48,7 +48,7 @@ def in_c(seconds):
 class OfALimitThatPassedInC(unittest.TestCase):
     """The next line is not to blame, and is not told to be."""
 
-    HELD = r"\nWhen the limit passed, C code held the GIL, and it ran on for \d+\.\d+ s\. This is the line it came back to"
+    HELD = r"\nWhen the limit passed, C code held the GIL, and it ran on for \d+\.\d+ s\. This is the line"
     BLOCKED = r"\nFor \d+\.\d+ s after the limit nothing could interrupt it: .* may have held the GIL"
 
     def in_thread(self, body):
