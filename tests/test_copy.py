@@ -1,5 +1,6 @@
 """The package works as a copy under another name, inside another package, with nothing but itself."""
 
+import compileall
 import os
 import shutil
 import sys
@@ -34,6 +35,7 @@ class ARenamedCopy(unittest.TestCase):
             shutil.copytree(TESTS, os.path.join(directory, "tests"), ignore=leave_out)
             for folder in (os.path.dirname(utils), utils):
                 open(os.path.join(folder, "__init__.py"), "w").close()
+            compileall.compile_dir(utils, quiet=2)  # what the tests start writes no bytecode
             marker = os.path.join(directory, "tests", "__init__.py")
             with open(marker) as file:
                 text = file.read()

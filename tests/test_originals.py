@@ -193,6 +193,7 @@ MOCKED = """
             time.sleep(0.4)
             mock.patch.stopall()
             self.assertEqual([name for name, each in mocks.items() if each.called], [])
+        test_e_is_not_called.timeout = 30
         def test_f_raises_and_stays(self):
             for name in there(): mock.patch(name, side_effect=RuntimeError(name)).start()
             hang()

@@ -26,6 +26,10 @@ import importlib, os, threading, time, warnings
 warnings.simplefilter("always")
 def module(name):
     return importlib.import_module(f"{package.__name__}.{{name}}")
+def in_thread(function, *args):
+    thread = threading.Thread(target=function, args=args)
+    thread.start()
+    thread.join()  # an interpreter that ends starts no watchdog any more
 def interrupted(manager, body):
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
@@ -97,12 +101,12 @@ asyncio.run(main())
     "no way, worker": (
         NO_WAY,
         "manager = package.TimeoutManager(9, enforce=True)\n"
-        "threading.Thread(target=interrupted, args=(manager, lambda: time.sleep(0.2))).start()",
+        "in_thread(interrupted, manager, lambda: time.sleep(0.2))",
     ),
     "no way, kill": (
         NO_WAY,
         "manager = package.TimeoutManager(9, enforce=True, kill_after=0.1)\n"
-        "threading.Thread(target=interrupted, args=(manager, lambda: time.sleep(9))).start()",
+        "in_thread(interrupted, manager, lambda: time.sleep(9))",
     ),
     "no processor time": (
         "import time\ndel time.pthread_getcpuclockid\n",

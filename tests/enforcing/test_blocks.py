@@ -63,7 +63,7 @@ class Blocks:
             sys.settrace(tracer or before)
             try:
                 with self.assertRaises(PhaseTimeout) as caught:
-                    loops(form, self.manager().timed_operation("run", LIMIT))
+                    loops(form, self.manager().timed_operation("run", LIMIT / 5))
             finally:
                 sys.settrace(before)
             self.assertTrue(caught.exception.interrupted)

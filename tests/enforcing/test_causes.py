@@ -95,15 +95,10 @@ class Causes:
 
     def test_a_cancellation_of_a_library_that_others_have_loaded_passes(self):
         for module, name in ("trio", "Cancelled"), ("greenlet", "GreenletExit"):
-            self.assertNotIn(module, sys.modules)
             own = type(name, (BaseException,), {})
-            sys.modules[module] = mock.Mock(**{name: own})
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", RuntimeWarning)  # what waits there cannot be interrupted
-                    self.assertIs(type(self.leave(own())[0]), own)
-            finally:
-                del sys.modules[module]
+            with mock.patch.dict(sys.modules, {module: mock.Mock(**{name: own})}), warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # what waits there cannot be interrupted
+                self.assertIs(type(self.leave(own())[0]), own)
 
     def test_the_timeout_of_another_manager_is_a_cause_like_any_other(self):
         own = PhaseTimeout("of somebody else")

@@ -408,7 +408,7 @@ print([phase.outcome for phase in manager.phases])
 
     @unittest.skipUnless(LINUX_CPYTHON, "no /proc, or no way into another thread")
     def test_ends_the_children_of_run_and_of_kill_children_with_the_process(self):
-        child = "[sys.executable, '-c', 'import time; print(1, flush=True); time.sleep(20)']"
+        child = "[sys.executable, '-c', 'import time; print(1, flush=True); time.sleep(100)']"
         shell = f"['sh', '-c', '\"$0\" \"$@\"; :', *{child}]"
         ways = (
             ("subprocess", f"go(lambda: subprocess.run({shell}))"),
@@ -421,7 +421,7 @@ import multiprocessing, subprocess
 package.TimeoutManager(60).run(["true"])
 manager = package.TimeoutManager(4, enforce="thread", kill_after=0.5, kill_children=0.5)
 def fork():
-    process = multiprocessing.get_context("fork").Process(target=lambda: (print(1, flush=True), time.sleep(20)))
+    process = multiprocessing.get_context("fork").Process(target=lambda: (print(1, flush=True), time.sleep(100)))
     process.start()
     process.join()
 def work():
@@ -432,12 +432,10 @@ worker = threading.Thread(target=work)
 worker.start()
 worker.join()  # from 3.12 nothing may fork once the main thread is at its end
 """
-        began = time.monotonic()
         programs = [prelude.replace("CODE_TEXT", repr(code)).replace("CODE", code) for _, code in ways]
-        for (where, _), done in zip(ways, at_once(self.go, programs)):  # which read until all have closed the pipe
+        for (where, _), done in zip(ways, at_once(self.go, programs)):  # waits until all have closed the pipe
             with self.subTest(where=where):
                 self.assertEqual((done.returncode, done.stdout.split()), (124, ["1"]), done)
-        self.assertLess(time.monotonic() - began, 18)
 
     def test_seconds_are_checked(self):
         for value in "1", float("nan"), True:

@@ -12,7 +12,7 @@ import unittest
 import warnings
 
 from .. import package
-from ..helpers.child import DIRECTORY, ROOT, python
+from ..helpers.child import DIRECTORY, ROOT, at_once, python
 from ..helpers.enforced import LIMIT, LONG, MARGIN, NAMES, spin
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
@@ -30,26 +30,26 @@ class AtTheEndOfTheInterpreter(unittest.TestCase):
         "def produce(**options):\n"
         "    with package.TimeoutManager(**options).timed_operation('produce', limit=0.3): yield\n"
         "class Slow:\n"
-        "    def __del__(self, now=time.monotonic):\n"
+        "    def __del__(self, now=time.monotonic, rest=time.sleep):\n"
         "        end = now() + 0.8\n"
-        "        while now() < end: pass\n"
+        "        while now() < end: rest(0.001)\n"
         "slow = Slow()\n"
     )
 
+    def end_all(self, ends):
+        for printed in at_once(lambda end: python("-c", self.CODE + end, timeout=2 * MARGIN), ends):
+            self.assertEqual(printed.splitlines()[0], "fine")
+
     def test_nothing_hangs_and_no_alarm_kills(self):
-        for options in "enforce='thread'", "enforce='timer'", "enforce=True, kill_after=60", "enforce='signal'":
-            with self.subTest(options):
-                code = self.CODE + f"suspended = produce({options}); next(suspended); print('fine')"
-                self.assertEqual(python("-c", code, timeout=MARGIN).splitlines()[0], "fine")
+        options = "enforce='thread'", "enforce='timer'", "enforce=True, kill_after=60", "enforce='signal'"
+        self.end_all(f"suspended = produce({each}); next(suspended); print('fine')" for each in options)
 
     def test_nor_where_the_interpreter_ends_within_the_phase(self):
-        for enforce in NAMES:
-            with self.subTest(enforce):
-                code = self.CODE + (
-                    f"phase = package.TimeoutManager(enforce={enforce!r}).timed_operation('run', limit=0.3)\n"
-                    "phase.__enter__(); print('fine')"
-                )
-                self.assertEqual(python("-c", code, timeout=MARGIN).splitlines()[0], "fine")
+        self.end_all(
+            f"phase = package.TimeoutManager(enforce={enforce!r}).timed_operation('run', limit=0.3)\n"
+            "phase.__enter__(); print('fine')"
+            for enforce in NAMES
+        )
 
 
 class RecursionLimit(unittest.TestCase):
@@ -95,7 +95,7 @@ class TwoCopies(unittest.TestCase):
                 "    with outer.TimeoutManager(enforce=kind).timed_operation('outer', outer_limit):\n"
                 "        with inner.TimeoutManager(enforce=kind).timed_operation('inner', inner_limit):\n"
                 "            end = time.monotonic() + 60\n"
-                "            while time.monotonic() < end: pass\n"
+                "            while time.monotonic() < end: time.sleep(0.001)\n"
                 f"for kind in {NAMES}:\n"
                 "    for outer, inner in (one, two), (two, one):\n"
                 "        for limits, owner in ((60, 0.05), 'inner'), ((0.05, 60), 'outer'), ((2, 0.05), 'inner'):\n"
@@ -249,9 +249,7 @@ class Processes(unittest.TestCase):
             manager = TimeoutManager(enforce=enforce)
 
             def body():
-                end = time.monotonic() + 6 * LIMIT
-                while time.monotonic() < end:  # the limit of the parent passes
-                    pass
+                time.sleep(6 * LIMIT)  # the limit of the parent passes
                 assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
                 for kind in NAMES:
                     try:

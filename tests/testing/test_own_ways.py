@@ -75,7 +75,7 @@ class TestsWithAWayOfTheirOwn(unittest.TestCase):
                     time.sleep(60)
 
             def tearDown(self):
-                time.sleep(0.15)  # it has a limit of its own, after one that has passed
+                time.sleep(0.02)  # it has a limit of its own, after one that has passed
                 log.append(self._testMethodName)
 
             def test_a_hung(self):
