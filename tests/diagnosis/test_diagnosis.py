@@ -246,7 +246,7 @@ try:
         finally: print(sorted(set(sys.modules) - before))
 except TimeoutError: pass
 """
-        self.assertEqual(python("-c", code, env=environment(PYTHONPATH=ROOT)), "[]\n")
+        self.assertEqual(python("-W", "ignore", "-c", code, env=environment(PYTHONPATH=ROOT)), "[]\n")
 
     def test_a_unittest_report_has_it(self):
         limits = import_module(f"{package.__name__}.testing.limits")

@@ -69,13 +69,17 @@ sys.path.insert(0, {ROOT!r})
 import {package.__name__} as package
 
 class Terminal(io.StringIO):
+    seconds = 0  # for which somebody thinks, and goes on
     def readline(self, *args):
-        time.sleep(1.5)  # somebody thinks, and goes on
+        time.sleep(self.seconds)
         return "c\\n"
 
 def prompt():
     debugger = pdb.Pdb(stdin=Terminal(), stdout=io.StringIO(), nosigint=True, readrc=False)
     debugger.set_trace(sys._getframe(1))
+
+prompt()  # loads what it needs
+Terminal.seconds = 1.5
 
 def go(body, **options):
     manager = package.TimeoutManager(0.7, enforce=True, **options)

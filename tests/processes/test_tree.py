@@ -104,6 +104,16 @@ class NoSurvivor(unittest.TestCase):
                 time.sleep(0.1)
                 self.assertEqual(file.seek(0, os.SEEK_END), length)
 
+    def test_though_each_look_takes_longer_than_killing_may(self):
+        def look(self, roots):
+            time.sleep(0.2)
+            return real(self, roots)
+
+        real = tree.Tree.look
+        with mock.patch.multiple(tree, BOUND=0.1), mock.patch.object(tree.Tree, "look", look):
+            error = self.end("trap '' TERM; while :; do SLEEP; done", start_new_session=False)
+        self.assertEqual((len(error.killed), error.survivors), (2, ()))
+
     def test_whose_main_thread_has_ended(self):
         code = (
             "import ctypes, threading, time; threading.Thread(target=time.sleep, args=(60,)).start()\n"

@@ -45,7 +45,8 @@ class Members:
     """
 
     def __init__(self, since: float | None = None) -> None:
-        self.mark = f"{system.getpid():x}.{next(_counter):x}.{int(clock.monotonic() * 1e6):x}"
+        number = f"{system.getpid():x}.{next(_counter):x}.{int(clock.monotonic() * 1e6):x}"
+        self.mark = number if since is None else ""  # what others have started has none
         self.began = uptime() if since is None else since  # whatever has been there before is not of the tree
         self.found: dict[tuple[int, float], Process] = {}  # by number and start
         self.adopts = False  # this process gets what loses its parent, and had no children before
@@ -130,7 +131,9 @@ class Members:
 
     def is_sure(self, process: Process) -> bool:
         """Tell whether it is known without the others that a process is of the tree."""
-        return self.adopts and process.parent == system.getpid() or self.mark.encode() in environ_of(process.pid)
+        if self.adopts and process.parent == system.getpid():
+            return True
+        return self.mark != "" and self.mark.encode() in environ_of(process.pid)
 
     def _groups(self, roots: Collection[Any]) -> list[Process]:
         """Return what is left of the roots and their groups, where nothing else is known."""

@@ -119,6 +119,7 @@ class Tree(Members):
         """Kill all of the tree until nothing is left but what may not be killed, or time is over; return that."""
         empty = 0
         while True:
+            is_late = clock.monotonic() > deadline  # looks may take long, and there is one more after the last signal
             before = last_born()
             self._kill_groups(roots, self.look(roots))
             alive = self._stop(roots, deadline)
@@ -126,7 +127,7 @@ class Tree(Members):
                 process.send(KILL)
             ours = [process for process in alive if not process.is_refused]
             empty = 0 if ours else empty + 1
-            if not ours and (before == last_born() or empty > EMPTY) or clock.monotonic() > deadline:
+            if not ours and (before == last_born() or empty > EMPTY) or is_late:
                 return alive
             wait_for_one(ours, LOOK if ours else MOMENT)
 
