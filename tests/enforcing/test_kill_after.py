@@ -4,7 +4,6 @@ import os
 import select
 import signal
 import sys
-import time
 import unittest
 from subprocess import PIPE, run
 
@@ -15,7 +14,7 @@ HAS_GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
 LINUX_CPYTHON = sys.platform == "linux" and sys.implementation.name == "cpython"
 
 PROGRAM = f"""
-import os, sys, threading, time
+import gc, os, sys, threading, time
 sys.path.insert(0, {ROOT!r})
 import {package.__name__} as package
 manager = package.TimeoutManager(30, enforce=True, kill_after=0.6)
@@ -34,7 +33,7 @@ class Swallows:  # what is raised in there is lost
 
 def swallow():
     sys.unraisablehook = lambda *_: None
-    while True: Swallows()
+    while True: Swallows(), gc.collect()
 
 def go(body):
     with manager.timed_operation("hang"):
