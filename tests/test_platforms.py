@@ -175,7 +175,7 @@ for each in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         + COMMAND.format(["unittest", "--isolate", "__main__"]),
     ),
     "no stdout": ("sys.stdout = None\n", "module('__main__').main(['help', 'guide.zh'])"),
-    "no stderr": ("sys.__stderr__ = None\n", "module('interpreter.frames').tell('into another file'); print('told')"),
+    "no stderr": ("sys.__stderr__ = None\n", "module('interpreter.stderr').tell('into another file'); print('told')"),
 }
 SIGNALS = {"no threads, best", "no threads, unittest", "no threads, method", "no real-time signals"}
 

@@ -128,7 +128,7 @@ class ACommand(unittest.TestCase):
     def test_may_take_longer_than_the_system_waits(self):
         for options in {}, {"capture_output": True}:
             self.assertEqual(TimeoutManager(1e9).run(["true"], **options).returncode, 0)
-        with mock.patch.object(child, "LONGEST", 0.5):
+        with mock.patch.object(child, "LONGEST_WAIT", 0.5):
             for options in {}, {"capture_output": True}:
                 self.assertEqual(TimeoutManager(60).run(["sleep", "0.8"], **options).returncode, 0)
 

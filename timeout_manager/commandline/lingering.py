@@ -15,7 +15,8 @@ from functools import partial
 from ..diagnosis.lines import line_of
 from ..enforcing import kill_after, kill_children
 from ..interpreter import watchdog
-from ..interpreter.frames import shown, stack, tell, up
+from ..interpreter.frames import shown, stack, up
+from ..interpreter.stderr import tell
 from ..originals import clock, python, thread
 from ..processes.family import family, has_children
 from ..seconds import INFINITY

@@ -16,7 +16,7 @@ from shutil import which
 from subprocess import TimeoutExpired
 
 from ..errors import listed
-from ..interpreter.frames import tell
+from ..interpreter.stderr import tell
 from ..originals import clock
 from ..processes import deadline
 from ..processes.child import Child
@@ -24,7 +24,7 @@ from ..processes.group import Group
 from ..processes.orphans import adopt
 from ..processes.table import HAS_GROUPS, KILL, name_of_signal
 from ..processes.tree import BOUND, Tree
-from ..seconds import INFINITY
+from ..seconds import INFINITY, LONGEST_WAIT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ ALARM = getattr(signal, "SIGALRM", -1)  # which says that time is over
 UNHEARD = {getattr(signal, name, 0) for name in ("SIGKILL", "SIGSTOP")}
 TERMINAL = "SIGTTIN", "SIGTTOU"  # what a terminal sends to whoever is in the background there
 LOOK = 0.1  # seconds until a signal is handed on where nothing tells of it, and between two looks at what is left
-LONGEST = 1e6  # seconds that a poll waits for everywhere
 
 
 class Supervisor:
@@ -171,7 +170,7 @@ class Bell:
             return
         poll = select.poll()
         poll.register(self.descriptor, select.POLLIN)
-        longest = LONGEST if process.returncode is None else LOOK
+        longest = LONGEST_WAIT if process.returncode is None else LOOK
         if poll.poll(max(min(seconds, longest), 0.0) * 1000):
             os.read(self.descriptor, 4096)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from ..interpreter import watchdog
-from ..interpreter.frames import tell
+from ..interpreter.stderr import tell
 from ..originals import clock, system
 from ..processes.deadline import less_margin
 from ..seconds import INFINITY, text

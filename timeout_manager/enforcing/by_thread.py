@@ -23,8 +23,7 @@ from ..interpreter.debugger import present
 from ..interrupting.delivery import look
 from ..interrupting.enforcer import MOMENT, SUSPENDED, ThreadEnforcer
 from ..interrupting.whereabouts import give_up
-from ..originals import signals as _signal
-from ..originals import thread, uninterrupted
+from ..originals import signals, thread, uninterrupted
 from ..seconds import INFINITY
 
 RLock, _local, get_ident = thread.RLock, thread._local, thread.get_ident
@@ -35,8 +34,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
 
-_SIGNALS = range(getattr(_signal, "SIGRTMAX", 0), getattr(_signal, "SIGRTMIN", 0), -1) or (
-    [_signal.SIGURG] if hasattr(_signal, "pthread_kill") else []  # macOS; by default nothing happens then
+_SIGNALS = range(getattr(signals, "SIGRTMAX", 0), getattr(signals, "SIGRTMIN", 0), -1) or (
+    [signals.SIGURG] if hasattr(signals, "pthread_kill") else []  # macOS; by default nothing happens then
 )
 
 enforcers: dict[int, ByThread] = {}  #: by the ident of the thread
@@ -142,8 +141,8 @@ class ByThread(ThreadEnforcer):
                 self.wait = min(2 * self.wait, SUSPENDED)
                 self.stale = False
                 self.excused = self.excused or present()
-                if self.signum and _signal.getsignal(self.signum) is _fired:
-                    _signal.pthread_kill(self.key, self.signum)
+                if self.signum and signals.getsignal(self.signum) is _fired:
+                    signals.pthread_kill(self.key, self.signum)
                 if not self.signum or self.wait >= SUSPENDED:  # the block may have blocked the signal, or replaced ours
                     self.send_from_outside()
         finally:
@@ -155,15 +154,15 @@ class ByThread(ThreadEnforcer):
     def find_way(self) -> str:
         """Find out how the calling thread can be interrupted: by a signal, or by sending it somewhere; or why not."""
         for signum in _SIGNALS:
-            if _signal.getsignal(signum) != _signal.SIG_DFL:
+            if signals.getsignal(signum) != signals.SIG_DFL:
                 continue  # somebody's
             try:
-                _signal.signal(signum, _fired)
+                signals.signal(signum, _fired)
             except ValueError:  # not the main thread of the main interpreter
                 break
-            if _signal.getsignal(signum) is _fired:
+            if signals.getsignal(signum) is _fired:
                 self.signum = signum
-                self.blocked = signum in _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (signum,))
+                self.blocked = signum in signals.pthread_sigmask(signals.SIG_UNBLOCK, (signum,))
                 self.state = safepoints.thread_state() if safepoints.IS_CHEAP else 0
                 return ""
         self.state = safepoints.thread_state()
@@ -172,12 +171,12 @@ class ByThread(ThreadEnforcer):
     def leave_way(self) -> None:
         """Put back what was set up for that."""
         if self.signum:
-            _signal.sigpending()  # a system call: what was sent to this thread comes before the handler is gone
-            if _signal.getsignal(self.signum) is _fired:
-                _signal.signal(self.signum, _signal.SIG_IGN)  # discards what the block has blocked
-                _signal.signal(self.signum, _signal.SIG_DFL)
+            signals.sigpending()  # a system call: what was sent to this thread comes before the handler is gone
+            if signals.getsignal(self.signum) is _fired:
+                signals.signal(self.signum, signals.SIG_IGN)  # discards what the block has blocked
+                signals.signal(self.signum, signals.SIG_DFL)
             if self.blocked:
-                _signal.pthread_sigmask(_signal.SIG_BLOCK, (self.signum,))
+                signals.pthread_sigmask(signals.SIG_BLOCK, (self.signum,))
 
 
 class _Tie:
@@ -207,9 +206,9 @@ def renew() -> None:
     """Set up the way to the calling thread anew, if code that ran there has replaced or blocked the signal."""
     enforcer = enforcers.get(get_ident())
     if enforcer is not None and enforcer.signum:
-        if _signal.getsignal(enforcer.signum) is not _fired:
-            _signal.signal(enforcer.signum, _fired)
-        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (enforcer.signum,))
+        if signals.getsignal(enforcer.signum) is not _fired:
+            signals.signal(enforcer.signum, _fired)
+        signals.pthread_sigmask(signals.SIG_UNBLOCK, (enforcer.signum,))
 
 
 def _forked() -> None:

@@ -28,16 +28,15 @@ from ..errors import LET_PASS, STATUS
 from ..originals import clock, files, python, system, thread
 from ..processes import bound
 from ..seconds import INFINITY, path, text
-from ..interpreter.frames import STDERR, suspended_in, tell, up
 from ..interpreter import fork, watchdog
 from ..interpreter.end_timers import EndTimers
+from ..interpreter.frames import suspended_in, up
+from ..interpreter.stderr import STDERR, tell
 from ..interpreter.turns import coroutine, waits
 from ..interrupting.escalation import Escalation
 from ..interrupting.whereabouts import awaits, is_by_hand, place
 from ..counting.report import table
 from ..counting.verdict import is_debugged, overrun, timeout_in
-
-RLock = thread.RLock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ AGAIN = 0.1  # seconds until the next look at a block that is over but not runni
 ENDING = 10.0  # seconds that it may take to end what ends with the process
 
 _ends: dict[Phase, End] = {}
-_lock = RLock()  # held while these and the timers are changed
+_lock = thread.RLock()  # held while these and the timers are changed
 _timers: Any = None  # the kernel's, False where there are none
 
 
@@ -242,7 +241,7 @@ def _set_timers() -> None:
 
 def _forked() -> None:
     global _lock, _timers
-    _lock = RLock()
+    _lock = thread.RLock()
     _ends.clear()
     _timers = None  # a child process inherits none
 

@@ -6,7 +6,8 @@ import sys
 from itertools import chain, islice
 
 from ..originals import python, thread
-from .frames import WALKABLE, tell, up
+from .frames import WALKABLE, up
+from .stderr import tell
 
 get_ident = thread.get_ident
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..originals import clock
 from ..seconds import INFINITY
-from .frames import STDERR
+from .stderr import STDERR
 from .timer import CALL, TO_PROCESS, NoTimer, Timer, free_signals, library
 
 LATER = 0.5, 0.55, 0.8  # seconds by which they are later: line, stacks, end

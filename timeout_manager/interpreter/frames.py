@@ -14,7 +14,7 @@ from os import sep
 from os.path import dirname
 from types import FunctionType
 
-from ..originals import clock, files, made_anew, system
+from ..originals import clock, files, system
 from .turns import held
 
 TYPE_CHECKING = False
@@ -26,20 +26,11 @@ if TYPE_CHECKING:
     Line = tuple[CodeType, int]
     Sample = tuple[float, Line, float]  # when, where, and how much processor time the thread had used
 
-STDERR = 2
 DEPTH = 200  # frames of a stack that are looked at
 SHOWN = 40  # of them that are shown
 WALKABLE = None if getattr(sys, "_is_gil_enabled", lambda: True)() else 1  # frames of a thread that may run on
 
 UNKNOWN = float("nan")  # seconds
-PATIENCE = 1.0  # seconds for somebody to read what is written
-
-try:
-    _select: Any = made_anew("select", "poll")
-except ImportError:
-    _select = None
-_poll = getattr(_select, "poll", None)
-_AT_ONCE = getattr(_select, "PIPE_BUF", None)  # bytes
 
 _LIBRARY = dirname(library)
 _TESTS = f"{_LIBRARY}{sep}test"  # its own
@@ -191,27 +182,3 @@ def _lines(path: str) -> list[str]:
         return list(known[2])
     with files.open(path, encoding="utf-8", errors="replace") as file:
         return file.readlines()
-
-
-def tell(text: str) -> None:
-    """Write to the real stderr, whatever stands in its place, from any thread; what nobody reads in time is lost.
-
-    If it was not open when this process began, another file may have its number by now.
-    """
-    if sys.__stderr__ is None:
-        return
-    left = text.encode(errors="replace")
-    try:
-        while left and _takes_more():
-            left = left[system.write(STDERR, left[:_AT_ONCE]) :]
-    except OSError:  # nobody reads it
-        pass
-
-
-def _takes_more() -> bool:
-    """Wait until as much can be written as a pipe takes at once; always, where that cannot be asked."""
-    if _poll is None:
-        return True
-    waiting = _poll()
-    waiting.register(STDERR, 4)  # POLLOUT
-    return bool(waiting.poll(PATIENCE * 1000))

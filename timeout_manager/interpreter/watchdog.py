@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import atexit
 
-from ..originals import clock, thread
-from ..originals import signals as _signal
-from ..seconds import INFINITY
+from ..originals import clock, signals, thread
+from ..seconds import INFINITY, LONGEST_WAIT
 from . import fork, stalls
-from .frames import tell
+from .stderr import tell
 
 RLock, allocate_lock, start_new_thread = thread.RLock, thread.allocate_lock, thread.start_new_thread
 
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
     Job = Callable[[float], float]
 
-LONGEST = 1e6  # seconds that a lock waits for everywhere
 AGAIN = 1.0  # seconds until a job is called again that has raised an error
 MOMENT = 0.001  # seconds between looks whether the thread has ended
 
@@ -110,8 +108,8 @@ def ring() -> None:
 def _run(ended: LockType, started: float) -> None:
     """Be the watchdog."""
     global _wakes
-    if hasattr(_signal, "pthread_sigmask"):  # a signal that the kernel gives to this thread comes late
-        _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGALRM,))
+    if hasattr(signals, "pthread_sigmask"):  # a signal that the kernel gives to this thread comes late
+        signals.pthread_sigmask(signals.SIG_BLOCK, (signals.SIGALRM,))
     clerk = stalls.Clerk(started)
     while _running.setdefault("watchdog", ended) is ended:
         while _jobs:
@@ -119,7 +117,7 @@ def _run(ended: LockType, started: float) -> None:
             _wakes = INFINITY
             _wakes = soonest = min([_ask(job, now) for job in [*_jobs.values(), *guests]])
             clerk.wait_until(soonest)
-            is_rung = _bell.acquire(True, min(max(soonest - clock.monotonic(), 0.0), LONGEST))
+            is_rung = _bell.acquire(True, min(max(soonest - clock.monotonic(), 0.0), LONGEST_WAIT))
             clerk.note(_rung if is_rung else INFINITY)
         _wakes = -INFINITY
         _running.clear()

@@ -7,6 +7,7 @@ import select
 import subprocess
 
 from ..originals import clock
+from ..seconds import LONGEST_WAIT
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
@@ -14,7 +15,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-LONGEST = 1e6  # seconds that a poll waits for everywhere
 PIECE = 32768  # bytes that are read at once
 DRAIN = 0.5  # seconds for each of two looks at what is left in the pipes when all who could write are gone
 
@@ -35,7 +35,7 @@ class Child(subprocess.Popen):  # type: ignore[type-arg]
                 try:
                     poll = select.poll()
                     poll.register(descriptor, select.POLLIN)
-                    first = min(max(timeout, 0.0), LONGEST)
+                    first = min(max(timeout, 0.0), LONGEST_WAIT)
                     timeout = None if poll.poll(first * 1000) else timeout - first
                 finally:
                     os.close(descriptor)
@@ -67,7 +67,7 @@ class Child(subprocess.Popen):  # type: ignore[type-arg]
         pipe.close()
 
     def _remaining_time(self, endtime: float | None) -> float | None:  # until 3.14; it goes to a selector
-        return None if endtime is None else min(endtime - clock.monotonic(), LONGEST)
+        return None if endtime is None else min(endtime - clock.monotonic(), LONGEST_WAIT)
 
     def drain(self) -> tuple[Any, Any]:
         """Return what has come from the pipes, close them, and collect the process."""

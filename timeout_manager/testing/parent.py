@@ -10,7 +10,7 @@ import select
 import sys
 
 from ..errors import listed
-from ..interpreter.frames import tell
+from ..interpreter.stderr import tell
 from ..originals import clock, files, signals, system
 from ..processes.orphans import adopt
 from ..processes.table import name_of_signal

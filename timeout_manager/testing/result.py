@@ -14,7 +14,8 @@ from ..originals import clock, python, thread
 from ..processes.family import alive, descendants, described
 from ..processes.table import TICK, uptime
 from ..seconds import plain, text
-from ..interpreter.frames import shown, tell
+from ..interpreter.frames import shown
+from ..interpreter.stderr import tell
 from .case import Entry, LimitedTest, name_of
 from .loader import ImportTimeout
 

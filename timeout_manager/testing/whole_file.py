@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from ..interpreter.frames import tell
+from ..interpreter.stderr import tell
 from ..originals import files, system
 
 
