@@ -186,11 +186,7 @@ def kill(why: str, report: str, status: int = STATUS) -> NoReturn:
         lines = "", why, f"The process ends with status {status}.", report and f"\n{report}"
         tell("\n".join(["", *filter(None, lines), ""]))
         _dump()
-        if "subprocess" in sys.modules:
-            from . import kill_children
-
-            kill_children.note_all()
-            bound.end_all()
+        bound.end_all()
     finally:
         system._exit(status)
 

@@ -187,4 +187,5 @@ def _forked() -> None:
     _awaited.clear()
 
 
+bound.before_the_end.append(note_all)
 fork.in_child("kill_children", _forked)

@@ -108,7 +108,7 @@ def cancellation_beneath(error: BaseException | None, task: Any, before: int) ->
 
 
 def cancel_main(expiry: Expiry, outermost: Phase, stack: dict[FrameType, None]) -> bool:
-    """Cancel what a loop in this phase runs that waits for events, and wake it; False if there is none."""
+    """Cancel what a waiting loop in this phase runs, as on Ctrl-C, and wake it; False if there is none."""
     loop = running_loop()
     if loop is None or asyncio_task() is not None:
         return False

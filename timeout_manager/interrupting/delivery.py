@@ -18,7 +18,6 @@ everything, it is raised out of reach of that handler.
 
 from __future__ import annotations
 
-import sys
 from itertools import islice
 
 from ..interpreter.bytecode import entry, handlers, misplaced, returns, stand, swallower
@@ -28,6 +27,7 @@ from ..interpreter.safepoints import guarded
 from ..originals import python
 from .whereabouts import abandon, bind, find_borders, next_look, place, whereabouts
 from ..counting.verdict import is_debugged, timeout_in
+from .cancellation import cancel_main
 from .position import Position
 from .enforcer import MOMENT, Enforcer
 from .expiry import LAST, Expiry
@@ -74,7 +74,7 @@ def seize(enforcer: Enforcer, position: Position) -> BaseException | None:
         enforcer.thread.call_off()
         return None
     expiry, struck = due
-    if not expiry.hits and enforcer is enforcer.thread and _cancels_main(expiry, struck[0], position.stack):
+    if not expiry.hits and enforcer is enforcer.thread and cancel_main(expiry, struck[0], position.stack):
         expiry.next(now)
         enforcer.at = expiry.again = now + LAST
         mark(struck, expiry)
@@ -205,15 +205,6 @@ def mark(struck: list[Phase], expiry: Expiry) -> None:
     """Write into the phases what ends them, whatever their blocks make of it."""
     for phase in struck:
         phase.struck = expiry.error
-
-
-def _cancels_main(expiry: Expiry, outermost: Phase, stack: dict[FrameType, None]) -> bool:
-    """Cancel what an event loop runs around which these phases are, as asyncio does on Ctrl-C; tell whether it is."""
-    if "asyncio" not in sys.modules:
-        return False
-    from .cancellation import cancel_main
-
-    return cancel_main(expiry, outermost, stack)
 
 
 def _is_between(position: Position) -> bool:

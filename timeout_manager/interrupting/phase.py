@@ -10,6 +10,7 @@ from sys import modules
 from ..counting.cleanup import Cleanup
 from ..counting.verdict import judge
 from ..errors import PhaseTimeout
+from ..interpreter.turns import greenlet
 from ..originals import python, uninterrupted
 from ..seconds import INFINITY
 from .cancellation import cancelling
@@ -21,8 +22,6 @@ __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
-    from typing import Any
-
     from ..counting.ledger import Phase
     from .enforcer import Struck
 
@@ -50,7 +49,9 @@ class EnforcedPhase(InterruptiblePhase):
         super().__enter__()
         ledger, key = self.ledger, self.key
         if key.__class__ is not int:
-            self._note_turn(key)
+            self.cancelling = cancelling(key)
+            if "greenlet" in modules:
+                self.greenlet = greenlet()
         code = frame.f_code
         if code.co_flags & _GENERATES or code.co_name in _FOR_OTHERS:
             find_users(self, frame)
@@ -69,14 +70,6 @@ class EnforcedPhase(InterruptiblePhase):
             else:
                 ledger.enter(self, until)
         return self
-
-    def _note_turn(self, key: Any) -> None:
-        """Note what is to be known of the task or greenlet that enters it."""
-        self.cancelling = cancelling(key)
-        if "greenlet" in modules:
-            from ..interpreter.turns import greenlet
-
-            self.greenlet = greenlet()
 
     @uninterrupted
     def __exit__(

@@ -9,11 +9,12 @@ from .table import KILL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from typing import Any
 
     from .tree import Tree
 
+before_the_end: list[Callable[[], object]] = []  #: what may bind others still
 _bound: WeakKeyDictionary[Tree, Collection[Any]] = WeakKeyDictionary()  # with their roots, until nobody knows them
 
 
@@ -28,6 +29,8 @@ def release(tree: Tree) -> None:
 
 def end_all() -> None:
     """Kill all of them: this process ends."""
+    for call in before_the_end:
+        call()
     for tree, roots in _bound.copy().items():
         tree.end(roots, KILL, 0.0)
 
