@@ -80,32 +80,31 @@ class _Ledger(Ledger):
 
 
 class TimeoutManager:
-    """Count the time left over the named phases of a long job.
+    """A budget of seconds that the named phases of a job share, and the ledger of how they spend it.
 
-    ``initial_timeout`` is the budget in seconds, shared by all phases: None (or infinity) means no limit, 0 or less
-    that it is spent. NaN, a bool or a string is a ValueError or TypeError that names it. Every limit given to a manager
-    is multiplied by the environment variable TIMEOUT_MANAGER_SCALE, which is read here (0 or less: no limits at all).
+    ``initial_timeout`` is the budget in seconds. None or infinity means no limit; 0 or less means that it is spent
+    already. A bool or a string is a TypeError, and NaN a ValueError. The environment variable TIMEOUT_MANAGER_SCALE is
+    read here: it multiplies every limit given to this manager, and 0 or less switches all of them off.
 
-    ``enforce=True`` interrupts a phase that is still running when its time is over, by the best mechanism for the code
-    that enters it: in an asyncio task the event loop, in the main thread a timer of the kernel with a signal that
-    nobody uses (Linux) or else SIGALRM, elsewhere a watchdog thread. "timer", "signal" and "thread" ask for one by
-    name, and entering a phase where it cannot work is a RuntimeError. False only counts.
+    ``enforce=False`` only counts: a phase that took too long raises PhaseTimeout when it ends. ``enforce=True``
+    interrupts a phase when its time is over, by the best mechanism for the code that enters it: in an asyncio task the
+    event loop, in the main thread a timer of the kernel (Linux) or else SIGALRM, in other threads a watchdog thread.
+    "timer", "signal" and "thread" ask for one by name; where that cannot work, entering a phase is a RuntimeError.
     TIMEOUT_MANAGER_ENFORCE (off, auto, timer, signal, thread) overrides it.
 
-    ``kill_after``, seconds or None, ends the whole process with exit status 124, after all stacks have been printed on
-    stderr, if a block is still running that long after its deadline, also where limits are not enforced. It is not
-    scaled. None: never.
+    ``kill_after``, seconds, ends the whole process if a block is still running so long after its deadline: all stacks
+    are printed on stderr, and the exit status is 124. It works without ``enforce``, too, and is not scaled. None: no.
 
-    ``kill_children``, seconds or None, ends the process for which an interrupted phase was waiting, in ``subprocess``,
-    ``multiprocessing`` or ``asyncio``, or by reading from a pipe of it (Linux), with all that came of it: SIGTERM when
-    the phase is left, or when nothing can interrupt its thread, SIGKILL so many seconds later. None leaves it alone.
-    ``run`` does not need this. ValueError without ``enforce``: then no phase is interrupted.
+    ``kill_children``, seconds, also ends the process that an interrupted phase was waiting for (in ``subprocess``,
+    ``multiprocessing`` or ``asyncio``, or on Linux by reading from a pipe of it) and all its descendants: SIGTERM when
+    the phase ends, or at the limit if nothing can interrupt its thread, and SIGKILL so many seconds later. None leaves
+    them alone. ``run`` does not need it. ValueError without ``enforce``, since then no phase is interrupted.
 
-    ``clock`` returns seconds that never go back; it is there for tests, and limits on another clock than
-    ``time.monotonic`` are only counted.
+    ``clock`` returns seconds and never goes back. It is for tests: limits on another clock than ``time.monotonic`` are
+    only counted.
 
-    All methods can be called from any thread. Each thread, task and greenlet has its own stack of open phases; the
-    budget is shared, and runs while at least one phase of the manager is open anywhere.
+    All methods can be called from any thread. Each thread, task and greenlet has its own stack of open phases. They
+    share the budget, which runs while at least one phase of the manager is open anywhere.
     """
 
     def __init__(
@@ -150,45 +149,45 @@ class TimeoutManager:
 
     @property
     def initial_timeout(self) -> float | None:
-        """The budget that it was made with, in seconds after scaling; None = no limit. ``reset()`` goes back to it."""
+        """The budget it was made with, in seconds, after scaling; None = no limit. ``reset()`` goes back to it."""
         return self._ledger.initial
 
     @property
     def remaining_timeout(self) -> float | None:
-        """The seconds left, never below 0.0; None = no limit. Fit for every ``timeout=`` of the standard library.
+        """The seconds that the calling code has left, never below 0.0; None = no limit.
 
-        For that it is never more than 24 days, which is as long as a system waits at a time. Live inside a phase,
-        frozen between phases. In a thread or task with open phases it is what is left of the tightest: of their own
-        limits and the budget (inside a cleanup: of the cleanup's limit).
+        With open phases in the calling thread or task, it is the least that is left of their limits and of the budget;
+        inside a cleanup, of the limit of the cleanup. It runs down inside a phase, and stands still between phases. It
+        fits every ``timeout=`` of the standard library, and for that is never more than 24 days.
         """
         left = self._ledger.remaining()
         return left if left is None or left < LONGEST_WAIT else LONGEST_WAIT
 
     @property
     def expired(self) -> bool:
-        """Whether the budget is spent. A phase's own limit is the phase's affair: ``Phase.expired()``."""
+        """Whether the budget is spent. For the limit of a phase there is ``Phase.expired()``."""
         return self._ledger.left() == 0.0
 
     @property
     @uninterrupted
     def enforcement(self) -> str:
-        """What would interrupt the calling code: "none", "timer", "signal", "thread" or "asyncio"."""
+        """What would interrupt the calling code: "timer", "signal", "thread", "asyncio"; "none" = it only counts."""
         return self._ledger.mechanism()
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """Every phase so far, open ones too, in the order of entry."""
+        """All phases so far, open ones too, in the order of entry."""
         return tuple(self._ledger.phases)
 
     @uninterrupted
     def __enter__(self) -> TimeoutManager:
-        """Open a session: what enforces the limits stays armed between the phases of this thread or task. They nest."""
+        """Open a session: the mechanism stays armed between the phases of this thread or task. Sessions nest."""
         self._ledger.open_session()
         return self
 
     @uninterrupted
     def __exit__(self, kind: type[BaseException] | None = None, *error: object) -> None:
-        """Close the session: disarm, and put everything back as it was. A RuntimeWarning if it has limited nothing."""
+        """Close the session: disarm, and put everything back. A RuntimeWarning if no phase was in it."""
         if self._ledger.close_session() and kind is None:
             from warnings import warn
 
@@ -197,9 +196,9 @@ class TimeoutManager:
 
     @staticmethod
     def give_back() -> None:
-        """Give back what ``enforce`` keeps between phases: a timer that is not set, and the handler of its signal.
+        """Give back what "timer" keeps between phases: a timer that is not set, and the handler of its signal.
 
-        The next phase makes them anew. RuntimeError while phases or sessions need them; only the main thread has them.
+        The next phase makes them anew. RuntimeError while a phase or session needs them.
         """
         from .enforcing import by_timer
 
@@ -208,29 +207,30 @@ class TimeoutManager:
     def timed_operation(self, phase_name: str = "operation", limit: float | None = None) -> Phase:
         """Return a phase to enter by ``with`` or ``async with``, or to decorate a function with.
 
-        It is over when its own ``limit`` (seconds; None = none, 0 or less = spent), a limit around it or the budget
-        is. A block that ends later raises PhaseTimeout on leaving; with ``enforce``, inside the block at that instant,
-        and on entering if nothing is left. An error of the block passes, unless it is late and a timeout by its type
-        (``subprocess.TimeoutExpired``, ...), or the block was interrupted: then it is the cause.
+        Its time is over at its own ``limit`` (seconds; None = none, 0 or less = spent already), at the limit of a phase
+        around it, or when the budget is spent. With ``enforce``, PhaseTimeout is raised inside the block at that
+        instant, and on entering if nothing is left; without, when the block ends. An error of the block passes, unless
+        the block was interrupted, or the error is late and a timeout by its type (``subprocess.TimeoutExpired``, ...):
+        then it is the cause of the PhaseTimeout.
 
-        RuntimeError on entering twice, on leaving in another thread, and on entering where the mechanism that was
-        asked for by name cannot work. ValueError or TypeError, here, for a limit that is NaN, a bool or a string.
+        RuntimeError on entering a phase twice, on leaving it in another thread, and on entering where the mechanism
+        that was asked for by name cannot work. ValueError (NaN) or TypeError (bool, text) here for a bad limit.
         """
         return self._ledger.phase(phase_name, limit if limit is None else scaled(limit, "limit", self._scale))
 
     def cleanup_operation(self, phase_name: str = "cleanup", *, limit: float) -> Phase:
         """Return a phase outside the budget, with a limit of its own, for teardown after a timeout.
 
-        Its time is not charged, even inside an open phase, and only its own limit ends it, by PhaseTimeout: seconds,
-        required, 0 or less = spent; TypeError for None. While it is open, all other interrupts of this manager wait in
-        this thread or task. It is in the ledger like every other phase.
+        ``limit``, seconds, is required, since a cleanup can hang, too; 0 or less = spent already, None is a TypeError.
+        Only this limit ends the cleanup, by PhaseTimeout. Its time is not charged to the budget, even inside an open
+        phase, and while it is open all other interrupts of this manager wait in this thread or task.
         """
         if limit is None:
             raise TypeError("limit must be a number of seconds, not None: a cleanup may not hang either")
         return self._ledger.cleanup(phase_name, scaled(limit, "limit", self._scale))
 
     def check_timeout(self, phase_name: str = "operation") -> None:
-        """Raise PhaseTimeout, naming ``phase_name``, if nothing is left of ``remaining_timeout``."""
+        """Raise PhaseTimeout, with ``phase_name`` in it, if ``remaining_timeout`` is 0; otherwise do nothing."""
         if self._ledger.remaining() == 0.0:
             from .counting.verdict import check
 
@@ -238,10 +238,10 @@ class TimeoutManager:
 
     @uninterrupted
     def reset(self, timeout: float | None = None) -> None:
-        """Start the budget anew with ``timeout`` seconds (0 or less = spent), or with ``initial_timeout`` if None.
+        """Start the budget anew with ``timeout`` seconds (0 or less = spent already), or ``initial_timeout`` if None.
 
-        It takes effect at once, also inside an open phase, where the new budget starts now; in other threads only in
-        phases that had a limit before. The ledger is kept. An interrupt that was raised cannot be taken back.
+        It takes effect at once, even inside an open phase; in other threads only for phases that had a limit before.
+        The ledger is kept. An interrupt that was raised already cannot be taken back.
         """
         self._ledger.reset(self._ledger.initial if timeout is None else scaled(timeout, "timeout", self._scale))
 
@@ -261,8 +261,8 @@ class TimeoutManager:
     ) -> T:
         """Return ``func(*args, **kwargs)``, run as a phase.
 
-        What is to be awaited gives a coroutine, and the awaiting is the phase. TypeError for generators, whose body
-        would run after it.
+        For an ``async def`` this returns a coroutine, and the awaiting is the phase. TypeError for a generator
+        function, whose body would run after the phase.
         """
         from .counting.calls import call
 
@@ -274,13 +274,15 @@ class TimeoutManager:
     def run(
         self, args: Any, phase_name: str | None = None, *, grace: float = 5.0, **options: Any
     ) -> CompletedProcess[Any]:
-        """Run a command as a phase, named after it if not named; as ``subprocess.run``, with all of its options.
+        """Run a command as a phase, with all options of ``subprocess.run``.
 
-        It may take what remains (``timeout``, seconds, is a limit of its own; None = none). Then everything that it has
-        started gets SIGTERM, and ``grace`` seconds later (0: at once) SIGKILL; so it does on Ctrl-C and on every other
-        error. The command has the deadline in its environment (see ``from_environ``), and a session of its own unless
-        ``preexec_fn`` or ``process_group`` is given, or ``start_new_session=False``: then the terminal's Ctrl-C and
-        Ctrl-Z reach it, too. Any thread can call this, also where limits are only counted.
+        The phase is named after the command unless you name it. ``timeout``, seconds, is its own limit; None = none.
+        When its time is over, the command and everything that it has started get SIGTERM, and ``grace`` seconds later
+        (0: at once) SIGKILL; also on Ctrl-C and on every other error. It works without ``enforce``, and in any thread.
+
+        The command finds its deadline in its environment (see ``from_environ``). It has a session of its own, so that
+        Ctrl-C and Ctrl-Z of the terminal do not reach it, unless you pass ``start_new_session=False``, ``preexec_fn``
+        or ``process_group``.
 
         PhaseTimeout when time is over: it has ``cmd``, ``output`` and ``stderr`` as far as they came, and ``killed``.
         ``subprocess.CalledProcessError`` with ``check=True``. OSError if the command cannot be started.
@@ -294,17 +296,17 @@ class TimeoutManager:
     ) -> CompletedProcess[Any]:
         """Run a command as ``run`` does, in a coroutine: the event loop goes on.
 
-        When the task is cancelled, the command ends with everything that it has started before the cancellation goes
-        on; another cancellation ends the grace. A thread waits for the command. In asyncio only.
+        If the task is cancelled, the command and everything that it has started end before the cancellation goes on; a
+        second cancellation cuts the grace short. A thread waits for the command. It needs asyncio.
         """
         from .processes.awaiting import run
 
         return await run(self, args, phase_name, grace=grace, **options)
 
     def child_environ(self) -> dict[str, str]:
-        """Return the environment of this process with the deadline in it, for a child to call ``from_environ``.
+        """Return the environment of this process with the deadline in it, for a child that calls ``from_environ``.
 
-        A manager without a limit hands on what this process has inherited.
+        A manager without a limit passes on what this process has inherited.
         """
         from os import environ
 
@@ -314,13 +316,12 @@ class TimeoutManager:
 
     @classmethod
     def from_environ(cls, default: float | None = None, **options: Any) -> TimeoutManager:
-        """Return a manager with what the parent process has left, less a small margin, or ``default`` if that is less.
+        """Return a manager with the time that the parent process has left, or ``default`` seconds if that is less.
 
-        Seconds; None is no limit of its own, and with nothing from a parent there is none at all. The margin is 5 %, at
-        most 5 s. A PhaseTimeout by it is ``limited_by`` "inherited". The budget begins now: the time until the first
-        phase does not count. If the process still runs shortly before the parent ends it, a thread tells on stderr
-        what it does. ``options`` are those of TimeoutManager. ValueError names TIMEOUT_MANAGER_DEADLINE if that makes
-        no sense.
+        None as ``default`` is no limit of its own; if there is nothing from a parent either, there is no limit. Of the
+        parent's time a margin is taken off: 5 %, at most 5 s. A PhaseTimeout for it is ``limited_by`` "inherited". If
+        the process is still running shortly before the parent's deadline, a thread prints on stderr what it is doing.
+        ``options`` are those of TimeoutManager. ValueError if TIMEOUT_MANAGER_DEADLINE makes no sense.
         """
         from .processes.deadline import inherited, less_margin
 
@@ -349,7 +350,7 @@ class TimeoutManager:
         return data(self._ledger)
 
     def as_html(self) -> str:
-        """Return the ledger as one page of HTML: a timeline, the time used against the limits, and what was late."""
+        """Return the ledger as one page of HTML: a timeline, the time used against the limits, and each timeout."""
         from .counting.report import html
 
         return html(self._ledger)
@@ -373,13 +374,12 @@ def with_timeout_management(
     *, timeout: float | None = None, **options: Any
 ) -> Callable[[Callable[..., T]], Callable[..., T]]: ...
 def with_timeout_management(func: Any = None, *, timeout: float | None = None, **options: Any) -> Any:
-    """Call the function with a fresh TimeoutManager as its argument ``timeout_manager``.
+    """Have each call of the function get a fresh TimeoutManager as its argument ``timeout_manager``.
 
-    Its budget is, in this order: that of a ``timeout_manager`` which the caller passes (it is used as it is);
-    ``timeout_from_marker``, if not None; ``timeout``; the attribute ``timeout`` of a ``unittest.TestCase`` whose method
-    it is; no limit. Seconds, as for TimeoutManager, which gets the other options too. Works on functions and methods,
-    ``async def`` and generators; what it returns is of the same kind. TypeError if the function takes no
-    ``timeout_manager``.
+    A ``timeout_manager`` that the caller passes is used as it is. Otherwise the budget, in seconds, is the argument
+    ``timeout_from_marker`` if it is passed and not None; else ``timeout``; else the attribute ``timeout`` of the
+    ``unittest.TestCase`` whose method it is; else there is no limit. ``options`` are those of TimeoutManager. It works
+    on functions, methods, ``async def`` and generators. TypeError if the function takes no ``timeout_manager``.
     """
     from .injection import inject
 

@@ -40,12 +40,12 @@ class PhaseTimeout(TimeoutError):
     limited_phase: str | None = None  #: the phase whose own limit it was; None for the budget
     timeout: float | None = None  #: that limit
     elapsed: float | None = None  #: the time used against it
-    interrupted: bool = False  #: True: the block was cut short; False: it came back late
-    cmd: Any = None  #: the command that time ran out for, and what it had written: of ``run``, or of the cause
-    output: Any = None
-    stderr: Any = None
-    killed: tuple[EndedProcess, ...] = ()  #: what ``run`` or ``kill_children`` had to end,
-    survivors: tuple[EndedProcess, ...] = ()  #: and what could not be ended: somebody else's, or in a device's hands
+    interrupted: bool = False  #: True: the block was cut short; False: it ended by itself, too late
+    cmd: Any = None  #: the command whose time ran out, of ``run`` or of the cause; None if there was none
+    output: Any = None  #: what it had written, str or bytes as far as it came; None if that was not captured
+    stderr: Any = None  #: the same of its stderr
+    killed: tuple[EndedProcess, ...] = ()  #: processes that ``run`` or ``kill_children`` had to end
+    survivors: tuple[EndedProcess, ...] = ()  #: those that could not be ended: somebody else's, or waiting for a device
 
     owner: Any = None  # whose limit it was, for matching by identity; stays at home when the error travels,
     outermost: Any = None  # as does the outermost phase that is interrupted by it

@@ -166,13 +166,13 @@ def _budget(item: Any, limit: float | None) -> float | None:
 
 @fixture
 def timeout_from_marker(request: Any) -> float | None:
-    """The seconds of the closest ``@pytest.mark.timeout``; None for no marker and for 0, which is no limit."""
+    """The seconds of the closest ``@pytest.mark.timeout``; None (no limit) without a marker, or if it says 0."""
     return amount(_of_marker(request.node), "timeout")
 
 
 @fixture
 def timeout_from_command_line(request: Any) -> float | None:
-    """The seconds of ``--timeout``; None if it is not given and for 0, which is no limit."""
+    """The seconds of ``--timeout``; None (no limit) if it is not given, or 0."""
     return amount(_of_command_line(request.config), OPTION)
 
 
@@ -180,7 +180,7 @@ def timeout_from_command_line(request: Any) -> float | None:
 def timeout_manager(
     request: Any, timeout_from_marker: float | None, timeout_from_command_line: float | None
 ) -> TimeoutManager:
-    """The manager of the test. Its budget: the marker, else ``--timeout``."""
+    """The manager of the test. Its budget is the marker ``timeout``, else ``--timeout``, else there is no limit."""
     marked = timeout_from_marker is not None or _of_marker(request.node) is not None
     return TimeoutManager(_budget(request.node, timeout_from_marker if marked else timeout_from_command_line))
 

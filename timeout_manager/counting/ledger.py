@@ -338,7 +338,7 @@ class Phase:
     def remaining(self) -> float | None:
         """Return the seconds until the phase is over, never below 0.0; None = no limit.
 
-        Its own limit, those of the phases around it and the budget all count. After the end it stays as it was then.
+        Its own limit, those of the phases around it and the budget all count. After its end this stays as it was then.
         """
         if self.outcome == "new":
             around = None if self.is_cleanup else self.ledger.remaining()
@@ -347,7 +347,7 @@ class Phase:
         return None if rest == INFINITY else max(rest, 0.0)
 
     def expired(self) -> bool:
-        """Tell whether it is over: by its own limit, one around it, or the budget."""
+        """Tell whether its time is over: its own limit, one around it, or the budget has passed."""
         return self.remaining() == 0.0
 
     def open_around(self) -> Phase | None:

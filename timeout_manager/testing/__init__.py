@@ -1,8 +1,8 @@
 """Limits for plain unittest suites: a runner, a mixin for test cases, a decorator for one test.
 
 The nearest limit counts: the attribute ``timeout`` of the test method, of its class, of its module, then that of the
-run (of the runner; TIMEOUT_MANAGER_TIMEOUT where it has none). Seconds; None and 0 mean no limit. setUp and the test
-have it together; tearDown and the cleanups have as much again; every fixture of a class or module has it for itself.
+runner, then TIMEOUT_MANAGER_TIMEOUT. All are seconds; None and 0 mean no limit. setUp and the test share the limit;
+tearDown and the cleanups share as much again; each fixture of a class or module has it for itself.
 """
 
 from .mixin import TimeLimitMixin, time_limit

@@ -27,10 +27,10 @@ __unittest = True
 
 
 def time_limit(seconds: float) -> Callable[[F], F]:
-    """Give one test a limit of its own, which holds under any runner.
+    """Give one test a limit of its own, in seconds, which holds under any runner; 0 = no limit.
 
-    ValueError or TypeError if that is no amount of seconds; 0 is no limit. TypeError for a class: write
-    ``timeout = 30`` in it, and use the mixin or the runner.
+    When its time is over, PhaseTimeout is raised inside the test. ValueError or TypeError if ``seconds`` is no amount
+    of seconds. TypeError on a class: write ``timeout = 30`` in it instead, and use the mixin or the runner.
     """
     limit = Limit(seconds, "time_limit")
 
@@ -79,9 +79,11 @@ def _judge(phases: Iterable[Phase], args: tuple[object, ...]) -> None:
 
 
 class TimeLimitMixin(unittest.TestCase):
-    """To be put before TestCase among the bases: its tests and class fixtures have limits under any runner.
+    """Give the tests and class fixtures of a TestCase limits under any runner. It stands before TestCase in the bases.
 
-    ``class NetTest(TimeLimitMixin, unittest.TestCase): timeout = 30``. Under a runner of ours it does nothing.
+    ``class NetTest(TimeLimitMixin, unittest.TestCase): timeout = 30``. The nearest ``timeout`` counts: of the test, its
+    class or its module, else TIMEOUT_MANAGER_TIMEOUT; seconds, 0 and None = no limit. A timeout is an error of the
+    test, a PhaseTimeout. Under a runner of this package the mixin does nothing.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -24,11 +24,11 @@ __unittest = True
 
 
 class TextTestRunner(unittest.TextTestRunner):
-    """A runner that puts limits on every test: ``unittest.main(testRunner=TextTestRunner)``.
+    """A runner that puts a limit on every test: ``unittest.main(testRunner=TextTestRunner)``.
 
-    ``timeout``, seconds for each test, can be set on a subclass; 0 is no limit, None is TIMEOUT_MANAGER_TIMEOUT.
-    Runners that are built around a TextTestRunner take it in its place: ``test_runner = TextTestRunner`` for Django's
-    DiscoverRunner.
+    Set ``timeout``, seconds for each test, on a subclass; 0 = no limit, None = TIMEOUT_MANAGER_TIMEOUT. A ``timeout``
+    on a test, its class or its module comes first. Runners that are built around a TextTestRunner take this one, too:
+    ``test_runner = TextTestRunner`` in a subclass of Django's DiscoverRunner.
     """
 
     timeout: float | None = None
