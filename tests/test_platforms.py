@@ -152,10 +152,11 @@ import gc; gc.collect()
         "",
         NO_GROUPS
         + """
+import subprocess
 def taskkill(words, **options):
     print(words[:-1])
     kill(int(words[-1]))
-job.subprocess.run = taskkill
+subprocess.run = taskkill
 run()
 """,
     ),
