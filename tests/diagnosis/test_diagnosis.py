@@ -250,10 +250,11 @@ except TimeoutError: pass
 
     def test_a_unittest_report_has_it(self):
         limits = import_module(f"{package.__name__}.testing.limits")
-        hooks = import_module(f"{package.__name__}.testing.case")
+        hooks = import_module(f"{package.__name__}.testing.entry")
         files = import_module(f"{package.__name__}.testing.reports")
         entry, run = hooks.Entry("test", "a.test"), limits.Limits(0.1)
-        group = entry.groups[0] = limits.Group(run, "a.test", run.timeout)
+        part = import_module(f"{package.__name__}.testing.part")
+        group = entry.groups[0] = part.Group(run, "a.test", run.timeout)
         with self.assertRaises(PhaseTimeout) as caught:
             group.call("test", hang)
         self.assertEqual(files.data_of(entry, 0.0)["diagnosis"], caught.exception.diagnosis)

@@ -219,7 +219,7 @@ class TheRunner(unittest.TestCase):
 
 class AnEntry(unittest.TestCase):
     def test_can_be_read_while_another_thread_adds_to_it(self):
-        entry = import_module(f"{package.__name__}.testing.case").Entry("test", "name")
+        entry = import_module(f"{package.__name__}.testing.entry").Entry("test", "name")
 
         class Group:
             @property

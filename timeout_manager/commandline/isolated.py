@@ -9,7 +9,7 @@ import unittest
 from . import lingering
 from ..interpreter import debugger
 from ..processes.table import has_proc
-from ..testing import far, worker
+from ..testing import far, orders, worker
 from ..testing.parent import Parent
 
 TYPE_CHECKING = False
@@ -67,6 +67,6 @@ def run(
 
 def work(role: worker.Worker, argv: list[str], limits: Limits) -> NoReturn:
     """Be a worker, to the end."""
-    worker.work(role, argv, limits)
+    orders.work(role, argv, limits)
     lingering.tell_of(0, None, False)
     raise SystemExit(0)

@@ -38,7 +38,7 @@ _INSTALLED = f"-packages{sep}"
 _LOOP = f"asyncio{sep}events.py"
 _PACKAGE = __name__.rsplit(".", 2)[0]  # __package__ is not set while 3.9 loads a module from a zip
 _HIDDEN = f"{_PACKAGE}.", "unittest."
-_RUNNER = f"{_PACKAGE}.testing.limits"  # what calls the code under test; what has called that is not of interest
+_RUNNER = f"{_PACKAGE}.testing.part"  # what calls the code under test; what has called that is not of interest
 
 
 def is_of_package(frame: FrameType) -> bool:

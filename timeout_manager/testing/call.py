@@ -18,6 +18,7 @@ from ..interpreter import fork
 from ..originals import thread
 from .case import LimitedTest
 from .limits import Limits
+from .part import at_work
 
 get_ident = thread.get_ident
 
@@ -55,7 +56,7 @@ def limited_tests(limits: Limits, kinds: Iterable[type]) -> Iterator[None]:
 def _wrap(original: Callable[..., Any], limits: Limits) -> Callable[..., Any]:
     @wraps(original)
     def call(test: Any, *args: Any, **kwargs: Any) -> Any:
-        if is_called(test) or limits.running():
+        if is_called(test) or at_work(limits):
             return original(test, *args, **kwargs)
         return call_limited(limits, test, original, test, *args, **kwargs)
 

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from functools import partial, wraps
 
 from ..errors import PhaseTimeout
-from .limits import CALL, Group, Limit, Limits
-from ..originals import clock
-
+from .entry import Entry, name_of
+from .limits import Limit, Limits
+from .part import CALL, Group
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from typing import Any
     from unittest import TestCase
 
-    from .limits import Part
     from ..counting.ledger import Phase
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
@@ -46,53 +45,6 @@ _LATER = 0x20 | 0x80 | 0x200  # flags of code: generators, coroutines, asynchron
 _MIXIN = __name__.replace("case", "mixin")
 _PLAIN = frozenset({"unittest.case", "unittest.async_case", _MIXIN})  # where `run` has our parts only
 _NOTHING: frozenset[Any] = frozenset()
-
-
-class Entry:
-    """What a report tells of a test, a fixture or an import."""
-
-    def __init__(self, kind: str, name: str) -> None:
-        self.kind = kind
-        self.name = name
-        self.began = clock.monotonic()
-        self.elapsed = 0.0
-        self.outcome = "running"
-        self.groups: dict[int, Group] = {}
-        self.texts: list[str] = []  # what went wrong, or why it was skipped
-        self.test: Any = None
-        self.is_called = False  # it ends with the call of the test, and not when that is stopped
-        self.started = False
-        self.told: list[Part] = []  # those of which it has been told that they were late
-        self.reported: list[PhaseTimeout] = []  # timeouts in another process or thread
-
-    @property
-    def parts(self) -> list[Part]:
-        return [part for group in list(self.groups.values()) for part in group.parts]  # asked for by the watchdog, too
-
-    @property
-    def late(self) -> list[tuple[Group, Part]]:
-        """The parts that were not over in time."""
-        return [(group, part) for group in self.groups.values() for part in group.parts if part.error is not None]
-
-    @property
-    def timeouts(self) -> list[PhaseTimeout]:
-        return [part.error for _, part in self.late if part.error is not None] + self.reported
-
-    @property
-    def part(self) -> Part | None:
-        """The part that is running, the innermost if there are several; else the last."""
-        parts = self.parts
-        running = [part for part in parts if part.outcome == "running"] or parts
-        return running[-1] if running else None
-
-    def owns(self, error: BaseException | None) -> bool:
-        """Tell whether an error is an interrupt of a part of this, or has the text of one: some keep no more."""
-        if any(group.owns(error) for group in self.groups.values()):
-            return True
-        if not any(part.outcome == "timeout" or getattr(part, "struck", None) is not None for part in self.parts):
-            return False
-        words = str(error)
-        return "Timeout exceeded after " in words and f"in {self.name} > " in words
 
 
 class LimitedTest(Entry):
@@ -208,11 +160,6 @@ class LimitedTest(Entry):
             if self.has_loop and (late or isinstance(error, KeyboardInterrupt)):
                 _cancel(self.test, before)
             raise
-
-
-def name_of(test: Any) -> str:
-    """Return what a report calls a test, which need not be a TestCase."""
-    return str(test.id()) if hasattr(test, "id") else str(test)
 
 
 def ways(kind: type) -> set[str]:

@@ -31,7 +31,7 @@ STACKS = 0.5  # seconds that a process has to say where it stands,
 LOOK = 0.01  # and between two looks whether it has
 LONGEST_WORDS = 1 << 20
 _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
-_CALLER = f'  File "{os.path.join(_PACKAGE, "testing", "limits.py")}"'  # of the code under test,
+_CALLER = f'  File "{os.path.join(_PACKAGE, "testing", "part.py")}"'  # of the code under test,
 _UNITTEST = f'  File "{os.path.dirname(unittest.__file__)}{os.sep}'  # with this between them
 
 

@@ -7,10 +7,10 @@ import sys
 import unittest
 
 from ..errors import PhaseTimeout
-from .limits import Group
+from .part import Group
 from ..originals import clock
 from ..seconds import INFINITY
-from .case import Entry
+from .entry import Entry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

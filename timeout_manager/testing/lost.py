@@ -5,7 +5,7 @@ from __future__ import annotations
 import unittest
 
 from ..errors import PhaseTimeout
-from .case import Entry
+from .entry import Entry
 from .loader import ImportTimeout, TestLoader
 
 TYPE_CHECKING = False

@@ -10,7 +10,8 @@ from .. import TimeoutManager
 from ..counting.calls import check_function
 from .call import call_limited, is_called
 from .case import ending_sub_tests, not_as_expected
-from .limits import ATTRIBUTE, Group, Limit, Limits, is_limited, limit_from_environ
+from .limits import ATTRIBUTE, Limit, Limits, limit_from_environ
+from .part import Group, is_limited
 from .suite import are_limited, call_fixture, has, limited_cleanups
 
 TYPE_CHECKING = False

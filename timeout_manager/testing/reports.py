@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
-    from .case import Entry
+    from .entry import Entry
     from .limits import Limits
     from .plan import Shard
 

@@ -11,6 +11,7 @@ from .suite import limited_fixtures
 from .limits import Limit, Limits, limit_from_environ
 from .call import limited_tests
 from .result import LimitedResult
+from .slow import Slow
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class TextTestRunner(unittest.TextTestRunner):
 
         def run_all(result: LimitedResult) -> None:
             if limits.slow_after:
-                watchdog.add_job(result, lambda now: result.tell_slow(limits.slow_after or 0.0, now))
+                watchdog.add_job(result, Slow(result, limits.slow_after))
             try:
                 if limits.spent():
                     for each in tests_of(test):

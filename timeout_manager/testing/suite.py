@@ -13,7 +13,8 @@ import unittest.suite
 from contextlib import contextmanager
 from functools import partial, wraps
 
-from .limits import Limits, group_of
+from .limits import Limits
+from .part import at_work, group_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def _wrap(
         if len(args) == 2 and _previous_class(*args) is args[0].__class__:
             return original(self, *args)  # one test of a class after another: there is nothing to call
         owner = owner_of(*args)
-        if owner is None or limits.running() or not has(owner, name) and not _cleanups(owner):
+        if owner is None or at_work(limits) or not has(owner, name) and not _cleanups(owner):
             return original(self, *args)
         call_it = getattr(result, "call_fixture", None) or partial(call_fixture, limits)
         with limited_cleanups(owner, partial(call_it, owner, "cleanup")):

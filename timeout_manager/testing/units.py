@@ -8,7 +8,7 @@ from __future__ import annotations
 import unittest
 from collections import Counter, deque
 
-from .case import name_of
+from .entry import name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

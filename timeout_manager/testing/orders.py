@@ -1,0 +1,119 @@
+"""What a worker runs: it loads the suite, and runs the parts of it that the parent asks for."""
+
+from __future__ import annotations
+
+import unittest
+from unittest.util import strclass
+
+from ..originals import signals
+from .lost import Loader
+from .near import Result
+from .runner import TextTestRunner
+from .units import Suite
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .limits import Limits
+    from .worker import Worker
+
+__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
+__unittest = True
+
+
+class Orders:
+    """Stands in for the suite: runs what the parent asks for, part by part."""
+
+    def __init__(self, worker: Worker, suite: Any) -> None:
+        self.worker = worker
+        self.suite = Suite(suite)
+
+    def __iter__(self) -> Any:
+        return iter(self.suite)
+
+    def __call__(self, result: Result) -> None:
+        worker, channel = self.worker, self.worker.channel
+        result.worker, worker.result, worker.suite = worker, result, self.suite
+        while True:
+            worker.end_if_back()
+            worker.tell_news()
+            worker.tell_written()
+            channel.say("next", result.shouldStop, flush=True)
+            order = channel.read()
+            if not order:
+                return
+            suite, missing = self.suite.take(map(tuple, order))
+            channel.say("missing", missing)
+            result._previousTestClass = None  # fixtures run anew
+            try:
+                suite(result)
+            except KeyboardInterrupt:
+                channel.say("interrupted")
+
+
+class Runner(TextTestRunner):
+    """Runs what the worker is ordered to."""
+
+    worker: Worker
+    limited = Result
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.worker.orders["is live"]:
+            stream: Any = self.stream
+            stream.stream = _ToTerminal(stream.stream)
+
+    def run(self, test: Any) -> Any:
+        orders = Orders(self.worker, test)
+        limits = self.limits
+        assert limits is not None
+        if self.worker.orders["is to list"]:
+            listed = [(name, *_description(self, each)) for name, each in orders.suite.named()]
+            self.worker.channel.say("tests", listed, any(map(limits.bind, orders)))
+        return super().run(orders)
+
+    def _write(self, summary: str) -> None:
+        pass
+
+
+class _ToTerminal:
+    """A stream whose text the parent shows on a terminal: unittest asks whether there may be colours in it."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def isatty(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        raise OSError("the terminal is that of another process")
+
+
+def _description(runner: Any, test: Any) -> tuple[str, str, str]:
+    """Return how a test is shown in progress, its module and its class."""
+    doc = test.shortDescription() if runner.descriptions and hasattr(test, "shortDescription") else None
+    shown = f"{test}\n{doc}" if doc else str(test)
+    return shown, type(test).__module__, strclass(type(test))
+
+
+def work(worker: Worker, argv: list[str], limits: Limits) -> None:
+    """Load the tests and run what is ordered; SystemExit or another exception says that they cannot be loaded."""
+    worker.bind(limits)
+    Runner.worker = Loader.worker = Result.worker = worker
+    Runner.limits, Runner.reports = limits, worker  # type: ignore[assignment]
+    loader = Loader(limits, worker)  # type: ignore[arg-type]
+    try:
+        with limits:
+            unittest.main(None, argv=argv, testRunner=Runner, testLoader=loader, exit=False)
+    except BaseException as error:
+        if worker.suite is None:
+            code = error.code if isinstance(error, SystemExit) else 1
+            worker.channel.say("unloaded", code if isinstance(code, int) else int(code is not None), flush=True)
+        if isinstance(error, KeyboardInterrupt):
+            raise SystemExit(128 + signals.SIGINT) from None
+        raise
+    worker.channel.say("over", flush=True)
