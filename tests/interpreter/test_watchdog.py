@@ -1,10 +1,15 @@
 """The watchdog does its jobs when they ask for it, and comes earlier if it is expected to."""
 
+import os
 import threading
+import time
 import unittest
+import warnings
 from importlib import import_module
+from unittest import mock
 
 from .. import package
+from ..helpers.child import ROOT, count_threads, environment, python
 
 watchdog = import_module(f"{package.__name__}.interpreter.watchdog")
 LONG = 60  # seconds
@@ -29,6 +34,60 @@ class TheWatchdog(unittest.TestCase):
         self.addCleanup(watchdog.remove_job, job)
         is_added.set()
         self.assertTrue(came.wait(LONG / 6))
+
+
+class Lingering(unittest.TestCase):
+    def setUp(self):
+        starts = mock.patch.object(watchdog, "start_new_thread", wraps=watchdog.start_new_thread)
+        self.starts = starts.start()
+        self.addCleanup(starts.stop)
+        self.before = count_threads()
+        for _ in range(3):
+            watchdog.add_job(self, lambda now: now + LONG, at=time.monotonic() + LONG)
+            watchdog.remove_job(self, lingers=True)
+
+    def wait(self):
+        """Wait until the watchdog is gone; return how long that took."""
+        began = time.monotonic()
+        while count_threads() > self.before and time.monotonic() < began + LONG:
+            time.sleep(0.01)
+        return time.monotonic() - began
+
+    def test_serves_the_next_job_and_ends(self):
+        self.assertEqual(self.starts.call_count, 1)
+        self.assertLess(self.wait(), LONG / 2)
+        watchdog.add_job(self, lambda now: now + LONG)
+        watchdog.remove_job(self)
+        self.assertEqual(self.starts.call_count, 2)
+
+    def test_does_not_keep_a_job_from_its_instant(self):
+        came = threading.Event()
+        watchdog.add_job(self, lambda now: came.set() or now + LONG, at=time.monotonic() + 0.05)
+        self.addCleanup(watchdog.remove_job, self)
+        self.assertTrue(came.wait(LONG / 2))
+
+    @unittest.skipUnless(hasattr(os, "fork"), "no fork here")
+    def test_ends_before_a_fork(self):
+        with mock.patch.object(watchdog, "LINGER", LONG), warnings.catch_warnings():
+            warnings.simplefilter("error")
+            watchdog.remove_job(self, lingers=True)
+            pid = os.fork()
+            if not pid:
+                os._exit(0)
+        os.waitpid(pid, 0)
+        self.assertLess(self.wait(), LONG / 2)
+
+    def test_ends_with_what_is_to_be_gone_at_once(self):
+        watchdog.add_job(self, lambda now: now + LONG)
+        with mock.patch.object(watchdog, "LINGER", LONG):
+            watchdog.remove_job(self, lingers=True)
+            watchdog.remove_job(self)
+        self.assertLess(self.wait(), LONG / 2)
+
+    def test_does_not_keep_the_interpreter_from_its_end(self):
+        code = f"import {watchdog.__name__} as watchdog\nwatchdog.LINGER = 300\n"
+        code += "watchdog.add_job(1, lambda now: now + 300)\nwatchdog.remove_job(1, lingers=True)"
+        self.assertEqual(python("-c", code, env=environment(PYTHONPATH=ROOT)), "")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ since it is the watched thread itself that looks. The main thread gets a signal 
 that nobody uses (SIGURG where there are none), and looks in its handler, so that blocking calls end, too.
 
 What remains: a blocking call in a thread that is not the main one ends when it returns. While C code holds the GIL, the
-watchdog does not run either. There is one for all threads, started with the first enforcer and gone with the last.
+watchdog does not run either. There is one for all threads, started with the first enforcer and gone with the last, or
+a second later: code that takes its threads for all there are, like ``unshare``, may meet it in that second.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ..interpreter.debugger import present
 from ..interrupting.delivery import look
 from ..interrupting.enforcer import MOMENT, SUSPENDED, ThreadEnforcer
 from ..interrupting.whereabouts import give_up
-from ..originals import signals, thread, uninterrupted
+from ..originals import clock, signals, thread, uninterrupted
 from ..seconds import INFINITY
 
 RLock, _local, get_ident = thread.RLock, thread._local, thread.get_ident
@@ -83,7 +84,7 @@ class ByThread(ThreadEnforcer):
         self.sessions += 1  # a phase in a signal handler is not to stop what has not begun yet
         enforcers[self.key] = self
         try:
-            watchdog.add_job(self, self.attend)
+            watchdog.add_job(self, self.attend, at=self.next(clock.monotonic()))
         except RuntimeError:  # no thread can be started
             del enforcers[self.key]
             self.leave_way()
@@ -112,7 +113,7 @@ class ByThread(ThreadEnforcer):
         with _closing:
             enforcers.pop(self.key, None)
         self.at = INFINITY
-        watchdog.remove_job(self)
+        watchdog.remove_job(self, lingers=not self.signum)  # for the main thread it is gone at once
         safepoints.withdraw(self.key)
         self.leave_way()
 

@@ -23,6 +23,12 @@ ORDER = (
 _steps: dict[str, Callable[[], object]] = {}
 
 
+def before(step: Callable[[], object]) -> None:
+    """Have this called before every fork."""
+    if hasattr(system, "register_at_fork"):
+        system.register_at_fork(before=step)
+
+
 def in_child(name: str, step: Callable[[], object]) -> None:
     """Have this called in every forked child, in its place in ORDER."""
     if name not in ORDER:

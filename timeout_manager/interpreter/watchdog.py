@@ -1,8 +1,11 @@
 """The watchdog: one thread that does jobs, each at the instant for which it asks.
 
-It is started with the first job, and gone with the last: a process that needs it no more has one thread less. A job is
-called with the instant it is, returns when to be called again, and never waits. What it raises is told on stderr, and
-the other jobs go on. Guests are asked, too, but only while the watchdog runs for some job.
+It is started with the first job, and gone with the last: a process that needs it no more has one thread less. Where the
+next job is likely to come soon it lingers for a second, since to start a thread costs more than all else; it is gone
+before a fork and at the end of the interpreter.
+
+A job is called with the instant it is, returns when to be called again, and never waits. What it raises is told on
+stderr, and the other jobs go on. Guests are asked, too, but only while the watchdog runs for some job.
 
 While C code holds the GIL, it does not run either; it writes down when that was (`stalls`).
 """
@@ -28,11 +31,13 @@ if TYPE_CHECKING:
     Job = Callable[[float], float]
 
 AGAIN = 1.0  # seconds until a job is called again that has raised an error
+LINGER = 1.0  # seconds for which it waits for the next job
 MOMENT = 0.001  # seconds between looks whether the thread has ended
 
 guests: list[Job] = []  #: what it does besides, while it runs anyway
 _jobs: dict[object, Job] = {}
 _lasting: set[object] = set()  # which of them go on while exit handlers run
+_stays = -INFINITY  # until when it lingers without a job
 _wakes = -INFINITY  # when it comes next by itself; INFINITY while it asks, since an answer may be old by then
 _starting = RLock()  # held while it is started or stopped
 _bell = allocate_lock()  # it sleeps on this; whoever lets it go wakes it
@@ -51,8 +56,8 @@ def missing() -> str:
     return ""
 
 
-def add_job(key: object, job: Job, lasting: bool = False) -> None:
-    """Have the watchdog call the job, which returns when to call it again; start it if it does not run yet.
+def add_job(key: object, job: Job, at: float = -INFINITY, lasting: bool = False) -> None:
+    """Have the watchdog call the job at this instant at the latest; start it if it does not run yet.
 
     A lasting job goes on until no Python thread runs any more, also while exit handlers run.
     """
@@ -69,13 +74,26 @@ def add_job(key: object, job: Job, lasting: bool = False) -> None:
                 _running.clear()
                 del _jobs[key]
                 raise
-    ring()
+    expect(at)
 
 
-def remove_job(key: object) -> None:
-    """Take the job back; the watchdog ends with the last one."""
+def remove_job(key: object, lingers: bool = False) -> None:
+    """Take the job back; the watchdog ends with the last one, or lingers."""
+    global _stays
     with _starting:
         _jobs.pop(key, None)
+        if lingers and not _jobs:
+            _stays = clock.monotonic() + LINGER
+            expect(_stays)
+        elif not lingers:
+            _end()
+
+
+def _end() -> None:
+    """Have it end and wait for that, unless it has a job."""
+    global _stays
+    with _starting:
+        _stays = -INFINITY
         ended = _running.get("watchdog")
         while ended is not None and not _jobs:
             ring()
@@ -85,8 +103,8 @@ def remove_job(key: object) -> None:
 
 
 def is_running() -> bool:
-    """Tell whether the watchdog runs."""
-    return bool(_running)
+    """Tell whether the watchdog has a job, and so asks its guests."""
+    return bool(_jobs)
 
 
 def expect(at: float) -> None:
@@ -112,10 +130,12 @@ def _run(ended: LockType, started: float) -> None:
         signals.pthread_sigmask(signals.SIG_BLOCK, (signals.SIGALRM,))
     clerk = stalls.Clerk(started)
     while _running.setdefault("watchdog", ended) is ended:
-        while _jobs:
+        while _jobs or clock.monotonic() < _stays:
             now = clock.monotonic()
             _wakes = INFINITY
-            _wakes = soonest = min([_ask(job, now) for job in [*_jobs.values(), *guests]])
+            jobs = [*_jobs.values(), *guests] if _jobs else []
+            answers = [_ask(job, now) for job in jobs]
+            _wakes = soonest = min(answers + [_stays] * (now < _stays), default=now)
             clerk.wait_until(soonest)
             is_rung = _bell.acquire(True, min(max(soonest - clock.monotonic(), 0.0), LONGEST_WAIT))
             clerk.note(_rung if is_rung else INFINITY)
@@ -152,7 +172,9 @@ def _exit() -> None:
     """The interpreter ends, and with it every thread."""
     for key in _jobs.keys() - _lasting:
         remove_job(key)
+    _end()
 
 
 atexit.register(_exit)
+fork.before(_end)
 fork.in_child("watchdog", _forked)
