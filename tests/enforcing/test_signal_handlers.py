@@ -34,7 +34,7 @@ def end():
     assert state() == before[0], (state(), before[0])
     assert not manager._ledger.open and not other._ledger.open, (manager._ledger.open, other._ledger.open)
     assert not threads.enforcers and not watchdog._jobs
-    assert not any(each._enforcer.phases or each._enforcer.sessions for each in (timer, alarm))
+    assert not any(each.only.phases or each.only.sessions for each in (timer.ByTimer, alarm.BySignal))
     try:
         with manager.timed_operation("last", limit=0.05):
             time.sleep(5)

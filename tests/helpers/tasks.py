@@ -42,7 +42,7 @@ class TaskCase(unittest.TestCase):
 
     def is_watched(self):
         """Tell whether the timer or the alarm stands behind a loop of the main thread."""
-        if sys.modules[f"{package.__name__}.enforcing.by_timer"]._enforcer.at < float("inf"):
+        if sys.modules[f"{package.__name__}.enforcing.by_timer"].ByTimer.only.at < float("inf"):
             return True
         return hasattr(signal, "SIGALRM") and signal.getsignal(signal.SIGALRM) is not self.handler
 

@@ -45,7 +45,7 @@ try:  # what `signal` wraps: numbers in, numbers out, and not what a test may ha
 except ImportError:  # Windows
     pass
 
-from ..interpreter import fork, watchdog
+from ..interpreter import fork
 from ..interpreter.alarm import IS_MISSING, LATE, Alarm
 from ..interpreter.frames import up
 from ..interpreter.safepoints import guarded
@@ -106,7 +106,7 @@ class BySignal(MainThreadEnforcer):
 
     @classmethod
     def start(cls, at: float) -> BySignal | None:
-        self = _enforcer
+        self: BySignal = cls.only
         if self.is_running:
             if self.key != get_ident():
                 return None
@@ -120,10 +120,6 @@ class BySignal(MainThreadEnforcer):
         if previous is _fired:  # this is a signal handler, which has interrupted `start` or `stop`
             previous = self.previous
         return self._take(previous, at)
-
-    @classmethod
-    def started(cls) -> list[BySignal]:
-        return [_enforcer]
 
     def arm(self, at: float) -> None:
         self.at = at
@@ -278,13 +274,12 @@ class BySignal(MainThreadEnforcer):
             raise_signal(signum)
 
 
-_enforcer = BySignal()  # of the main thread
 _main = 0  # the ident of the main thread, once it is known
 
 
 @uninterrupted
 def _fired(signum: int, frame: FrameType | None) -> None:
-    _enforcer.hear(signum, frame)
+    BySignal.only.hear(signum, frame)
 
 
 def _is_heard() -> bool:
@@ -296,26 +291,21 @@ def _is_heard() -> bool:
 def _forked() -> None:
     """Begin anew in a child process: it has inherited the handler, but not the timer."""
     global _main
-    if _enforcer.is_running and getsignal(SIGALRM) is _fired:
-        signal(SIGALRM, _enforcer.previous)
+    self = BySignal.only
+    if self.is_running and getsignal(SIGALRM) is _fired:
+        signal(SIGALRM, self.previous)
     _main = 0
-    _begin_anew()
+    BySignal.begin_anew()
 
 
 def _exit() -> None:
     """Give the alarm back: the interpreter ends, and with it the handler, at which an alarm kills."""
-    if _enforcer.is_running and _enforcer.key == get_ident():
-        _enforcer.stop()
-        _begin_anew()
+    self = BySignal.only
+    if self.is_running and self.key == get_ident():
+        self.stop()
+        BySignal.begin_anew()
 
 
-def _begin_anew() -> None:
-    global _enforcer
-    _enforcer.is_running = False
-    _enforcer.forget()
-    _enforcer = BySignal()
-
-
-watchdog.guests.append(lambda now: _enforcer.visit(now))
+BySignal.begin()
 atexit.register(_exit)
 fork.in_child("by_signal", _forked)

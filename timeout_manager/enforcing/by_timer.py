@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import atexit
 
-from ..interpreter import fork, safepoints, watchdog
+from ..interpreter import fork, safepoints
 from ..interpreter.debugger import present
 from ..interpreter.timer import TO_THREAD, NoTimer, Timer, free_signals, library
 from ..originals import clock, signals, thread, uninterrupted
@@ -57,13 +57,13 @@ class ByTimer(MainThreadEnforcer):
         if _is_ours():
             return ""
         reason = _prepare()
-        if not reason and not _enforcer.is_running:
+        if not reason and not ByTimer.only.is_running:
             give_back()
         return reason
 
     @classmethod
     def start(cls, at: float) -> ByTimer | None:
-        self = _enforcer
+        self: ByTimer = cls.only
         if self.is_running:
             if self.key != thread.get_ident():
                 return None
@@ -87,10 +87,6 @@ class ByTimer(MainThreadEnforcer):
         finally:
             self.sessions -= 1
         return self
-
-    @classmethod
-    def started(cls) -> list[ByTimer]:
-        return [_enforcer]
 
     def arm(self, at: float) -> None:
         now = clock.monotonic()
@@ -120,7 +116,6 @@ class ByTimer(MainThreadEnforcer):
             signals.pthread_sigmask(signals.SIG_BLOCK, (_signum,))
 
 
-_enforcer = ByTimer()  # of the main thread
 _main = 0  # the ident of the main thread, once it is known
 _signum = 0  # ours, while there is
 _timer: Optional[Timer] = None
@@ -132,13 +127,14 @@ _heard = False  # since the trial has begun
 def _fired(signum: int, frame: FrameType | None) -> None:
     global _heard
     _heard = True
-    if _enforcer.is_running and not _enforcer.is_looking and frame is not None:
-        _enforcer.fire(frame)
+    self = ByTimer.only
+    if self.is_running and not self.is_looking and frame is not None:
+        self.fire(frame)
 
 
 def renew() -> None:
     """Set up the way to the main thread anew, if code that ran there has replaced the handler or blocked the signal."""
-    if _enforcer.is_running and _enforcer.key == thread.get_ident():
+    if ByTimer.only.is_running and ByTimer.only.key == thread.get_ident():
         signals.signal(_signum, _fired)
         signals.pthread_sigmask(signals.SIG_UNBLOCK, (_signum,))
 
@@ -149,7 +145,7 @@ def attend(now: float) -> float:
     It sends the main thread to look where that does not hear the signal, and takes the timer off where somebody has
     replaced the handler: by the default one the process would end.
     """
-    again, self = now + TICK, _enforcer
+    again, self = now + TICK, ByTimer.only
     if not self.closing.acquire(False):  # a signal handler that opens phases may have interrupted who holds it
         return again
     try:
@@ -213,7 +209,7 @@ def _try(signum: int) -> None:
             raise NoTimer("the signal of a timer does not arrive here")
         if _timer is None:  # otherwise a signal handler has opened a phase meanwhile
             _signum, _timer = signum, timer
-            _enforcer.state = safepoints.thread_state()
+            ByTimer.only.state = safepoints.thread_state()
     finally:
         if blocked:
             signals.pthread_sigmask(signals.SIG_BLOCK, (signum,))
@@ -245,7 +241,7 @@ def give_back() -> None:
     There is nothing to give back in a thread that is not the main one.
     """
     if thread.get_ident() == _main:
-        if _enforcer.is_running:
+        if ByTimer.only.is_running:
             raise RuntimeError("phases or sessions are open, and need the timer that is to be given back")
         _drop()
 
@@ -255,29 +251,22 @@ def _forked() -> None:
     global _main, _timer, _unable
     if _timer is not None:
         _put_back(_signum)
-        if _enforcer.blocked:
+        if ByTimer.only.blocked:
             signals.pthread_sigmask(signals.SIG_BLOCK, (_signum,))
     _timer = None
     _main = 0
     _unable = ""
-    _begin_anew()
+    ByTimer.begin_anew()
 
 
 def _exit() -> None:
     """Give all back: the interpreter ends, and with it the handler, at which the signal kills."""
     if thread.get_ident() == _main:
-        _enforcer.is_running = False
+        ByTimer.only.is_running = False
         _drop()
-        _begin_anew()
+        ByTimer.begin_anew()
 
 
-def _begin_anew() -> None:
-    global _enforcer
-    _enforcer.is_running = False
-    _enforcer.forget()
-    _enforcer = ByTimer()
-
-
-watchdog.guests.append(lambda now: _enforcer.visit(now))
+ByTimer.begin()
 atexit.register(_exit)
 fork.in_child("by_timer", _forked)

@@ -1,4 +1,4 @@
-"""What the two enforcers of the main thread have in common: one object each, a handler of a signal that has it fire."""
+"""What the two enforcers of the main thread have in common: a handler of a signal that has it fire, one object each."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
+    from typing import Any
+
+    from ..interrupting.enforcer import Enforcer
 
 
 class MainThreadEnforcer(ThreadEnforcer):
@@ -22,11 +25,30 @@ class MainThreadEnforcer(ThreadEnforcer):
 
     __slots__ = ("is_running", "is_looking", "closing")
 
+    only: Any  # of its class; another one from the beginning of a forked child, and the end of the interpreter
+
     def __init__(self) -> None:
         super().__init__()
         self.is_running = False
         self.is_looking = False  # what comes meanwhile waits for that
         self.closing = thread.RLock()  # held while another thread sends the signal, lest it finds the handler gone
+
+    @classmethod
+    def started(cls) -> list[Enforcer]:
+        return [cls.only]
+
+    @classmethod
+    def begin(cls) -> None:
+        """Make the one, which is a guest of the watchdog."""
+        cls.only = cls()
+        watchdog.guests.append(lambda now: cls.only.visit(now))
+
+    @classmethod
+    def begin_anew(cls) -> None:
+        """Make another one, and have what is left of this one watch nothing."""
+        cls.only.is_running = False
+        cls.only.forget()
+        cls.only = cls()
 
     def look(self, frame: FrameType, sent_to: int) -> BaseException | None:
         self.is_looking = True
