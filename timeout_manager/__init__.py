@@ -8,7 +8,8 @@ True
 
 Here is the one lazy door of the house: what counting seldom needs, enforcing, commands, reports and the decorators for
 tests are each loaded by the first call that needs them. Many scripts are over in milliseconds, and only count; with all
-rooms, what those need of the standard library is loaded, and an import takes twenty times as long.
+rooms, what those need of the standard library is loaded, and an import takes twenty times as long. The file is long by
+what its methods promise; what they do is elsewhere.
 """
 
 from __future__ import annotations
