@@ -2,8 +2,8 @@
 
 To be loaded by ``-p timeout_manager.pytest_plugin``, or by ``pytest_plugins = ["timeout_manager.pytest_plugin"]`` in a
 root conftest. It ends phases and nothing else: a test that hangs outside of them is left to pytest-timeout. Where that
-is, its option and marker are read, not defined again, and a budget is over a little before its alarm. pytest takes hooks
-and fixtures from the module whose name it is given: so they are one file.
+is, its option and marker are read, not defined again, and a budget is over a little before its alarm. It is one file,
+since pytest takes hooks and fixtures from the module that it is told.
 """
 
 from __future__ import annotations
