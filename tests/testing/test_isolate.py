@@ -302,7 +302,7 @@ class TheImport(Isolated):
             test_c=KILLERS + "    deadlock()\n",
             test_d=PASSES,
         )
-        for ran in self.with_each("--timeout", "1", "--kill-after", "0.2", "-v", *NAMES):
+        for ran in self.with_each("--timeout", "1", "--kill-after", "1", "-v", *NAMES):
             outcomes = {"test_a": "crash", "test_b": "crash", "test_c": "timeout", "test_d": "passed", "test": "passed"}
             self.assertEqual(ran.outcomes, outcomes, ran.stderr)
             self.assertEqual((ran.last, ran.status), ("FAILED (timeouts=1, crashes=2)", 1))

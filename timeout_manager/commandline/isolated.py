@@ -61,8 +61,8 @@ def run(
     try:
         unittest.main(None, argv=argv, testRunner=Runner, testLoader=far.Loader(parent.load), exit=False)
     finally:
-        parent.end()
-    return not parent.crashes
+        crashes = parent.end()
+    return not crashes
 
 
 def work(role: worker.Worker, argv: list[str], limits: Limits) -> NoReturn:

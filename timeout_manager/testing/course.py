@@ -1,4 +1,4 @@
-"""What comes of the tests of a run that workers run: told to the result, and shown, in the order of the suite."""
+"""The course of a run whose tests are run by workers: what there is to run, and what has come of it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import sys
 from ..originals import clock
 from .plan import Unit
 from .result import SETS_UP
+from .showing import Showing, write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Any
 
     from .far import Result
-    from .hired import Hired, Spool
+    from .hired import Hired
     from .limits import Limits
     from .plan import Plan
     from .reports import Reports
@@ -33,7 +33,7 @@ class Test:
 
 
 class Course:
-    """The course of a run. What workers say comes to the methods of that name, ``on_...``."""
+    """What workers say comes to the methods of that name, ``on_...``; what they do not come to say is said here."""
 
     def __init__(self, limits: Limits, reports: Reports, plan: Plan) -> None:
         self.limits, self.reports, self.plan = limits, reports, plan
@@ -47,9 +47,7 @@ class Course:
         self.result: Result
         self._numbers: dict[tuple[str, int], int] = {}
         self._imports: list[dict[str, Any]] = []
-        self._entries: list[dict[str, Any]] = []
         self._failed: set[str] = set()  # classes and modules that could not be set up
-        self._shown = 0  # units
         self._ended = 0  # tests
 
     def begin(self, result: Result, jobs: int) -> None:
@@ -62,9 +60,9 @@ class Course:
         else:
             self.units = self.plan.units(tests, places)
         self.todo = list(self.units)
+        self.showing = Showing(result, self.units)
 
     def order(self, unit: Unit) -> list[tuple[str, int]]:
-        unit.begun = True
         return [self.tests[number].name for number in unit.left]
 
     def load_again(self) -> None:
@@ -131,18 +129,11 @@ class Course:
             self.reports.tell_ended([entry])
 
     def on_written(self, worker: Hired, *sizes: int) -> None:
+        written = worker.written(*sizes)
         if worker.unit is not None:
-            begins, worker.shown = worker.shown, list(sizes)
-            worker.unit.events.append(("write", worker.spools, begins, sizes))
-        elif worker.is_lister or worker.state != "loading":
-            self.write(worker, *sizes)
-        else:
-            worker.shown = list(sizes)  # the lister has written the same
-
-    def write(self, worker: Hired, *sizes: int) -> None:
-        """Show what a worker has written to its streams since."""
-        begins, worker.shown = worker.shown, list(sizes)
-        _write(worker.spools, begins, sizes)
+            worker.unit.events.append(("write", *written))
+        elif worker.is_lister or worker.state != "loading":  # otherwise the lister has written the same
+            write(*written)
 
     def on_missing(self, worker: Hired, names: list[list[Any]]) -> None:
         for name, _ in names:
@@ -203,7 +194,7 @@ class Course:
             worker.at = kind, name, None
         shown = name if number is None else self.tests[number].shown
         if worker.spools:
-            self.on_written(worker, *worker.rest())
+            self.on_written(worker)
         self._add(worker, "write_end", shown, worker.has_line, outcome.upper())
         self._add(worker, "tell", LISTS[outcome], shown, text)
         if worker.has_line:
@@ -234,58 +225,21 @@ class Course:
     # -- what is told and shown
 
     def show(self, all_begun: bool = False) -> None:
-        """Tell the result what has come, up to the first unit that is not done; or all units that have begun."""
-        for unit in self.units[self._shown :]:
-            events, unit.events = unit.events, []
-            for event in events:
-                self._apply(*event)
-            if not unit.done and not all_begun:
-                return
-            if self.result.shouldStop and not all_begun:
-                return
-            self._shown += 1
+        self.showing.go_on(all_begun)
 
     def show_written(self) -> None:
         """Show what the tests of the first unit that is not done have written up to now."""
         for worker in self.workers:
-            if worker.unit is not None and worker.unit in self.units[self._shown : self._shown + 1]:
-                self.on_written(worker, *worker.rest())
+            if worker.unit is not None and self.showing.is_at(worker.unit):
+                self.on_written(worker)
                 self.show()
 
-    def state(self) -> str:
-        """Return in one line what is running, and for how long that which began first."""
-        running = [worker for worker in self.workers if worker.at[0] != "nothing"]
-        told = f"{self._ended}/{len(self.mine)}" if self.is_listed else "loading"
-        if running:
-            first = min(running, key=lambda worker: worker.began)
-            kind, name, _ = first.at
-            told += f"  {len(running)} running: {'import ' * (kind == 'import')}{name}"
-            told += f" {clock.monotonic() - first.began:.1f} s"
-            told += f" of {first.seconds:g} s" if first.due is not None and first.seconds else ""
-        return told
-
-    def _apply(self, name: str, *told: Any) -> None:
-        if name == "write":
-            _write(*told)
-        elif name == "entry":
-            self._entries.append(told[0])
-            if told[0]["kind"] == "test":
-                self.result.ran.add(told[0]["id"])
-        else:
-            getattr(self.result, name)(*told)
+    def count(self) -> str:
+        return f"{self._ended}/{len(self.mine)}" if self.mine else "loading"
 
     def close(self) -> None:
         """Say what did not run, and write the reports in the order of the suite."""
         result = self.result
         result.leave_out((test.name[0], test.kind, test.module) for test in map(self.tests.__getitem__, self.mine))
-        self.reports.rewrite(self._imports + self._entries)
+        self.reports.rewrite(self._imports + self.showing.entries)
         self.reports.close(result.not_run)
-
-
-def _write(spools: Sequence[Spool], begins: Sequence[int], ends: Sequence[int]) -> None:
-    """Show what a worker has written to its streams."""
-    streams = (sys.stdout, sys.stderr)[-len(spools) :]
-    for spool, stream, begin, end in zip(spools, streams, begins, ends):
-        if end > begin:
-            stream.write(spool.read(begin, end))
-            stream.flush()

@@ -21,6 +21,7 @@ except ImportError:  # not Unix: there are no workers there
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from ..processes.table import Process
@@ -105,7 +106,7 @@ class Hired:
         self.lost: dict[str, Any] = orders["lost"]
         self.is_lister = bool(orders["is to list"])
         self.spools = [Spool() for _ in range(1 if _are_one() else 2)] if orders["has files"] else []
-        self.shown = [0, 0]
+        self._shown = [0, 0]
         self.tree = OrphansTree()
         self.unit: Unit | None = None
         self.state = "loading"  # then "ready" or "busy", at last "over"
@@ -174,9 +175,10 @@ class Hired:
                 self._seen = int(number)
         return said
 
-    def rest(self) -> list[int]:
-        """Return how much it has written to its streams."""
-        return [spool.size() for spool in self.spools]
+    def written(self, *sizes: int) -> tuple[list[Spool], list[int], Sequence[int]]:
+        """Return where what it has written to its streams since begins and ends, which is here or where they end."""
+        begins, self._shown = self._shown, list(sizes or [spool.size() for spool in self.spools])
+        return self.spools, begins, self._shown
 
     def ask(self) -> None:
         """Have C code of it say where it stands."""

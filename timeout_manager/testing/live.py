@@ -10,11 +10,14 @@ import os
 import re
 import sys
 
-from ..originals import system
+from ..originals import clock, system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
+
+    from .hired import Hired
 
 CLEAR, UP, RIGHT = "\r\x1b[K", "\x1b[A", "\x1b[{}C"
 _STYLE = re.compile("\x1b\\[[0-9;]*m")  # which takes no room
@@ -77,6 +80,18 @@ class _Over:
         self._line.clear()
         self._line.wrote(text)
         return self._stream.write(text)
+
+
+def told_of(count: str, workers: Iterable[Hired]) -> str:
+    """Return what the line says: the count, what is running, and for how long that which began first."""
+    running = [worker for worker in workers if worker.at[0] != "nothing"]
+    if not running:
+        return count
+    first = min(running, key=lambda worker: worker.began)
+    kind, name, _ = first.at
+    limit = f" of {first.seconds:g} s" if first.due is not None and first.seconds else ""
+    what = f"{'import ' * (kind == 'import')}{name} {clock.monotonic() - first.began:.1f} s{limit}"
+    return f"{count}  {len(running)} running: {what}"
 
 
 def line() -> Line | None:

@@ -28,7 +28,7 @@ class Unit:
         self.left = deque(tests)
         self.seconds = 0.0  # that it took the last time
         self.events: list[tuple[Any, ...]] = []  # which are not shown yet
-        self.begun = self.done = False
+        self.done = False
 
 
 class Shard:

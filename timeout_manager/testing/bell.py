@@ -1,0 +1,73 @@
+"""What wakes the parent of workers: the end of a child, Ctrl-C, and what workers say."""
+
+from __future__ import annotations
+
+import select
+
+from ..originals import signals, system
+from ..processes.orphans import adopt
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .hired import Hired
+
+
+class Bell:
+    """Hears signals from now on, until it is let go, and takes in children whose parents have ended, if that can be."""
+
+    def __init__(self) -> None:
+        self.interrupts = 0  # by Ctrl-C
+        self.adopts = adopt()
+        self._ear, wake = system.pipe()
+        for each in self._ear, wake:
+            system.set_blocking(each, False)
+        signals.signal(signals.SIGCHLD, lambda *_: None)
+        signals.signal(signals.SIGINT, self._interrupted)
+        signals.set_wakeup_fd(wake, warn_on_full_buffer=False)
+
+    def _interrupted(self, *args: object) -> None:
+        self.interrupts += 1
+
+    def wait(self, workers: Iterable[Hired], seconds: float) -> set[int]:
+        """Wait until something comes, or for so long; collect children that have ended, and return who says something.
+
+        Those are known by their ears.
+        """
+        poll = select.poll()
+        for descriptor in self._ear, *(worker.ear for worker in workers):
+            poll.register(descriptor, select.POLLIN)
+        came = {descriptor for descriptor, _ in poll.poll(seconds * 1000 + 1)}
+        if self._ear in came:
+            self._drain()
+            self.collect(workers)
+        return came
+
+    def _drain(self) -> None:
+        try:
+            while system.read(self._ear, 4096):
+                pass
+        except BlockingIOError:
+            pass
+
+    def collect(self, workers: Iterable[Hired] = ()) -> bool:
+        """Collect the children that have ended, orphans among them; tell whether there are others."""
+        by_pid = {worker.popen.pid: worker for worker in workers}
+        while True:
+            try:
+                pid, status = system.waitpid(-1, system.WNOHANG)
+            except ChildProcessError:
+                return False
+            if not pid:
+                return True
+            if pid in by_pid:
+                by_pid[pid].popen.returncode = _exit_code(status)
+
+    def let_go(self) -> None:
+        signals.set_wakeup_fd(-1)
+        signals.signal(signals.SIGCHLD, signals.SIG_DFL)
+
+
+def _exit_code(status: int) -> int:
+    return -system.WTERMSIG(status) if system.WIFSIGNALED(status) else system.WEXITSTATUS(status)
