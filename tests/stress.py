@@ -390,6 +390,9 @@ def main(arguments):
             for what, count in sorted(counts.items()):
                 bad += count
                 print(f"    {what:28} {count}")
+    end = monotonic() + ENDLESS
+    while thread_count() > before and monotonic() < end:  # the watchdog lingers for a second
+        time.sleep(0.01)
     left = thread_count() - before
     print(f"threads left: {left}")
     return 1 if bad or left else 0

@@ -26,7 +26,7 @@ __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import TracebackType
     from typing import Any, NoReturn, TypeVar, Union
 
@@ -322,12 +322,14 @@ class Phase:
 
     def path(self) -> tuple[str, ...]:
         """Return the names of the phases of this manager from the outermost to this one."""
-        names = [self.name]
-        parent = self.parent
-        while parent is not None:
-            names.append(parent.name)
-            parent = parent.parent
-        return tuple(reversed(names))
+        return tuple(phase.name for phase in self.outwards())[::-1]
+
+    def outwards(self) -> Iterator[Phase]:
+        """Yield the phase, and those around it from the innermost on; some of them may have been left before it."""
+        phase: Phase | None = self
+        while phase is not None:
+            yield phase
+            phase = phase.parent
 
     def elapsed(self) -> float:
         """Return the seconds since it was entered, up to now or to its end; 0.0 before."""
@@ -352,30 +354,21 @@ class Phase:
 
     def open_around(self) -> Phase | None:
         """Return the innermost phase around it that is still open."""
-        parent = self.parent
-        while parent is not None and parent.outcome != "running":
-            parent = parent.parent
-        return parent
+        return next((phase for phase in self.outwards() if phase is not self and phase.outcome == "running"), None)
 
     def in_cleanup(self) -> bool:
         """Tell whether it is an open cleanup, or inside of one."""
-        phase: Phase | None = self
-        while phase is not None and not (phase.is_cleanup and phase.outcome == "running"):
-            phase = phase.parent
-        return phase is not None
+        return any(phase.is_cleanup and phase.outcome == "running" for phase in self.outwards())
 
     def binding(self) -> list[Limit]:
         """Return what binds this open phase, the outermost first: the budget, then phases with a limit of their own."""
         found: list[Limit] = []
-        phase: Phase | None = self
-        while phase is not None:
+        for phase in self.outwards():
             if phase.limit is not None and phase.outcome == "running":
                 found.append(phase)
             if phase.is_cleanup and phase.outcome == "running":
                 return found[::-1]
-            phase = phase.parent
-        found.append(self.ledger.budget)
-        return found[::-1]
+        return [self.ledger.budget, *found[::-1]]
 
     def left(self, now: float) -> float:
         """Return the seconds until this open phase is over, as things stand now; negative when it is."""

@@ -97,13 +97,9 @@ class KillAfter(Escalation):
         self.let_pass(phase)
 
     def changed(self, ledger: Ledger) -> None:
-        found = {phase for phase in _ends.copy() if phase.ledger is ledger}
-        for top in (*ledger.open.copy().values(), *ledger.aside.copy().values()):  # they may have had no limit
-            phase: Any = top
-            while phase is not None:
-                found.add(phase)
-                phase = phase.parent
-        for phase in found:
+        tops: list[Any] = [*ledger.open.copy().values(), *ledger.aside.copy().values()]  # they may have had no limit
+        known = [phase for phase in _ends.copy() if phase.ledger is ledger]
+        for phase in {*known, *(phase for top in tops for phase in top.outwards())}:
             at = _over_at(phase, clock.monotonic())
             if phase in _ends:
                 _set_end(phase, at + self.seconds, _stands_aside(phase))

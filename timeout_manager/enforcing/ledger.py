@@ -34,8 +34,8 @@ class EnforcedLedger(Ledger):
         seconds: float | None,
         clock: Callable[[], float],
         enforce: bool | str,
-        kill_after: float | None = None,
-        kill_children: float | None = None,
+        kill_after: float | None,
+        kill_children: float | None,
     ) -> None:
         self.enforce = enforce
         self.escalations: tuple[Escalation, ...] = ()
@@ -182,12 +182,7 @@ class EnforcedLedger(Ledger):
 
     def _catch_up(self, top: Any, task: Any = None) -> None:
         """Watch the calling thread or this task, if it is in phases that had no limit when they were entered."""
-        found = []
-        phase = top
-        while phase is not None:
-            if phase.outcome == "running" and phase.enforcer is None:
-                found.append(phase)
-            phase = phase.parent
+        found = [phase for phase in top.outwards() if phase.outcome == "running" and phase.enforcer is None]
         if not found or top.remaining() is None or any(frame.f_code in _STEPS for frame in up(python._getframe())):
             return
         now = clock.monotonic()
@@ -201,10 +196,10 @@ class EnforcedLedger(Ledger):
 def _register(phase: EnforcedPhase, enforcer: Enforcer) -> None:
     """Have an enforcer that has started watch the phase, unless a phase in a signal handler has stopped it since."""
     enforcer.phases.append(phase)
-    if enforcer.at == INFINITY:
+    if enforcer.at < INFINITY:
+        phase.enforcer = enforcer
+    else:
         enforcer.phases.remove(phase)
-        return
-    phase.enforcer = enforcer
 
 
 def _unregister(phase: EnforcedPhase, enforcer: Enforcer, struck: Struck) -> None:

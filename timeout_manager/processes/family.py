@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 from ..errors import listed
-from ..originals import files, system
-from .table import ENDED, Process, command_of, has_proc, process_of, processes, uptime
+from ..originals import system
+from .table import ENDED, Process, command_of, contents, has_proc, process_of, processes, uptime
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,8 +75,7 @@ def _names() -> dict[int, str]:
 def _waits_in(pid: int) -> str:
     """Return in what function of the kernel it waits, where the system tells."""
     try:
-        with files.open(f"/proc/{pid}/wchan", "rb") as file:
-            name = file.read().decode(errors="replace")
+        name = contents(f"/proc/{pid}/wchan").decode(errors="replace")
     except OSError:
         name = "0"
     return "" if name in ("", "0") else f" in {name}"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from ..originals import files, system
+from ..originals import system
 from .family import descendants
+from .table import contents
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ def _pipe_of(ident: int) -> str:
     """Return the name of the pipe that a thread reads from at present; "" if it does not."""
     known: Any = getattr(sys.modules.get("threading"), "_active", {}).get(ident)
     try:
-        with files.open(f"/proc/self/task/{known.native_id}/syscall", "rb") as file:
-            number, descriptor = (int(word, 0) for word in file.read().split()[:2])
+        call = contents(f"/proc/self/task/{known.native_id}/syscall")
+        number, descriptor = (int(word, 0) for word in call.split()[:2])
         name = system.readlink(f"/proc/self/fd/{descriptor}")
     except (AttributeError, OSError, ValueError):  # it runs, or is not known; there is no such file
         return ""

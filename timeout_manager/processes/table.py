@@ -30,6 +30,12 @@ _TICKS = system.sysconf("SC_CLK_TCK") if _HAS_SYSCONF else 1
 TICK = 1 / _TICKS  # seconds: the clock by which processes start is rounded down to it
 
 
+def contents(path: str, size: int = -1) -> bytes:
+    """Return what is in a file of the system, or the beginning of it."""
+    with files.open(path, "rb") as file:
+        return file.read(size)
+
+
 def has_proc() -> bool:
     """Tell whether the system shows its processes as files, by the numbers that they have for this one."""
     try:
@@ -126,8 +132,7 @@ def numbers() -> list[int]:
 def process_of(pid: int) -> Process | None:
     """Return the process with this number; None if there is none. OSError if no file can be opened any more."""
     try:
-        with files.open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
+        fields = contents(f"/proc/{pid}/stat").rpartition(b")")[2].split()
     except OSError as error:
         if error.errno in (EMFILE, ENFILE):
             raise
@@ -160,13 +165,9 @@ def environ_of(pid: int) -> bytes:
     if not has_proc():
         return b""
     try:
-        with files.open(f"/proc/{pid}/environ", "rb") as file:
-            environ = file.read()
-        if environ:
-            return environ
-        for thread in system.listdir(f"/proc/{pid}/task"):  # where the main thread has ended, another one has it
-            with files.open(f"/proc/{pid}/task/{thread}/environ", "rb") as file:
-                environ = environ or file.read()
+        environ = contents(f"/proc/{pid}/environ")
+        for thread in () if environ else system.listdir(f"/proc/{pid}/task"):
+            environ = environ or contents(f"/proc/{pid}/task/{thread}/environ")  # the main thread has ended
         return environ
     except OSError:
         return b""
@@ -175,8 +176,7 @@ def environ_of(pid: int) -> bytes:
 def last_born() -> bytes:
     """Return the number that was given away last, to a process or thread; nothing where that is not known."""
     try:
-        with files.open("/proc/loadavg", "rb") as file:
-            return file.read().split()[-1] if has_proc() else b""
+        return contents("/proc/loadavg").split()[-1] if has_proc() else b""
     except (OSError, IndexError):
         return b""
 
@@ -201,8 +201,7 @@ def name_of_signal(number: int) -> str:
 
 def command_of(pid: int) -> str:
     try:
-        with files.open(f"/proc/{pid}/cmdline", "rb") as file:
-            return shown(file.read(2 * WIDTH).replace(b"\0", b" ").decode(errors="replace"))
+        return shown(contents(f"/proc/{pid}/cmdline", 2 * WIDTH).replace(b"\0", b" ").decode(errors="replace"))
     except OSError:
         return "?"
 
