@@ -16,7 +16,7 @@ CPYTHON = sys.implementation.name == "cpython"
 LINUX = sys.platform == "linux" and hasattr(os, "memfd_create")
 
 KILLERS = """
-    import ctypes, os, re, signal, sys, time, unittest
+    import ctypes, os, re, resource, signal, sys, time, unittest
 
     def deadlock():
         mutex, library = ctypes.create_string_buffer(64), getattr(ctypes, "PyDLL", ctypes.CDLL)(None)
@@ -37,6 +37,13 @@ KILLERS = """
         def test_08_in_a_sub_test(self):
             with self.subTest("fails"): self.fail("before the end")
             with self.subTest("ends"): os._exit(1)
+        def test_09_chain_of_sessions(self):
+            if not os.fork():
+                for _ in range(100000):
+                    if os.fork(): os._exit(0)
+                    os.setsid()
+                    time.sleep(0.001)
+            os._exit(5)
         def test_21_descriptors_closed(self): os.closerange(3, 4096)
         def test_22_noise(self):
             for number in range(3, 1100):
@@ -45,7 +52,9 @@ KILLERS = """
         def test_23_forked_child_comes_back(self):
             if not os.fork(): raise RuntimeError("here I am")
             self.assertNotEqual(os.wait()[1], 0)
-        def test_24_after_all_that(self): pass
+        def test_24_no_memory(self):
+            resource.setrlimit(resource.RLIMIT_AS, (1 << 29, -1))
+            with self.assertRaises(MemoryError): bytearray(1 << 30)
         def test_25_forked_child_runs_tests(self):
             class Inner(unittest.TestCase):
                 def test(self): pass
@@ -75,14 +84,14 @@ KILLERS = """
 OUTCOMES = {
     **{"test_01_mutex": "timeout", "test_02_signals_blocked": "timeout", "test_03_segmentation_fault": "crash"},
     **{"test_04_exit_0": "crash", "test_05_exit_7": "crash", "test_06_kill": "crash", "test_07_abort": "crash"},
-    "test_08_in_a_sub_test": "crash",
-    **{"test_21_descriptors_closed": "passed", "test_22_noise": "passed", "test_24_after_all_that": "passed"},
+    **{"test_08_in_a_sub_test": "crash", "test_09_chain_of_sessions": "crash"},
+    **{"test_21_descriptors_closed": "passed", "test_22_noise": "passed", "test_24_no_memory": "passed"},
     **{"test_23_forked_child_comes_back": "passed", "test_25_forked_child_runs_tests": "passed"},
     **{"setUpClass (test_killers.B_SetUpClass)": "crash", "tearDownClass (test_killers.C_TearDownClass)": "crash"},
     **{"test_before": "passed", "test_1_ends": "crash", "test_2_has_fresh_ones": "passed", "test_killers": "passed"},
 }
 TOLD_AT_ONCE = sys.version_info >= (3, 11)  # of a sub-test that fails; before, it is told when the test has ended
-LAST = "FAILED (timeouts=2, crashes=9, not run=1" + ", failures=1" * TOLD_AT_ONCE + ")"
+LAST = "FAILED (timeouts=2, crashes=10, not run=1" + ", failures=1" * TOLD_AT_ONCE + ")"
 
 
 def is_there(pid):
@@ -116,7 +125,7 @@ class AKiller(Isolated):
         self.assertEqual(ran.status, 1)
         why = "because setUpClass (test_killers.B_SetUpClass) crashed"
         self.assertIn(f"1 test did not run, {why}:\n  test_killers.B_SetUpClass.test_never\n", ran.stderr)
-        self.assertEqual([each["id"].rpartition(".")[2] for each in ran.report["tests"]][1:9], list(OUTCOMES)[:8])
+        self.assertEqual([each["id"].rpartition(".")[2] for each in ran.report["tests"]][1:10], list(OUTCOMES)[:9])
 
     def test_costs_no_other_test(self):
         self.write(test_killers=KILLERS)
@@ -125,6 +134,14 @@ class AKiller(Isolated):
             self.check(ran)
             self.check_text(ran)
         self.assertEqual(self.progress(one), self.progress(two))
+        self.assertEqual([pid for pid in os.listdir("/proc") if pid.isdigit() and self.is_ours(pid)], [])
+
+    def is_ours(self, pid):
+        """Tell whether a process has been started in the directory of this test, and is there."""
+        try:
+            return os.readlink(f"/proc/{pid}/cwd") == os.path.realpath(self.directory)
+        except OSError:  # it is somebody else's, or gone
+            return False
 
     def progress(self, ran):
         return re.sub(r"\d\.\d+ s|pid=\d+", "", ran.stderr.partition("\n\n=")[0])
@@ -143,6 +160,22 @@ class AKiller(Isolated):
         if CPYTHON:
             stack = r'first\):\n  File "[^"]+test_killers.py", line 6 in deadlock\n.*line 10 in test_01_mutex\n\n='
             self.assertRegex(told, stack)
+
+
+class AFixtureOfAModule(Isolated):
+    def test_that_ends_the_process_costs_no_other_module(self):
+        self.write(
+            test_a="    import os\n    def setUpModule(): os._exit(0)" + PASSES,
+            test_b="    import os\n    def tearDownModule(): os.abort()" + PASSES,
+            test_c="    import atexit, time" + PASSES.replace("pass\n", "atexit.register(time.sleep, 60)\n"),
+        )
+        for ran in self.with_each("--timeout", "60", "--kill-after", "0.5", "test_a", "test_b", "test_c"):
+            names = {"setUpModule (test_a)": "crash", "test": "passed", "tearDownModule (test_b)": "crash"}
+            imports = dict.fromkeys(("test_a", "test_b", "test_c"), "passed")
+            self.assertEqual(ran.outcomes, {**names, **imports}, ran.stderr)
+            self.assertEqual((ran.status, ran.report["not run"]), (1, ["test_a.Passes.test"]))
+            self.assertIn("\nFAILED (crashes=2, not run=1)\n", ran.stderr)
+            self.assertRegex(ran.stderr, r"\nThe end of a worker was not over \d+\.\d+ s after the tests:\n")
 
 
 class Text(Isolated):
@@ -316,6 +349,11 @@ class TheImport(Isolated):
         for ran in self.with_each("test_a"):
             self.assertEqual(ran.status, 1)
             self.assertEqual(ran.last, "ZeroDivisionError: division by zero")
+
+    def test_of_what_is_not_asked_for_rightly_ends_the_run_as_without(self):
+        for ran in self.with_each("--nonsense"):
+            self.assertEqual((ran.status, ran.stderr.count("Traceback")), (2, 0), ran.stderr)
+            self.assertIn("error: unrecognized arguments: --nonsense", ran.stderr)
 
     def test_that_always_fails_to_start_ends_the_run(self):
         self.write(sitecustomize="import os\nif 'TIMEOUT_MANAGER_WORKER' in os.environ: os._exit(9)", test_a=PASSES)
