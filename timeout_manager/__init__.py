@@ -94,7 +94,7 @@ class TimeoutManager:
     TIMEOUT_MANAGER_ENFORCE (off, auto, timer, signal, thread) overrides it.
 
     ``kill_after``, seconds, ends the whole process if a block is still running so long after its deadline: all stacks
-    are printed on stderr, and the exit status is 124. It works without ``enforce``, too, and is not scaled. None: no.
+    are printed on stderr, and the exit status is 124. Not scaled; it works without ``enforce``, too. None = never.
 
     ``kill_children``, seconds, also ends the process that an interrupted phase was waiting for (in ``subprocess``,
     ``multiprocessing`` or ``asyncio``, or on Linux by reading from a pipe of it) and all its descendants: SIGTERM when
