@@ -21,7 +21,7 @@ from .. import package
 from .child import ROOT, environment
 
 CAN_TRY = os.name == "posix" and sys.implementation.name == "cpython"
-AT_ONCE = 8  # processes; most of them wait
+AT_ONCE = 4  # processes; most of them wait
 BLOCK = re.compile(r"(?:File\s`([^`\n]+)`:\n+)?^```(\w+)\n(.*?)^```$", re.M | re.S)
 LINK = re.compile(r"\]\(([^)#:]*)(?:#([^)]*))?\)")
 HEADING = re.compile(r"^#+ +(.*)$", re.M)
