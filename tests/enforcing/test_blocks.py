@@ -2,6 +2,7 @@
 
 import queue
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -128,6 +129,17 @@ class Blocks:
         finally:
             child.kill()
             child.wait()
+
+    @unittest.skipUnless(hasattr(signal, "pthread_sigmask"), "no masks of signals here")
+    def test_a_process_that_has_just_begun_is_known_before_its_start_is_interrupted(self):
+        from _signal import pthread_sigmask
+
+        start = {"__name__": "subprocess", "mask": pthread_sigmask, "sleep": time.sleep, "spin": spin, "known": []}
+        start.update(every=signal.valid_signals(), some=pthread_sigmask(signal.SIG_BLOCK, ()))
+        fork = f"mask({int(signal.SIG_BLOCK)}, every); sleep({2 * LIMIT}); mask({int(signal.SIG_SETMASK)}, some)"
+        exec(f"def _execute_child():\n  {fork}; known.append(1)\n  spin()", start)
+        self.assert_times_out(start["_execute_child"])
+        self.assertEqual(start["known"], [1])
 
     def test_nothing_left_on_entry_raises_before_the_body(self):
         def go():

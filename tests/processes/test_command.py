@@ -5,11 +5,14 @@ import subprocess
 import tempfile
 import threading
 import unittest
+import warnings
 from importlib import import_module
 from unittest import mock
 
 from .. import package
 from ..helpers.child import ROOT, environment
+from ..helpers.enforced import NAMES
+from ..helpers.interrupted import hang
 from ..helpers.tree import LINUX, PYTHON
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
@@ -145,6 +148,19 @@ class ACommand(unittest.TestCase):
         thread.start()
         thread.join(30)
         self.assertEqual(len(errors), 1)
+
+    @unittest.skipUnless(hasattr(os, "fork"), "a process has no other beginning here")
+    def test_its_start_can_be_interrupted(self):
+        for enforce in NAMES:
+            with self.assertRaises(PhaseTimeout) as caught, warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # there is another thread
+                TimeoutManager(0.2, enforce=enforce).run(["sleep", "60"], preexec_fn=hang, stdout=-1)
+            self.assertTrue(caught.exception.interrupted)
+            self.assertEqual([each.signal for each in caught.exception.killed], ["TERM"] * LINUX)
+        with mock.patch.object(child.Child, "_get_handles", lambda *_: hang()):
+            with self.assertRaises(PhaseTimeout) as caught:
+                TimeoutManager(0.2, enforce=True).run(["sleep", "60"])
+        self.assertEqual((caught.exception.interrupted, caught.exception.killed), (True, ()))
 
     def test_status_is_known_where_sigchld_is_ignored(self):
         code = (

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import sys
 
-from ..originals import python, thread, uninterrupted
+from ..originals import python, system, thread, uninterrupted
 from . import debugger, fork
 from .bytecode import landings
 from .frames import up
@@ -59,10 +59,11 @@ def guarded(frame: FrameType) -> bool:
 class _Visit:
     """What is to be called in a thread, and how to take it back."""
 
-    __slots__ = ("arrive", "codes", "met", "frames", "undo")
+    __slots__ = ("arrive", "pid", "codes", "met", "frames", "undo")
 
     def __init__(self, arrive: Arrive) -> None:
         self.arrive = arrive
+        self.pid = system.getpid()  # a child that has just been forked has inherited this
         self.codes: set[CodeType] = set()  # what is monitored,
         self.met: set[CodeType] = set()  # and of that, where the thread has been seen
         self.frames: dict[FrameType, tuple[bool, bool]] = {}  # what is traced, and how it was before
@@ -72,7 +73,8 @@ class _Visit:
         self.frames.setdefault(frame, (frame.f_trace_opcodes, frame.f_trace_lines))
 
     def at(self, frame: FrameType, at: int) -> None:
-        if at in landings(frame.f_code) and not any(guarded(each) for each in up(frame)):
+        is_here = at in landings(frame.f_code) and self.pid == system.getpid()
+        if is_here and not any(guarded(each) for each in up(frame)):
             self.arrive(frame, at)
 
 

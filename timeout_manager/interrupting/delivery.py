@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 PATIENCE = 100  # bad places that are passed over, if a better one may come
 STUCK = 20  # how many of them it counts for when a thread is found where it was found before
 SENT = 20  # how many of them are passed over at the border of a block by a thread that was sent there: it takes longer
+_STARTS = "__init__", "_get_handles", "_execute_child", "_posix_spawn", "_close_pipe_fds"  # methods of Popen
 NEAR = 8  # frames in which the interpreter may stand at a bad place: a signal handler of others has callers
 
 
@@ -209,8 +210,9 @@ def mark(struck: list[Phase], expiry: Expiry) -> None:
 
 def _is_between(position: Position) -> bool:
     """Tell whether an exception raised here would do harm: miss a handler, or leave somebody's work half done."""
-    if position.frame.f_globals.get("__name__") == "contextlib":  # ExitStack, between two of its callbacks
-        return True
+    frame, module = position.frame, position.frame.f_globals.get("__name__")
+    if module == "contextlib" or module == "subprocess" and frame.f_code.co_name in _STARTS:
+        return True  # ExitStack, between two of its callbacks; a process that is started, and known to nobody yet
     if position.sent_to >= 0:
         return False
     near = list(islice(position.stack, NEAR))

@@ -6,7 +6,7 @@ import os
 import select
 import subprocess
 
-from ..originals import clock
+from ..originals import clock, uninterrupted
 from ..seconds import LONGEST_WAIT
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
@@ -23,23 +23,33 @@ class Child(subprocess.Popen):  # type: ignore[type-arg]
     """A process that is waited for by a descriptor, where the system has such."""
 
     pid = 0  # not started yet
+    descriptor = -1  # for it, while it is waited for
     is_cut = False  # its output may end within a character
 
     def _wait(self, timeout: float | None) -> int:
-        if timeout is not None and self.returncode is None and hasattr(os, "pidfd_open"):
-            try:
-                descriptor = os.pidfd_open(self.pid)
-            except OSError:  # an old kernel, or too many open files
-                pass
-            else:
-                try:
-                    poll = select.poll()
-                    poll.register(descriptor, select.POLLIN)
-                    first = min(max(timeout, 0.0), LONGEST_WAIT)
-                    timeout = None if poll.poll(first * 1000) else timeout - first
-                finally:
-                    os.close(descriptor)
+        try:
+            if timeout is not None and self.returncode is None and self._hold():
+                poll = select.poll()
+                poll.register(self.descriptor, select.POLLIN)
+                first = min(max(timeout, 0.0), LONGEST_WAIT)
+                timeout = None if poll.poll(first * 1000) else timeout - first
+        finally:
+            self._let_go()
         return super()._wait(timeout=timeout)  # type: ignore[misc,no-any-return]
+
+    @uninterrupted
+    def _hold(self) -> bool:
+        try:
+            self.descriptor = os.pidfd_open(self.pid)
+        except (AttributeError, OSError):  # not Linux, an old kernel, too many open files
+            pass
+        return self.descriptor >= 0
+
+    @uninterrupted
+    def _let_go(self) -> None:
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
 
     def _communicate(self, input: Any, endtime: Any, orig_timeout: Any) -> Any:
         """Go on with the input, too, when it is called again after a timeout: many versions forget the rest of it."""
@@ -80,6 +90,8 @@ class Child(subprocess.Popen):  # type: ignore[type-arg]
                     break
                 except subprocess.TimeoutExpired as late:  # somebody else holds them open
                     output, errors = late.output or self._read("stdout"), late.stderr or self._read("stderr")
+                except (AttributeError, KeyError):  # it was interrupted when it was about to read
+                    self._communication_started = False
         except ValueError:  # they are closed
             pass
         for name in "stdin", "stdout", "stderr":

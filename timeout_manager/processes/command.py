@@ -1,6 +1,9 @@
 """Run a command in a phase: it has what is left of the time, and the deadline in its environment.
 
 When time is over, on Ctrl-C, and on every other error it is ended with everything that it has started (`tree`).
+
+Its start can be interrupted. What remains: where the system has the parent wait until the child has become the program
+(vfork), C code waits, and holds the GIL: a file system that does not answer stops the whole process for so long.
 """
 
 from __future__ import annotations
@@ -37,16 +40,18 @@ def run(
 ) -> subprocess.CompletedProcess[Any]:
     """See ``TimeoutManager.run``."""
     command = Command(args, phase_name, **options)
-    with sigchld.heard(), manager.timed_operation(command.name, command.timeout) as phase:
-        command.prepare(phase.remaining())
-        try:
-            command.start()
-            command.talk(command.input, phase.remaining())
-        except BaseException as error:
-            if command.is_to_end(error):
-                _end(manager, command)
-                command.explain(error)
-            raise
+    try:
+        with sigchld.heard(), manager.timed_operation(command.name, command.timeout) as phase:
+            command.prepare(phase.remaining())
+            try:
+                command.start()
+                command.talk(command.input, phase.remaining())
+            except BaseException as error:
+                _end(manager, command, error)
+                raise
+    except PhaseTimeout as error:
+        command.explain(error)
+        raise
     return command.done()
 
 
@@ -89,6 +94,7 @@ class Command:
         self.env, self.options = env, options
         self.process = Child.__new__(Child)  # known before it is there: an error in its start leaves it to us
         self.is_started = False
+        self.tree = Tree()
         self.output: Any = None
         self.errors: Any = None
 
@@ -96,18 +102,13 @@ class Command:
         """Make all ready for a start with so many seconds left; TimeoutExpired if there are none."""
         if left == 0.0:
             raise subprocess.TimeoutExpired(self.args, left)
-        self.tree = Tree()
         self.env = deadline.environ_with(self.env, {**deadline.variables(left), **self.tree.variables()})
 
     def start(self) -> None:
         bound.bind(self.tree, [self.process])
-        self._start()
+        Child.__init__(self.process, self.args, env=self.env, **self.options)
         self.is_started = True
         self.tree.take(self.process)
-
-    @uninterrupted
-    def _start(self) -> None:
-        Child.__init__(self.process, self.args, env=self.env, **self.options)
 
     def talk(self, input: Any, seconds: float | None) -> None:
         """Wait for its end, and for that of its output; TimeoutExpired after so many seconds."""
@@ -155,6 +156,8 @@ class Command:
 
 
 @uninterrupted
-def _end(manager: Phases, command: Command) -> None:
+def _end(manager: Phases, command: Command, error: BaseException) -> None:
+    if not command.is_to_end(error):
+        return
     with manager.cleanup_operation(f"end {command.name}", limit=command.longest_end()):
         command.end(command.grace)
