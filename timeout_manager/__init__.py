@@ -93,7 +93,7 @@ class TimeoutManager:
     "timer", "signal" and "thread" ask for one by name; where that cannot work, entering a phase is a RuntimeError.
     TIMEOUT_MANAGER_ENFORCE (off, auto, timer, signal, thread) overrides it.
 
-    ``kill_after``, seconds, ends the whole process if a block is still running so long after its deadline: all stacks
+    ``kill_after``, seconds, ends the whole process if a block is still running this long after its deadline: all stacks
     are printed on stderr, and the exit status is 124. Not scaled; it works without ``enforce``, too. None = never.
 
     ``kill_children``, seconds, also ends the process that an interrupted phase was waiting for (in ``subprocess``,

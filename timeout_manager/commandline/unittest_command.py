@@ -38,13 +38,13 @@ SOON = 1.0  # seconds that closing what hung has at least
 TIMES = {
     "--timeout": "for each test: setUp and the test together; tearDown and the cleanups get as much again",
     "--total": "for the whole run; the tests that are left are named, and the exit status is 124",
-    "--slow-after": "report on stderr, again and again, what has been running for so long",
-    "--kill-after": "end the process with status 124 if a test is still running so long after its limit",
-    "--kill-children": "end the processes that a test waits for at its limit: SIGTERM, then SIGKILL so much later",
+    "--slow-after": "report on stderr, again and again, what has been running this long",
+    "--kill-after": "end the process with status 124 if a test is still running this long after its limit",
+    "--kill-children": "end the processes that a test waits for at its limit: SIGTERM, then SIGKILL this much later",
 }
 FILES = {
     "--report": "every test and its phases, as JSON",
-    "--junit-xml": "the same for what reads JUnit XML",
+    "--junit-xml": "the same as JUnit XML, for CI servers",
     "--trace": "the same for chrome://tracing and Perfetto",
     "--html": "the same as a page for a browser, written at the end of the run",
 }
@@ -71,13 +71,13 @@ limits:
   `timeout = SECONDS` on it.
 
 processes:
-  --isolate                run the tests in another process. If a test ends that process, or cannot be interrupted and
-                           is killed with it (--kill-after; 5 s if not given), the other tests still run
+  --isolate                run the tests in another process. If a test crashes it, or has to be killed with it (after
+                           --kill-after; 5 s if not given), the other tests still run
   --jobs N|auto            the same with N processes at once; each finds its number, 1 to N, in TIMEOUT_MANAGER_JOB
 
 shards:
   --shard I/N              run the modules of machine I of N. They are divided so that all take about as long, by the
-                           times in the file that --report will replace. If it is not given, Bazel's variables count
+                           times in the file that --report will replace. If not given, Bazel's variables count
 
 reports, complete after every test:
 {files}
