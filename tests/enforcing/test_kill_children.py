@@ -147,6 +147,16 @@ class ChildrenOfAPhase(unittest.TestCase):
         process.kill()
         process.wait()
 
+    def test_end_with_it_if_its_limit_comes_earlier(self):
+        manager = TimeoutManager(60, enforce=True, kill_children=0.2)
+        process = subprocess.Popen(["sleep", "60"], stdout=subprocess.PIPE)
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        with self.assertRaises(PhaseTimeout) as caught, manager.timed_operation("build"):
+            threading.Timer(0.05, manager.reset, [0.3]).start()
+            os.read(process.stdout.fileno(), 1)
+        self.assertEqual([each.pid for each in caught.exception.killed], [process.pid])
+
     def test_are_left_alone_in_a_debugger(self):
         verdict = import_module(f"{package.__name__}.counting.verdict")
         said = threading.Event()

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
+    from ..counting.ledger import Ledger
     from ..interrupting.enforcer import InterruptiblePhase as Phase
     from ..interrupting.enforcer import Struck
     from ..interrupting.position import Position
@@ -76,6 +77,9 @@ class KillChildren(Escalation):
         if isinstance(struck, PhaseTimeout):
             struck.killed = (*struck.killed, *tree.killed)
             struck.survivors = (*struck.survivors, *tree.survivors)
+
+    def changed(self, ledger: Ledger) -> None:
+        watchdog.ring()  # it may have to look earlier
 
     def _look(self, phase: Phase, now: float) -> float:
         """Take hold of what the phase waits for when its time is nearly over; return when to look again.

@@ -92,9 +92,8 @@ class Process:
             self._send(number)
         except OSError as error:
             self.is_refused = self.is_refused or isinstance(error, PermissionError)
-            return
-        if number not in (STOP, CONT):
-            self.signal = name_of_signal(number)
+        else:
+            self.signal = self.signal if number in (STOP, CONT) else name_of_signal(number)
 
     def _send(self, number: int) -> None:
         if self.descriptor >= 0:
@@ -120,8 +119,7 @@ def processes() -> dict[int, Process]:
         raise OSError("this system does not tell of its processes")
     if not has_proc():
         return _by_ps()
-    found = (process_of(pid) for pid in numbers())
-    return {process.pid: process for process in found if process is not None}
+    return {process.pid: process for process in map(process_of, numbers()) if process is not None}
 
 
 def numbers() -> list[int]:
