@@ -45,6 +45,7 @@ PHASES = 100  # in a round
 TESTS = 20  # in a round
 LIMITS = 300  # that pass
 STARTS = 30  # of an interpreter
+RUNS = 6  # of a command on a suite
 NOT_THERE = AttributeError, ImportError, RuntimeError, ValueError  # an older copy lacks it, or this system does
 
 
@@ -393,6 +394,49 @@ def limited_runner(copy: Any) -> Any:
     return type("Runner", (module.TextTestRunner,), {"timeout": 60.0})
 
 
+class Suite:
+    """Modules of tests that do so little, run by the command in a process of its own."""
+
+    def __init__(self, modules: int, tests: int, body: str = "pass") -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        methods = "".join(f"    def test_{number}(self): {body}\n" for number in range(tests))
+        for number in range(modules):
+            with open(os.path.join(self.folder.name, f"test_{number:02}.py"), "w") as file:
+                file.write(f"import time, unittest\nclass Case(unittest.TestCase):\n{methods}")
+
+    def seconds(self, copy: Any, *options: str) -> float:
+        """Run it, and return how long that takes; RuntimeError if the copy does not know such options."""
+        path = os.path.dirname(os.path.dirname(copy.__file__))
+        line = [sys.executable, "-m", package.__name__, "unittest", *options]
+        start = time.perf_counter()
+        done = subprocess.run(
+            line, cwd=self.folder.name, env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.PIPE, text=True
+        )
+        if done.returncode:
+            raise RuntimeError(done.stderr)
+        return time.perf_counter() - start
+
+
+def command_runs(suite: Callable[[], Suite], *options: str) -> Side:
+    """Return what measures a run of a suite with these options."""
+
+    def side(copy: Any) -> Sample:
+        made = suite()
+        return lambda: made.seconds(copy, *options)
+
+    return side
+
+
+def each_result(*options: str) -> Side:
+    """Return what measures a test more, in a run of a thousand."""
+
+    def side(copy: Any) -> Sample:
+        many, few = Suite(50, 20), Suite(50, 1)
+        return lambda: (many.seconds(copy, *options) - few.seconds(copy, *options)) / (50 * 20 - 50)
+
+    return side
+
+
 # -- import ------------------------------------------------------------------------------------------------------------
 
 
@@ -509,6 +553,9 @@ def least_phases(copy: Any) -> Sample:
 COUNTED, TIMED = phases(enforced(False)), phases(enforced("timer"))
 BARE = tests(limited_runner, Bare), tests(plain_runner, Bare)
 FIXTURES = tests(limited_runner, WithFixtures), tests(plain_runner, WithFixtures)
+ISOLATED = command_runs(lambda: Suite(50, 20), "--isolate"), command_runs(lambda: Suite(50, 20))
+SLEEPING = "time.sleep(0.1)"
+TWO, ONE = (command_runs(lambda: Suite(20, 2, SLEEPING), "--jobs", jobs) for jobs in "21")
 FIGURES: list[tuple[str, float, Any]] = [
     ("counting phase, against the least class, x", 2.0, ratio(COUNTED, least_phases)),
     ("counting phase, against the time by hand, x", 7.0, ratio(COUNTED, by_hand)),
@@ -521,6 +568,9 @@ FIGURES: list[tuple[str, float, Any]] = [
     ("phase alone, watchdog, against the pair, x", 4.0, ratio(phases(enforced("thread")), pairs, ROUNDS // 4)),
     ("unittest, added to a bare test, us", 25, added(*BARE, ROUNDS // 2)),
     ("unittest, added to one with setUp and tearDown, us", 40, added(*FIXTURES, ROUNDS // 2)),
+    ("unittest --isolate, 1000 tests, against without, x", 2.5, ratio(*ISOLATED, RUNS)),
+    ("unittest --isolate, added to a result, us", 200, added(each_result("--isolate"), each_result(), RUNS)),
+    ("unittest --jobs 2, 40 tests of 0.1 s, against 1, x", 0.6, ratio(TWO, ONE, RUNS // 2)),
     ("latency, timer, beyond a bare handler, us", 50, added(limit("timer"), bare_handler, LIMITS)),
     ("latency, SIGALRM, beyond a bare handler, us", 50, added(limit("signal"), bare_handler, LIMITS)),
     ("latency, another thread, us", 5300, in_thread(added(limit("thread"), nothing, LIMITS))),

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from .hired import Hired
 
+REST = 0.002  # seconds between two times at which workers are heard
+
 
 class Bell:
     """Hears signals from now on, until it is let go, and takes in children whose parents have ended, if that can be."""
@@ -20,6 +22,7 @@ class Bell:
     def __init__(self) -> None:
         self.interrupts = 0  # by Ctrl-C
         self.adopts = adopt()
+        self._is_told = False  # of something by a worker, the last time
         self._ear, wake = system.pipe()
         for each in self._ear, wake:
             system.set_blocking(each, False)
@@ -35,10 +38,10 @@ class Bell:
 
         Those are known by their ears.
         """
-        poll = select.poll()
-        for descriptor in self._ear, *(worker.ear for worker in workers):
-            poll.register(descriptor, select.POLLIN)
-        came = {descriptor for descriptor, _ in poll.poll(seconds * 1000 + 1)}
+        if self._is_told:  # let what they say come together: to wake a process costs more than to tell it something
+            _ready([self._ear], min(seconds, REST))
+        came = _ready([self._ear, *(worker.ear for worker in workers)], seconds)
+        self._is_told = bool(came - {self._ear})
         if self._ear in came:
             self._drain()
             self.collect(workers)
@@ -67,6 +70,14 @@ class Bell:
     def let_go(self) -> None:
         signals.set_wakeup_fd(-1)
         signals.signal(signals.SIGCHLD, signals.SIG_DFL)
+
+
+def _ready(descriptors: Iterable[int], seconds: float) -> set[int]:
+    """Return from which of these something can be read; wait for that for so long."""
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    return {descriptor for descriptor, _ in poll.poll(seconds * 1000 + 1)}
 
 
 def _exit_code(status: int) -> int:
