@@ -14,6 +14,7 @@ from importlib import import_module
 
 from .. import package
 from ..helpers.child import ROOT, python
+from ..helpers.enforced import unwatched
 from ..helpers.interrupted import hang, interrupted
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
@@ -66,6 +67,7 @@ class OfALimitThatPassedInC(unittest.TestCase):
         self.assertRegex(self.in_thread(body), self.HELD)
 
     @unittest.skipUnless(CPYTHON and hasattr(signal, "setitimer"), "no alarm, or that code is not C there")
+    @unwatched
     def test_the_alarm_does_not(self):
         self.assertRegex(interrupted("signal", in_c(1.0)).diagnosis, self.BLOCKED)
 
@@ -121,6 +123,7 @@ class StuckOrSlow(unittest.TestCase):
         for enforce in "signal", "thread":
             self.assertRegex(self.motion(hang, enforce), self.SAME + "waiting: ")
 
+    @unwatched
     def test_by_a_signal_it_is_looked_at_only_where_the_watchdog_runs(self):
         self.assertEqual(self.motion(hang, "signal", beside=False), "")
 

@@ -7,13 +7,24 @@ import unittest
 
 from .. import package
 from ..helpers.child import ROOT, python
-from ..helpers.enforced import BRIEF, CPYTHON, LATE, LIMIT, LONG, MARGIN, ByWatchdogInAnotherThread, spin
+from ..helpers.enforced import (
+    BRIEF,
+    CPYTHON,
+    LATE,
+    LIMIT,
+    LONG,
+    MARGIN,
+    ByWatchdogInAnotherThread,
+    spin,
+    unwatched,
+)
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
 
 
 @unittest.skipUnless(CPYTHON, "PyPy offers no way into another thread")
 class InAnotherThread(ByWatchdogInAnotherThread, unittest.TestCase):
+    @unwatched
     def test_a_thread_that_ends_in_a_phase_takes_what_watches_it_along(self):
         by_thread = importlib.import_module(f"{package.__name__}.enforcing.by_thread")
         watchdog = importlib.import_module(f"{package.__name__}.interpreter.watchdog")
@@ -26,6 +37,7 @@ class InAnotherThread(ByWatchdogInAnotherThread, unittest.TestCase):
             time.sleep(LIMIT)
         self.assertEqual((watchdog._running, by_thread.enforcers), ({}, {}))
 
+    @unwatched
     def test_a_thread_that_ends_in_a_phase_closes_it(self):
         for options in {}, {"kill_after": LONG}:
             manager = self.manager(LONG, **options)

@@ -11,7 +11,7 @@ import unittest
 
 from .. import package
 from ..helpers.child import ROOT, python
-from ..helpers.enforced import LIMIT, LONG, MARGIN, NAMES, spin
+from ..helpers.enforced import LIMIT, LONG, MARGIN, NAMES, spin, unwatched
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
 HAS_TIMER = "timer" in NAMES
@@ -50,6 +50,7 @@ class InTime(unittest.TestCase):
     def assert_undisturbed(self, milliseconds):
         self.assertEqual(ctypes.CDLL(None).poll(None, 0, milliseconds), 0)  # -1: a signal has come
 
+    @unwatched
     def test_after_the_last_phase(self):
         for enforce in NAMES:
             with self.subTest(enforce):
@@ -172,6 +173,7 @@ class ItsSignal(unittest.TestCase):
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
+    @unwatched
     def test_that_somebody_has_taken_since_is_left_to_him(self):
         def handle(signum, frame):
             pass
@@ -215,6 +217,7 @@ class ItsSignal(unittest.TestCase):
 
 
 @unittest.skipUnless(HAS_TIMER, "no such timers here")
+@unwatched
 class GivingBack(unittest.TestCase):
     def test_leaves_no_trace(self):
         TimeoutManager.give_back()

@@ -143,7 +143,7 @@ class Concurrent(TaskCase):
             pass
         await asyncio.sleep(1)  # much longer than it lingers
         self.assertFalse(sys.modules[f"{package.__name__}.enforcing.loop_timer"].timers)
-        self.assertFalse(self.is_watched())
+        self.assertEqual(self.is_watched(), self.watched)
         with self.assertRaises(PhaseTimeout):
             async with self.phase():
                 await hang()
@@ -217,9 +217,9 @@ class Concurrent(TaskCase):
         loop.run_until_complete(asyncio.sleep(0.01))
         self.assertTrue(self.is_watched())
         loop.close()
-        while self.is_watched() and time.monotonic() < self.began + MARGIN / 2:
+        while self.is_watched() != self.watched and time.monotonic() < self.began + MARGIN / 2:
             time.sleep(0.01)
-        self.assertFalse(self.is_watched())
+        self.assertEqual(self.is_watched(), self.watched)
         self.assertFalse(sys.modules[f"{package.__name__}.enforcing.loop_timer"].timers)
         task._log_destroy_pending = False
         task.get_coro().close()

@@ -5,6 +5,7 @@ import threading
 import time
 import unittest
 import weakref
+from importlib import import_module
 
 from .. import package
 
@@ -17,6 +18,9 @@ MARGIN = 20  # what ends within so many seconds has not
 LATE = 1  # what returns after so many seconds has been looked at before
 BRIEF = 5  # what goes on for so long was not interrupted
 CPYTHON = sys.implementation.name == "cpython"
+choice = import_module(f"{package.__name__}.enforcing.choice")
+WATCHED = any(each.only.is_running for each in (choice.ByTimer, choice.BySignal)) or choice.ByThread.started()
+unwatched = unittest.skipIf(WATCHED, "the tests themselves are watched, by the runner of the package")
 
 
 def burn(seconds=LONG):

@@ -30,19 +30,20 @@ class TaskCase(unittest.TestCase):
         self.began = time.monotonic()
         if hasattr(signal, "SIGALRM"):
             self.handler = signal.getsignal(signal.SIGALRM)
+        self.watched = self.is_watched()
         self.addCleanup(self.check)
 
     def check(self):
         self.assertLess(time.monotonic() - self.began, MARGIN)
         self.assertFalse(self.manager._ledger.open)
         self.assertFalse(sys.modules[f"{package.__name__}.enforcing.loop_timer"].timers)
-        self.assertFalse(self.is_watched())
+        self.assertEqual(self.is_watched(), self.watched)
         if hasattr(signal, "SIGALRM"):
             self.assertEqual(signal.getitimer(signal.ITIMER_REAL), (0.0, 0.0))
 
     def is_watched(self):
         """Tell whether the timer or the alarm stands behind a loop of the main thread."""
-        if sys.modules[f"{package.__name__}.enforcing.by_timer"].ByTimer.only.at < float("inf"):
+        if sys.modules[f"{package.__name__}.enforcing.by_timer"].ByTimer.only.is_running:
             return True
         return hasattr(signal, "SIGALRM") and signal.getsignal(signal.SIGALRM) is not self.handler
 

@@ -10,6 +10,7 @@ from unittest import mock
 
 from .. import package
 from ..helpers.child import ROOT, count_threads, environment, python
+from ..helpers.enforced import unwatched
 
 watchdog = import_module(f"{package.__name__}.interpreter.watchdog")
 LONG = 60  # seconds
@@ -36,6 +37,7 @@ class TheWatchdog(unittest.TestCase):
         self.assertTrue(came.wait(LONG / 6))
 
 
+@unwatched
 class Lingering(unittest.TestCase):
     def setUp(self):
         starts = mock.patch.object(watchdog, "start_new_thread", wraps=watchdog.start_new_thread)
