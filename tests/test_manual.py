@@ -2,6 +2,8 @@
 
 import os
 import re
+import subprocess
+import sys
 import unittest
 import zipfile
 from fnmatch import fnmatch
@@ -9,7 +11,7 @@ from importlib import import_module
 from tempfile import TemporaryDirectory
 
 from . import package
-from .helpers.child import DIRECTORY, ROOT, python
+from .helpers.child import DIRECTORY, ROOT, environment, python
 from .helpers.pages import CAN_TRY, broken_links, try_pages
 
 MANUAL = os.path.join(DIRECTORY, "manual")
@@ -35,6 +37,17 @@ class Manual(unittest.TestCase):
 
     def test_its_links(self):
         self.assertEqual([(path, link) for path in PATHS for link in broken_links(path)], [])
+
+    def test_whoever_reads_only_the_beginning_of_it_is_not_told_of_an_error(self):
+        reader, writer = os.pipe()
+        os.close(reader)
+        began = []
+        for words in ["help", "unittest"], ["unittest", "--help"]:
+            command = [sys.executable, "-m", package.__name__, *words]
+            pipes = {"stdout": writer, "stderr": subprocess.PIPE}
+            began.append(subprocess.Popen(command, cwd=ROOT, env=environment(), text=True, **pipes))
+        os.close(writer)
+        self.assertEqual([(each.communicate()[1], each.returncode) for each in began], [("", 0), ("", 0)])
 
     def test_help_prints_a_page_from_a_zip(self):
         with TemporaryDirectory() as directory:

@@ -7,6 +7,8 @@ import sys
 from importlib import import_module
 
 from . import __version__
+from .commandline.nearest import hint
+from .commandline.screen import show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ def main(arguments: list[str]) -> NoReturn:
     """Run the command; the exit status is its own, or 2 if there is none of that name."""
     name = arguments[0] if arguments else "--help"
     if name in ("-h", "--help"):
-        print(HELP, end="")
+        show(HELP)
         sys.exit(0)
     if name == "--version":
         print(f"timeout_manager {__version__}")
@@ -52,8 +54,6 @@ def main(arguments: list[str]) -> NoReturn:
     if name in COMMANDS:
         command = import_module(f".commandline.{name}_command", __package__)
         command.main(f"{PROGRAM} {name}", arguments[1:])
-    from .commandline.nearest import hint
-
     what = hint(name, (*COMMANDS, "--help", "--version")) or f"; `{PROGRAM}` lists them"
     print(f"{PROGRAM}: there is no command {name!r}{what}", file=sys.stderr)
     sys.exit(2)

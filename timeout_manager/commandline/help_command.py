@@ -6,6 +6,7 @@ import pkgutil
 import sys
 
 from .nearest import hint
+from .screen import show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def main(program: str, arguments: list[str]) -> NoReturn:
     if topic in ("", "-h", "--help"):
         wide = max(map(len, TOPICS))
         pages = "".join(f"  {name:{wide}}  {what}\n" for name, what in TOPICS.items())
-        print(f"usage: {program} [TOPIC]\n\ntopics:\n{pages}\nExit status: {USAGE} if there is no such page.")
+        show(f"usage: {program} [TOPIC]\n\ntopics:\n{pages}\nExit status: {USAGE} if there is no such page.\n")
         sys.exit(0)
     if topic not in TOPICS or len(arguments) > 1:
         what = hint(topic, TOPICS) or f"; `{program}` lists them"
@@ -50,7 +51,5 @@ def main(program: str, arguments: list[str]) -> NoReturn:
         sys.exit(USAGE)
     page = pkgutil.get_data(PACKAGE, f"manual/{topic}.md")  # also from a zip
     assert page is not None, "the loader of the package cannot read files"
-    if sys.stdout is not None:
-        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # it may not have all letters of a page
-    print(page.decode("utf-8"), end="")
+    show(page.decode("utf-8"))
     sys.exit(0)

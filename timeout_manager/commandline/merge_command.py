@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from .of_reports import USAGE, parsed, telling
-from .suggest_command import load
+from .of_reports import USAGE, load, parsed, telling
 from ..testing.limits import Limits
 from ..testing.reports import OUTCOMES, Reports
 

@@ -1,16 +1,19 @@
-"""The command line of what reads reports: options, and the paths of the reports."""
+"""The command line of what reads reports: options, the paths of the reports, and what is in them."""
 
 from __future__ import annotations
 
+import json
 import sys
 from contextlib import contextmanager
 from getopt import GetoptError, gnu_getopt
 
 from .nearest import told
+from .screen import show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import Any
 
 USAGE = 2  # exit status
 
@@ -31,8 +34,19 @@ def parsed(arguments: Sequence[str], options: Sequence[str], usage: str) -> tupl
     given, paths = gnu_getopt(arguments, "h", options)
     found = dict(given)
     if "--help" in found or "-h" in found:
-        print(usage, end="")
+        show(usage)
         sys.exit(0)
     if not paths:
         raise ValueError("REPORT.json is needed; see --help")
     return found, paths
+
+
+def load(path: str) -> Any:
+    """Return what is in a file of JSON; ValueError names the file, and what is wrong with it."""
+    try:
+        with open(path, "rb") as file:
+            return json.load(file)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None

@@ -17,6 +17,7 @@ from ..processes import deadline
 from ..processes.name import name_of
 from ..seconds import duration, text
 from .nearest import told
+from .screen import show
 from .supervisor import Supervisor, say
 
 TYPE_CHECKING = False
@@ -63,7 +64,7 @@ def main(program: str, arguments: list[str]) -> NoReturn:
         given, words = getopt(arguments, "k:s:v", OPTIONS)
         options = {SHORT.get(name, name): value for name, value in given}
         if "--help" in options:
-            print(usage(program), end="")
+            show(usage(program))
             sys.exit(0)
         if len(words) < 2:
             raise ValueError("DURATION and COMMAND are needed")

@@ -10,13 +10,12 @@ the command in it had an exit status of 7.
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from collections import Counter
 from reprlib import repr as brief
 
-from .of_reports import USAGE, parsed, telling
+from .of_reports import USAGE, load, parsed, telling
+from .screen import show
 from ..seconds import HUGE, PLAIN, text
 
 TYPE_CHECKING = False
@@ -80,23 +79,8 @@ def main(program: str, arguments: list[str]) -> NoReturn:
     limits = [suggestion(each)[0] for (of_suite, _), each in times.items() if of_suite]
     if limits:
         lines.append(f"For all tests, fixtures and imports together: --timeout {max(limits):g}")
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    try:
-        print("\n".join(lines).encode(encoding, "backslashreplace").decode(encoding), flush=True)
-    except BrokenPipeError:  # `| head` has seen enough, and what is left must not be tried again at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    show("\n".join([*lines, ""]))
     sys.exit(0)
-
-
-def load(path: str) -> Any:
-    """Return what is in a file of JSON; ValueError names the file, and what is wrong with it."""
-    try:
-        with open(path, "rb") as file:
-            return json.load(file)
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON: {error}") from None
 
 
 def read(path: str) -> Iterator[tuple[bool, str, str, float]]:

@@ -12,6 +12,7 @@ from . import lingering
 from ..enforcing import choice
 from ..interpreter import watchdog
 from .nearest import hint
+from .screen import show
 from ..errors import STATUS, PhaseTimeout
 from ..testing.limits import METHODS, Limit, Limits, limit_from_environ, seconds_from_environ
 from ..originals import signals, system
@@ -101,7 +102,7 @@ def main(program: str, arguments: list[str]) -> NoReturn:
     """Run the tests; exit as ``python -m unittest`` does, with 124 if the total is spent, 2 if an option is bad."""
     own, rest = _split(program, arguments)
     if any(each in ("-h", "--help") for each in rest):
-        print(usage(program))
+        show(f"{usage(program)}\n")
     try:
         jobs, worker = 0, None
         if ISOLATION & own.keys():
