@@ -25,6 +25,7 @@ FLOORS = [  # from the top down; what stands together on one floor does not know
     {"interpreter"},
     {"errors", "originals", "seconds"},
 ]
+FACADE = {"_ledger", "_another"}  # of a manager: nobody's affair, but that of the tests that have one
 FLOOR = {room: len(FLOORS) - number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 
@@ -51,14 +52,32 @@ def imports(modules):
                     )
 
 
+def private(tree):
+    """Yield the private names that a module defines: of classes, functions and attributes."""
+    for node in ast.walk(tree):
+        name = getattr(node, "name", None)
+        if isinstance(getattr(node, "ctx", None), ast.Store):
+            name = getattr(node, "attr", None) or getattr(node, "id", None)
+        if name and name[0] == "_" != name[1:2]:
+            yield name
+
+
+def is_of_its_own_kind(value):
+    """Tell whether an attribute is looked up in the object itself, in its base, or in the interpreter."""
+    if isinstance(value, ast.Call):
+        return getattr(value.func, "id", "") == "super"
+    return getattr(value, "id", "") in ("self", "cls", "python", "system", "thread")
+
+
 def room(name):
     return name.partition(".")[0]
 
 
 class House(unittest.TestCase):
-    def setUp(self):
-        self.modules = modules()
-        self.imports = sorted(set(imports(self.modules)))
+    @classmethod
+    def setUpClass(cls):
+        cls.modules = modules()
+        cls.imports = sorted(set(imports(cls.modules)))
 
     def test_every_module_is_on_a_floor(self):
         self.assertEqual({room(name) for name in self.modules}, set(FLOOR))
@@ -98,6 +117,16 @@ class House(unittest.TestCase):
         users = {name for name, other in self.imports if other in kinds}
         self.assertEqual({name for name in users if room(name) != "enforcing"}, {"__init__"})
         self.assertFalse(users & {"enforcing.ledger", "enforcing.kill_after", "enforcing.kill_children"})
+
+    def test_what_is_private_is_used_in_its_own_file_alone(self):
+        own = {name: set(private(tree)) for name, tree in self.modules.items()}
+        wrong = set()
+        for name, tree in self.modules.items():
+            others = set().union(*own.values()) - own[name] - FACADE
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Attribute) and node.attr in others and not is_of_its_own_kind(node.value):
+                    wrong.add(f"{name}:{node.lineno} {node.attr}")
+        self.assertEqual(wrong, set())
 
     def test_what_begins_anew_in_a_child_is_said_in_one_place(self):
         uses = {name for name, tree in self.modules.items() if "register_at_fork" in ast.dump(tree)}
