@@ -31,6 +31,7 @@ JOB = "TIMEOUT_MANAGER_JOB"
 STACKS = 0.5  # seconds that a process has to say where it stands,
 LOOK = 0.01  # and between two looks whether it has
 LONGEST_WORDS = 1 << 20
+FATAL = "Fatal Python error"  # begins what the interpreter says when it dies
 _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 _CALLER = f'  File "{os.path.join(_PACKAGE, "testing", "part.py")}"'  # of the code under test,
 _UNITTEST = f'  File "{os.path.dirname(unittest.__file__)}{os.sep}'  # with this between them
@@ -47,14 +48,15 @@ class Book:
     """What the workers are told, in a file that all of them can read: an order is a place in it."""
 
     def __init__(self) -> None:
-        self.descriptor = system.memfd_create("orders")
+        self._descriptor = system.memfd_create("orders")
+        self.reader = system.open(f"/proc/self/fd/{self._descriptor}", system.O_RDONLY | system.O_CLOEXEC)
         self._size = 0
 
     def write(self, order: Any) -> tuple[int, int]:
         data = dumps(order).encode()
         begin = self._size
         while data:
-            written = system.pwrite(self.descriptor, data, self._size)
+            written = system.pwrite(self._descriptor, data, self._size)
             data, self._size = data[written:], self._size + written
         return begin, self._size - begin
 
@@ -121,6 +123,7 @@ class Hired:
         self.last = ""  # what has ended
         self.unloaded: int | None = None  # the status with which it ends, as the tests cannot be loaded
         self._seen, self._buffer = 0, b""
+        self._is_asked = False  # where it stands
         self._token = system.urandom(8).hex()
         self._words = system.memfd_create("words")
         self.ear, out = system.pipe()
@@ -134,7 +137,7 @@ class Hired:
     ) -> subprocess.Popen[bytes]:
         role = {
             **{"out": (out, self.ear), "orders": (orders_end, self._mouth), "words": (self._words, self._words)},
-            **{"book": (book.descriptor, book.descriptor), "token": self._token, "begin": book.write(orders)},
+            **{"book": (book.reader, book.reader), "token": self._token, "begin": book.write(orders)},
             "hashes": HASHES not in os.environ,
         }
         variables = {HASHES: str(orders["hashes"])} if role["hashes"] else {}
@@ -142,7 +145,7 @@ class Hired:
         return subprocess.Popen(
             command,
             env={**os.environ, **variables, **marked, VARIABLE: dumps(role), JOB: str(self.job)},
-            pass_fds=(out, orders_end, book.descriptor, self._words),
+            pass_fds=(out, orders_end, book.reader, self._words),
             stdin=subprocess.DEVNULL,
             stdout=self.spools[0].descriptor if self.spools else None,
             stderr=self.spools[-1].descriptor if self.spools else None,
@@ -184,6 +187,9 @@ class Hired:
         """Have C code of it say where it stands."""
         if not self.signal or self.popen.returncode is not None:
             return
+        self._is_asked = True
+        system.ftruncate(self._words, 0)  # there may be noise of tests in it
+        system.lseek(self._words, 0, os.SEEK_SET)
         until, size = clock.monotonic() + STACKS, -1
         system.kill(self.popen.pid, self.signal)
         while clock.monotonic() < until:
@@ -194,7 +200,9 @@ class Hired:
 
     def words(self) -> str:
         """Return what it has said of where it stood, without what has called the code under test, and our threads."""
-        text = bytes(system.pread(self._words, LONGEST_WORDS, 0)).decode(errors="replace").strip()
+        text = bytes(system.pread(self._words, LONGEST_WORDS, 0)).decode(errors="replace").strip("\0\n ")
+        _, fatal, last = text.rpartition(FATAL)
+        text = fatal + last if fatal or self._is_asked else ""
         kept = []
         for stack in text.split("\n\n"):
             lines = stack.splitlines()
