@@ -301,7 +301,7 @@ def bare_handler(copy: Any) -> Sample:
     def sample() -> float:
         before = signal.signal(signal.SIGALRM, handler)
         due = time.monotonic() + 0.002
-        signal.setitimer(signal.ITIMER_REAL, due - time.monotonic())
+        signal.setitimer(signal.ITIMER_REAL, max(due - time.monotonic(), 1e-6))
         try:
             spin()
         except TimeoutError:

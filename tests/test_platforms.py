@@ -69,7 +69,7 @@ def run():
 CASES = {
     "no threads, best": (NO_THREADS, "interrupted(package.TimeoutManager(9, enforce=True), lambda: time.sleep(9))"),
     "no threads, thread": (NO_THREADS, "interrupted(package.TimeoutManager(9, enforce='thread'), int)"),
-    "no threads, unittest": (NO_THREADS, COMMAND.format(["unittest", "--timeout", "0.1", "__main__"])),
+    "no threads, unittest": (NO_THREADS, COMMAND.format(["unittest", "--timeout", "2", "__main__"])),
     "no threads, slow": (NO_THREADS, COMMAND.format(["unittest", "--slow-after", "0.1", "__main__"])),
     "no threads, method": (NO_THREADS, COMMAND.format(["unittest", "--method", "thread", "__main__"])),
     "nothing, kill": (NO_ALARM + NO_THREADS, COMMAND.format(["unittest", "--kill-after", "1", "__main__"])),

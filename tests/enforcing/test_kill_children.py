@@ -15,6 +15,7 @@ from unittest import mock
 
 from .. import package
 from ..helpers.child import let_lie
+from ..helpers.enforced import LONG
 from ..helpers.tree import LINUX, alive
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
@@ -78,9 +79,10 @@ class ChildrenOfAPhase(unittest.TestCase):
     def ended(self, wait, script, **options):
         """Return the signals that were the last for what a phase was waiting for; nothing of it is left."""
         word = f"{os.getpid()}{time.monotonic_ns()}"
+        grace = 0.3 if "trap" in script else LONG
         try:
             with self.assertRaises(PhaseTimeout) as caught:
-                with TimeoutManager(0.5, enforce=True, kill_children=0.3, **options).timed_operation("build"):
+                with TimeoutManager(0.5, enforce=True, kill_children=grace, **options).timed_operation("build"):
                     wait(["bash", "-c", script.replace("SLEEP", f"sleep 60.{word}")])
             self.assertEqual(alive(word), [])
         finally:
@@ -126,7 +128,7 @@ class ChildrenOfAPhase(unittest.TestCase):
     async def in_task(self, function):
         word = f"{os.getpid()}{time.monotonic_ns()}"
         with self.assertRaises(PhaseTimeout) as caught:
-            async with TimeoutManager(0.5, enforce=True, kill_children=0.3).timed_operation("build"):
+            async with TimeoutManager(0.5, enforce=True, kill_children=LONG).timed_operation("build"):
                 await function(["bash", "-c", f"sleep 60.{word} & sleep 60.{word}; :"])
         self.assertEqual(alive(word), [])
         return {each.signal for each in caught.exception.killed}
