@@ -292,6 +292,21 @@ class TheRun(Isolated):
             for stream in run.stdout, run.stderr:
                 stream.close()
 
+    def test_says_at_once_what_is_slow(self):
+        self.write(test_slow="""
+            import os, time, unittest
+            class Case(unittest.TestCase):
+                def test(self):
+                    end = time.monotonic() + 30
+                    while not os.path.exists("go"):
+                        time.sleep(0.01)
+                        self.assertLess(time.monotonic(), end)
+        """)
+        run = self.start("unittest", "--jobs", "2", "--slow-after", "0.1", "test_slow")
+        self.assertIn("SLOW: test_slow.Case.test is still running", next(line for line in run.stderr if line.strip()))
+        open(self.path("go"), "w").close()
+        self.assertEqual(self.end(run).last, "OK")
+
     def test_ends_at_the_second_interrupt(self):
         runs = [self.started(jobs, test) for jobs, test in (("1", "test_one"), ("2", "test_two"))]
         for run, _ in runs:

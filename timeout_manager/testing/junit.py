@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NOT_IN_XML = {each: "?" for each in (*range(0x20), 0xFFFE, 0xFFFF) if chr(each) not in "\t\n\r"}
 _ESCAPED = {ord(each): f"&#{ord(each)};" for each in "&<>\"'"}
 _IN_ATTRIBUTE = {**_ESCAPED, **{ord(each): f"&#{ord(each)};" for each in "\t\n\r"}}  # they would become blanks
 _COUNTS = 120  # characters for the counts
@@ -61,4 +59,4 @@ def _quoted(text: str) -> str:
 
 def printable(text: str) -> str:
     """Return the text without what XML cannot have: control characters and lone surrogates."""
-    return _NOT_IN_XML.sub("?", text)
+    return text.translate(_NOT_IN_XML).encode("utf-8", "replace").decode()
