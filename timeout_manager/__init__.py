@@ -1,4 +1,4 @@
-"""Count the time left over the named phases of a long job, and end what hangs.
+"""Share a budget of seconds among the named phases of a job, and end what hangs.
 
 >>> manager = TimeoutManager(60)
 >>> with manager.timed_operation("convert"):
