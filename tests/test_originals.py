@@ -2,19 +2,24 @@
 
 import _thread
 import ast
+import asyncio
 import importlib
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
 import unittest
 from glob import glob
+from unittest import mock
 from xml.etree import ElementTree
 
 from . import package
-from .helpers.child import DIRECTORY, ROOT, python
+from .helpers.child import DIRECTORY, ROOT, environment, python
 from .helpers.command import Directory
+from .helpers.enforced import CPYTHON, LONG, NAMES, spin
+from .helpers.tree import LINUX
 
 PATHS = sorted(glob(os.path.join(DIRECTORY, "**", "*.py"), recursive=True))
 FUNCTION = ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda
@@ -23,7 +28,6 @@ AT_WILL = {  #: run where the user calls them
     *(os.path.join("processes", name) for name in ("child.py", "name.py", "sigchld.py")),
 }
 NOT_BESIDE = "fsencode", "fsdecode", "makedirs", "main_thread"  #: for a child, when a run begins, after a fork
-CPYTHON = sys.implementation.name == "cpython"
 TESTS = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -159,6 +163,79 @@ class TimeThatStandsStill(Directory):
         found = self.interrupted("time.monotonic = lambda: 5.0; freezer.freeze()", "")
         self.assertEqual(found[1:4] + found[5:], ["True"] * 6)
         self.assertNotIn("none", found)
+
+
+def no_imports():
+    return mock.patch("builtins.__import__", side_effect=ImportError)
+
+
+def no_modules():
+    return mock.patch.dict(sys.modules, clear=True)
+
+
+class WithoutImports(unittest.TestCase):
+    """A test may refuse all imports, and take what was loaded away: what is needed at a limit is there by then."""
+
+    def assert_interrupted(self, without, body, enforce=True, **options):
+        with self.assertRaises(package.PhaseTimeout) as caught:
+            with package.TimeoutManager(0.1, enforce=enforce, **options).timed_operation("run"):
+                with without():
+                    body()
+        self.assertTrue(caught.exception.interrupted)
+        self.assertIn(" in ", caught.exception.diagnosis)
+        return caught.exception
+
+    def test_blocks_are_interrupted(self):
+        for without in no_imports, no_modules:
+            for enforce in NAMES:
+                self.assert_interrupted(without, spin, enforce)
+            if "thread" in NAMES and CPYTHON:
+                found = []
+                thread = threading.Thread(target=lambda: found.append(self.assert_interrupted(without, spin)))
+                thread.start()
+                thread.join(LONG)
+                self.assertEqual(len(found), 1)
+
+    def test_tasks_are_interrupted(self):
+        async def awaits(without, coroutine):
+            async with package.TimeoutManager(0.1, enforce=True).timed_operation("run"):
+                with without():
+                    await coroutine
+
+        async def blocks():
+            spin()
+
+        for without in no_imports, no_modules:
+            for coroutine in asyncio.sleep(LONG), blocks():
+                with self.assertRaises(package.PhaseTimeout) as caught:
+                    asyncio.run(awaits(without, coroutine))
+                self.assertTrue(caught.exception.interrupted)
+
+    @unittest.skipUnless(LINUX, "Linux tells who is whose child")
+    def test_children_are_ended(self):
+        for without in no_imports, no_modules, lambda: mock.patch("subprocess.Popen"):
+            with subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"]) as child:
+                error = self.assert_interrupted(without, child.wait, kill_children=1)
+            self.assertEqual([(each.pid, each.signal) for each in error.killed], [(child.pid, "TERM")])
+
+    def test_a_phase_that_is_late_for_the_first_time_says_so(self):
+        code = (
+            f"import builtins, sys; sys.path.insert(0, {ROOT!r}); import {package.__name__} as package\n"
+            "phase = package.TimeoutManager(0).timed_operation()\nphase.__enter__()\nbuiltins.__import__ = None\n"
+            "try: phase.__exit__(None, None, None)\nexcept (TypeError, ImportError): print('not in silence')\n"
+        )
+        self.assertEqual(python("-c", code), "not in silence\n")
+
+    @unittest.skipUnless(LINUX and CPYTHON, "PyPy imports to encode")
+    def test_a_process_ends_with_all_stacks(self):
+        code = (
+            f"import builtins, sys, time; sys.path.insert(0, {ROOT!r}); import {package.__name__} as package\n"
+            "with package.TimeoutManager(0.1, kill_after=0.1).timed_operation('run'):\n"
+            "    sys.modules.clear()\n    builtins.__import__ = None\n    time.sleep(60)\n"
+        )
+        ran = subprocess.run([sys.executable, "-c", code], stderr=-1, text=True, env=environment(), timeout=LONG)
+        self.assertEqual(ran.returncode, 124)
+        self.assertIn('File "<string>", line 5 in <module>', ran.stderr)
 
 
 MOCKED = """

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from .counting.ledger import Ledger, Phase
 from .originals import clock as real
-from .originals import uninterrupted
+from .originals import python, uninterrupted
 from .seconds import INFINITY, LONGEST_WAIT, amount, scale, scaled, text
 from .seconds import mechanism as mechanism_of
 
@@ -70,8 +70,10 @@ class _Ledger(Ledger):
     def judge(self, phase: Phase, error: BaseException | None, now: float) -> None:
         try:
             from .counting.verdict import judge
-        except ImportError:  # the interpreter ends, and collects a generator
-            return
+        except ImportError:
+            if python.is_finalizing():  # and collects a generator
+                return
+            raise
         judge(phase, error, now)
 
     def decorate(self, phase: Phase, func: F) -> F:

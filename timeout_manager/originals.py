@@ -7,7 +7,8 @@ code under test takes functions from here: ``clock.monotonic()``, ``system.write
 know, and never by a name of its own. Here are copies of the modules that stand behind ``time``, ``os``, ``_thread``,
 ``signal``, ``io`` and ``sys``: these are written in C, and there from the start. The copies are in no list of modules.
 
-What changes with time (``sys.stderr``, ``sys.modules``, ``os.environ``) is not here: it is to be looked up where it is.
+What changes with time (``sys.stderr``, ``os.environ``) is not here: it is to be looked up where it is. Of the modules
+of others, those are remembered that were met.
 
 And here is what marks functions of ours in which no exception may be raised from outside: `uninterrupted`. It is needed
 wherever phases begin and end, as the originals are, and by the first modules that are loaded.
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import sys
 
-__all__ = ["clock", "files", "made_anew", "python", "signals", "system", "thread", "uninterrupted"]
+__all__ = ["clock", "files", "loaded", "made_anew", "python", "signals", "system", "thread", "uninterrupted"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,6 +59,18 @@ def made_anew(name: str, function: str) -> Any:
         vars(copy).update(vars(module))
     return copy
 
+
+def loaded(name: str) -> Any:
+    """Return a module of others, None if nobody has loaded it; also where a test has taken all or this one away."""
+    module = sys.modules.get(name)
+    if module is not None:
+        _seen[name] = module
+    elif name in sys.modules or "sys" not in sys.modules:
+        return _seen.get(name)
+    return module
+
+
+_seen: dict[str, Any] = {}
 
 if not TYPE_CHECKING:
     clock = made_anew("time", "monotonic")

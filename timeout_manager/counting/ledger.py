@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     Limit = Union["Budget", "Phase"]  # what binds a phase: the budget, or a phase with a limit of its own
 
 
+_turns: Any = None  # the module, once it is needed
+
+
 def caller() -> object:
     """Return whose phases these are: the running task of asyncio or trio, the greenlet, or the ident of the thread.
 
@@ -48,9 +51,11 @@ def caller() -> object:
     if task is not None:
         return task
     if "greenlet" in modules or "trio" in modules:
-        from ..interpreter.turns import greenlet, trio_task
+        global _turns
+        if _turns is None:
+            from ..interpreter import turns as _turns  # once: a test may take all imports away
 
-        return trio_task() or greenlet() or get_ident()
+        return _turns.trio_task() or _turns.greenlet() or get_ident()
     return get_ident()
 
 

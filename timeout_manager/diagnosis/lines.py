@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
+from ..originals import loaded
 from ..interpreter.frames import awaiting, own, shown, stack, text, up
 from ..seconds import plain
 
@@ -65,7 +64,7 @@ def name_of_task(task: Any) -> str:
 
 
 def tasks_of(loop: Any) -> Iterable[Any]:
-    return [task for task in sys.modules["asyncio"].all_tasks(loop) if not task.done()]
+    return [task for task in loaded("asyncio").all_tasks(loop) if not task.done()]
 
 
 def in_order(tasks: Iterable[Any]) -> dict[Any, str]:
@@ -82,7 +81,7 @@ def label_of(task: Any) -> str:
 
 
 def name_of_thread(ident: int) -> str:
-    threading = sys.modules.get("threading")
+    threading = loaded("threading")
     if threading is None:
         return "MainThread"
     known = threading._active.get(ident)

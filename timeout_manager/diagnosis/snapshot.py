@@ -6,10 +6,9 @@ at is a line of the text. The text is made when somebody reads it.
 
 from __future__ import annotations
 
-import sys
 from itertools import islice
 
-from ..originals import clock, python, thread
+from ..originals import clock, loaded, python, thread
 from ..processes.family import descendants, family, has_children
 from ..counting.report import lines as lines_of
 from ..seconds import INFINITY, text
@@ -96,11 +95,11 @@ class Scene:
             lines = tuple(stack(frames))
             if lines and not is_of_package(frames[-1]):  # otherwise it is the watchdog
                 self.threads.setdefault(lines, []).append(name_of_thread(ident))
-            if "asyncio" in sys.modules:
+            if loaded("asyncio") is not None:
                 self.loops += map(loop_of, filter(runs_a_loop, frames))
 
     def _look_at_tasks(self, task: Any) -> None:
-        if "asyncio" not in sys.modules:
+        if loaded("asyncio") is None:
             return
         loop, current = running_loop(), asyncio_task()
         if current is not None:

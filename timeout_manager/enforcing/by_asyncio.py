@@ -18,8 +18,6 @@ loop, a coroutine that blocks it is not interrupted.
 
 from __future__ import annotations
 
-import sys
-
 from ..interpreter import safepoints
 from ..interpreter.frames import suspended_in
 from ..interpreter.turns import asyncio_task, call_in_loop
@@ -28,7 +26,7 @@ from ..interrupting.delivery import find, mark, seize
 from ..interrupting.expiry import FIRST, LAST
 from ..interrupting.position import Position
 from ..interrupting.whereabouts import bind, find_borders, next_look, whereabouts_of_task
-from ..originals import clock, thread, uninterrupted
+from ..originals import clock, loaded, thread, uninterrupted
 from .loop_timer import GRACE, LoopTimer, TaskEnforcer, timers
 
 get_ident = thread.get_ident
@@ -140,7 +138,7 @@ class ByAsyncio(TaskEnforcer):
             return False
         self.cancelled.remove(phase)
         is_last = uncancel(self.key) <= phase.cancelling
-        return is_last and is_alone(error) and isinstance(error, sys.modules["asyncio"].CancelledError)
+        return is_last and is_alone(error) and isinstance(error, loaded("asyncio").CancelledError)
 
 
 @uninterrupted

@@ -164,7 +164,7 @@ class ByThread(ThreadEnforcer):
             if signals.getsignal(signum) is _fired:
                 self.signum = signum
                 self.blocked = signum in signals.pthread_sigmask(signals.SIG_UNBLOCK, (signum,))
-                self.state = safepoints.thread_state() if safepoints.IS_CHEAP else 0
+                self.state = safepoints.thread_state()
                 return ""
         self.state = safepoints.thread_state()
         return "" if self.state else "this interpreter cannot reach into another thread"

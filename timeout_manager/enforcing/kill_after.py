@@ -29,7 +29,7 @@ from ..originals import clock, files, python, system, thread
 from ..processes import bound
 from ..seconds import INFINITY, path, text
 from ..interpreter import fork, watchdog
-from ..interpreter.end_timers import EndTimers
+from ..interpreter.end_timers import EndTimers, faults
 from ..interpreter.frames import suspended_in, up
 from ..interpreter.stderr import STDERR, tell
 from ..interpreter.turns import coroutine, waits
@@ -197,17 +197,16 @@ def _put_off(seconds: float) -> None:
 
 def _dump() -> None:
     """Print the stacks of all threads as C sees them, without ours where a file in memory can be had."""
-    import faulthandler
-
     try:
         descriptor = system.memfd_create("stacks")
     except (AttributeError, OSError):
-        return faulthandler.dump_traceback(STDERR, all_threads=True)
-    faulthandler.dump_traceback(descriptor, all_threads=True)
+        faults.dump_traceback(STDERR, all_threads=True)
+        return
+    faults.dump_traceback(descriptor, all_threads=True)
     system.lseek(descriptor, 0, 0)
-    with files.open(descriptor, errors="replace") as file:
-        stacks = file.read().split("\n\n")
-    tell("".join(f"\n{each.strip()}\n" for each in stacks if not _is_ours(each)))
+    with files.open(descriptor, "rb") as file:
+        stacks = file.read().decode(errors="replace")
+    tell("".join(f"\n{each.strip()}\n" for each in stacks.split("\n\n") if not _is_ours(each)))
 
 
 def _is_ours(stack: str) -> bool:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import partial
-from sys import modules
 
 from ..counting.verdict import is_debugged
 from ..errors import LET_PASS, PhaseTimeout
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
 SHORTLY = 0.02  # seconds before its time is over when it is seen what a phase waits for
 BLOCKED = 0.2  # seconds after which a thread that has not come to be interrupted will not
 
-_lock = thread.RLock()  # held while something is ended, and looked at
+_lock = thread.RLock()  # held while it is seen what a phase waits for, by its thread or by the watchdog
 _open: set[Phase] = set()  # those whose children are to be ended
 _awaited: dict[object, tuple[Tree, list[Any]]] = {}  # what has been taken hold of, and for whom the phase was waiting
 
@@ -59,19 +58,20 @@ class KillChildren(Escalation):
                 watchdog.add_job((self, phase), partial(self._look, phase))
 
     def struck(self, phase: Phase, position: Position) -> None:
-        note(phase, position.stack)
+        with _lock:
+            note(phase, position.stack)
 
     def left(self, phase: Phase, struck: Struck) -> None:
         watchdog.remove_job((self, phase))
         _open.discard(phase)
         with _lock:
-            tree, processes = _awaited.pop(phase, (None, []))
-            if tree is None:
-                return
-            bound.release(tree)
-            if struck is LET_PASS or struck is None and getattr(phase, "rest", 1.0) > 0.0:
-                return tree.let_go()
-            tree.end([process for process in processes if process.returncode is None], signals.SIGTERM, self.grace)
+            tree, processes = _awaited.pop(phase, (None, []))  # it is of this thread alone from now on
+        if tree is None:
+            return
+        bound.release(tree)
+        if struck is LET_PASS or struck is None and getattr(phase, "rest", 1.0) > 0.0:
+            return tree.let_go()
+        tree.end([process for process in processes if process.returncode is None], signals.SIGTERM, self.grace)
         for process in processes:
             process.poll()  # nobody waits for it any more
         if isinstance(struck, PhaseTimeout):
@@ -173,7 +173,7 @@ def _waits_for(frame: FrameType) -> Any:
     module = str(frame.f_globals.get("__name__"))
     process = frame.f_locals.get("self")
     if module == "subprocess":
-        return process if isinstance(process, modules["subprocess"].Popen) else None
+        return process if hasattr(process, "poll") else None  # a Popen, whatever a test has put in its place
     if module.startswith("multiprocessing.popen_"):
         return process
     if module in ("asyncio.subprocess", "asyncio.streams"):

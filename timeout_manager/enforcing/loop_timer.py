@@ -6,8 +6,6 @@ watches its thread fires instead.
 
 from __future__ import annotations
 
-import sys
-
 from ..interpreter import fork, safepoints
 from ..interpreter.frames import awaiting, suspended_in
 from ..interpreter.turns import callers
@@ -15,7 +13,7 @@ from ..interrupting.cancellation import count, uncount
 from ..interrupting.delivery import find, seize
 from ..interrupting.enforcer import Enforcer, Loop, ThreadEnforcer
 from ..interrupting.whereabouts import give_up, outlives_task, whereabouts_of_task
-from ..originals import clock, thread, uninterrupted
+from ..originals import clock, loaded, thread, uninterrupted
 from ..seconds import INFINITY
 from .by_signal import BySignal
 from .by_thread import ByThread
@@ -125,7 +123,7 @@ class LoopTimer(Loop):
                 self._leave()
             return None
         now = position.now
-        current = sys.modules["asyncio"].current_task(self.loop)
+        current = loaded("asyncio").current_task(self.loop)
         for task, each in self.enforcers.copy().items():
             blocked = each.at + GRACE <= now
             if task is current and (blocked or each.expiry is not None and each.expiry.tries):

@@ -7,7 +7,7 @@ import sys
 from ..interpreter import watchdog
 from ..interrupting.delivery import look
 from ..interrupting.enforcer import MOMENT, ThreadEnforcer
-from ..originals import clock, signals, thread
+from ..originals import clock, loaded, signals, thread
 from ..seconds import INFINITY
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
@@ -94,6 +94,6 @@ def is_main_thread() -> bool:
 
 def is_deaf() -> bool:
     """Tell whether this is the child of a thread that was not the main one: from 3.13 it hears no signal."""
-    threading = sys.modules.get("threading")
+    threading = loaded("threading")
     main = None if threading is None or sys.version_info < (3, 13) else threading.main_thread()
     return main is not None and type(main).__name__ != "_MainThread"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from ..originals import clock
+from ..originals import clock, made_anew
 from ..seconds import INFINITY
 from .stderr import STDERR
-from .timer import CALL, TO_PROCESS, NoTimer, Timer, free_signals, library
+from .timer import CALL, TO_PROCESS, NoTimer, Timer, c_types, free_signals, library
 
+faults = made_anew("faulthandler", "dump_traceback")
 LATER = 0.5, 0.55, 0.8  # seconds by which they are later: line, stacks, end
 
 
@@ -14,10 +15,9 @@ class EndTimers:
     """Three timers of the kernel, and what they need of C."""
 
     def __init__(self, status: int) -> None:
-        import ctypes
-
         self.signum = free_signals()[-1]  # those who take the first are no danger then
         self.armed = False
+        ctypes = c_types()
         self.line = ctypes.create_string_buffer(500)
         self.timers = [
             Timer(CALL, function="warnx", argument=ctypes.addressof(self.line)),
@@ -35,14 +35,12 @@ class EndTimers:
             return None
 
     def set(self, at: float, line: str) -> None:
-        import faulthandler
-
         armed = at < INFINITY
         if armed and not self.armed:
-            faulthandler.register(self.signum, STDERR, all_threads=True)
+            faults.register(self.signum, STDERR, all_threads=True)
         self.line.value = line.replace("%", "%%").encode(errors="replace")[:499]
         for timer, later in zip(self.timers, LATER):
             timer.set(max(at - clock.monotonic(), 0.0) + later)
         if self.armed and not armed:
-            faulthandler.unregister(self.signum)
+            faults.unregister(self.signum)
         self.armed = armed

@@ -43,7 +43,12 @@ except ImportError:  # before 3.12
     pass
 
 _monitoring: Any = getattr(sys, "monitoring", None)
-IS_CHEAP = _monitoring is not None  # otherwise ``thread_state`` loads ctypes
+_has_c = _monitoring is None
+try:
+    if _has_c:  # at once: later it may be a signal handler that loads it, or a test has taken all imports away
+        from ctypes import PyDLL, c_void_p, cast, py_object
+except ImportError:  # there is none, or as in PyPy none of the interpreter
+    _has_c = False
 TOOL = __name__.replace("safepoints", "landing")  # the name by which copies of other versions know ours, too
 _tool = -1  # ours, while there is a visit
 _visits: dict[int, _Visit] = {}  # by the ident of the thread
@@ -82,11 +87,7 @@ def thread_state() -> int:
     """Return what ``arrange`` must know of the calling thread; 0 if no other thread can send it anywhere."""
     if _monitoring is not None:  # up to 3.13 the frames of other threads are rubbish in a subinterpreter
         return int(sys.version_info >= (3, 14) or daemon_threads_allowed())
-    try:
-        from ctypes import c_void_p
-    except ImportError:
-        return 0
-    if sys.implementation.name != "cpython":
+    if not _has_c:
         return 0
     current = _interpreter().PyThreadState_Get
     current.restype = c_void_p
@@ -202,8 +203,6 @@ class _Gate:
 
 def _interpreter() -> Any:
     """Return the functions of the interpreter in C, through a handle of our own: what is set there is nobody else's."""
-    from ctypes import PyDLL
-
     handle = getattr(sys, "dllhandle", None)  # Windows
     return PyDLL(None) if handle is None else PyDLL("python", handle=handle)
 
@@ -217,8 +216,6 @@ def _trace(ident: int, state: int, frames: Iterable[FrameType], arrive: Arrive) 
     stack = list(frames)
     visit = _visits.get(ident)
     if visit is None:
-        from ctypes import c_void_p, cast, py_object
-
         visit = _visits[ident] = _Visit(arrive)
         tracer = python.gettrace() if own else next((frame.f_trace for frame in stack if frame.f_trace), None)
         visit.undo = lambda: _untrace(ident, visit, tracer)

@@ -17,7 +17,8 @@ try:
     _select: Any = made_anew("select", "poll")
 except ImportError:
     _select = None
-_poll = getattr(_select, "poll", None)
+poll = getattr(_select, "poll", None)  #: the original, None where there is none
+POLLIN, POLLOUT = 1, 4
 _AT_ONCE = getattr(_select, "PIPE_BUF", None)  # bytes
 
 
@@ -38,8 +39,8 @@ def tell(text: str) -> None:
 
 def _takes_more() -> bool:
     """Wait until as much can be written as a pipe takes at once; always, where that cannot be asked."""
-    if _poll is None:
+    if poll is None:
         return True
-    waiting = _poll()
-    waiting.register(STDERR, 4)  # POLLOUT
+    waiting = poll()
+    waiting.register(STDERR, POLLOUT)
     return bool(waiting.poll(PATIENCE * 1000))

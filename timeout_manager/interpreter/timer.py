@@ -41,9 +41,7 @@ class Timer:
     def __init__(
         self, does: int, signum: int = 0, function: str = "", argument: Any = None, interval: float = 0.0
     ) -> None:
-        import ctypes
-
-        libc = library(use_errno=True)
+        ctypes, libc = c_types(), library(use_errno=True)
         event = _structure()(argument, signum, does)
         if does == CALL:
             event.target.function = ctypes.cast(getattr(libc, function), ctypes.c_void_p).value
@@ -80,6 +78,14 @@ class Timer:
 
 
 @lru_cache(None)
+def c_types() -> Any:
+    """Return the module: the first timer loads it, and may be made anew where tests have taken all imports away."""
+    import ctypes
+
+    return ctypes
+
+
+@lru_cache(None)
 def library(use_errno: bool = False) -> Any:
     """Return the part of libc that has the timers; NoTimer says why there is none."""
     if sys.platform != "linux" or sys.maxsize < 2**32 or not hasattr(signals, "pthread_sigmask"):
@@ -92,16 +98,14 @@ def library(use_errno: bool = False) -> Any:
 
 
 def _load(name: str | None, use_errno: bool = False) -> Any:
-    import ctypes
-
+    ctypes = c_types()
     kind = getattr(ctypes, "PyDLL", ctypes.CDLL)  # keeps the GIL: to let it go takes longer than the call
     return kind(name, use_errno=use_errno)
 
 
 def free_signals() -> list[int]:
     """Return the real-time signals that nobody uses, the best first: the last one, and blocked ones at the end."""
-    import ctypes
-
+    ctypes = c_types()
     sigaction, action = _load(None).sigaction, ctypes.create_string_buffer(512)
     blocked = signals.pthread_sigmask(signals.SIG_BLOCK, ())
 
@@ -128,6 +132,4 @@ def _structure() -> Any:
 
 
 def _reason() -> str:
-    import ctypes
-
-    return system.strerror(ctypes.get_errno())
+    return system.strerror(c_types().get_errno())

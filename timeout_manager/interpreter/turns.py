@@ -10,6 +10,8 @@ from __future__ import annotations
 from sys import modules
 from weakref import ref
 
+from ..originals import loaded
+
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
 TYPE_CHECKING = False
@@ -21,13 +23,13 @@ if TYPE_CHECKING:
 
 def running_loop() -> Any:
     """Return the event loop of asyncio that runs in the calling thread, None if there is none."""
-    return getattr(modules.get("asyncio"), "_get_running_loop", lambda: None)()
+    return getattr(loaded("asyncio"), "_get_running_loop", lambda: None)()
 
 
 def asyncio_task() -> Any:
     """Return the running task of asyncio, None if there is none."""
     loop = running_loop()
-    return None if loop is None else modules["asyncio"].current_task(loop)
+    return None if loop is None else loaded("asyncio").current_task(loop)
 
 
 def call_in_loop(task: Any, function: Callable[..., None], *args: object) -> None:
@@ -41,8 +43,8 @@ def call_in_loop(task: Any, function: Callable[..., None], *args: object) -> Non
 def trio_task() -> Any:
     """Return the running task of trio, None if there is none."""
     try:
-        return modules["trio"].lowlevel.current_task()
-    except (KeyError, AttributeError, RuntimeError):  # not loaded, or not yet; no task runs here
+        return loaded("trio").lowlevel.current_task()
+    except (AttributeError, RuntimeError):  # not loaded, or not yet; no task runs here
         return None
 
 
@@ -83,7 +85,7 @@ def coroutine(task: Any) -> Any:
 
 def held(frame: FrameType) -> Iterator[FrameType]:
     """Yield where the greenlets wait that a frame holds in its local variables, the innermost first."""
-    kind = getattr(modules.get("greenlet"), "greenlet", None)
+    kind = getattr(loaded("greenlet"), "greenlet", None)
     if isinstance(kind, type):
         for each in list(frame.f_locals.values()):
             if isinstance(each, kind):
@@ -102,17 +104,14 @@ def unreachable() -> str:
 
 
 def _current() -> Any:
-    try:
-        return modules["greenlet"].getcurrent()
-    except (KeyError, AttributeError):
-        return None
+    return getattr(loaded("greenlet"), "getcurrent", lambda: None)()
 
 
 def _has_hub() -> bool:
     """Tell whether gevent or eventlet makes the calling thread wait in a hub."""
     calls = (
-        getattr(modules.get("gevent.monkey"), "is_anything_patched", None),
-        getattr(modules.get("gevent._hub_local"), "get_hub_if_exists", None),
+        getattr(loaded("gevent.monkey"), "is_anything_patched", None),
+        getattr(loaded("gevent._hub_local"), "get_hub_if_exists", None),
     )
-    eventlet = getattr(modules.get("eventlet.hubs"), "_threadlocal", None)
+    eventlet = getattr(loaded("eventlet.hubs"), "_threadlocal", None)
     return any(call is not None and call() for call in calls) or hasattr(eventlet, "hub")

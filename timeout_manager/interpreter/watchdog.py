@@ -17,6 +17,7 @@ import atexit
 from ..originals import clock, signals, thread
 from ..seconds import INFINITY, LONGEST_WAIT
 from . import fork, stalls
+from .frames import text
 from .stderr import tell
 
 RLock, allocate_lock, start_new_thread = thread.RLock, thread.allocate_lock, thread.start_new_thread
@@ -151,12 +152,17 @@ def _ask(job: Job, now: float) -> float:
         return job(now)
     except BaseException as error:  # the other jobs go on, whatever a test has put in the place of what they use
         try:
-            from traceback import format_exc
-
-            tell(format_exc())
+            tell(f"The watchdog met {error!r}\n{_place_of(error)}\n")
         except BaseException:
             tell(f"The watchdog met {type(error).__name__}, and could not tell where\n")
         return now + AGAIN
+
+
+def _place_of(error: BaseException) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "" if trace is None else text((trace.tb_frame.f_code, trace.tb_lineno))
 
 
 def _forked() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from weakref import ref
 
+from ..originals import loaded
 from ..errors import CancelMessage, chain, message_of
 from ..interpreter.turns import asyncio_task, running_loop
 
@@ -94,7 +95,7 @@ def uncancel(task: Any) -> int:
 
 def is_alone(error: BaseException | None) -> bool:
     """Tell whether, up to 3.10, no other cancellation was in flight when ours came."""
-    kind = sys.modules["asyncio"].CancelledError
+    kind = loaded("asyncio").CancelledError
     found = [type(each.args and each.args[0]) is CancelMessage for each in chain(error) if isinstance(each, kind)]
     return COUNTS_CANCELLATIONS or True not in found or all(found[found.index(True) :])
 
@@ -103,7 +104,7 @@ def cancellation_beneath(error: BaseException | None, task: Any, before: int) ->
     """Return the cancellation by others that an error has replaced, if the task has been asked to end since."""
     if cancelling(task) <= before:
         return None
-    kind = sys.modules["asyncio"].CancelledError
+    kind = loaded("asyncio").CancelledError
     return next((each for each in chain(error) if isinstance(each, kind) and message_of(each) is None), None)
 
 
@@ -120,7 +121,7 @@ def cancel_main(expiry: Expiry, outermost: Phase, stack: dict[FrameType, None]) 
             main = frame.f_locals.get(name)
             caller = frame.f_back.f_locals.get("self") if frame.f_back is not None else None
             main = getattr(caller, "_asyncioCallsTask", main)  # of IsolatedAsyncioTestCase up to 3.10
-            if isinstance(main, sys.modules["asyncio"].Task) and not main.done():
+            if isinstance(main, loaded("asyncio").Task) and not main.done():
                 loop.call_soon_threadsafe(cancel, main, expiry)
                 return True
     return False

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from itertools import islice
-from sys import modules
 
 from ..counting.ledger import Phase
 from ..diagnosis.lines import lines_at
 from ..errors import message_of
 from ..interpreter import safepoints
 from ..interpreter.frames import WALKABLE, own, processor_time, up
-from ..originals import python, uninterrupted
+from ..originals import loaded, python, uninterrupted
 from ..seconds import INFINITY
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
@@ -155,7 +154,7 @@ class Enforcer:
 
     def takes_back(self, phase: InterruptiblePhase, error: BaseException | None) -> bool:
         """Tell whether the error that leaves a phase is a cancellation for it alone, which is taken back."""
-        return isinstance(error, modules["asyncio"].CancelledError) and message_of(error) is not None
+        return isinstance(error, loaded("asyncio").CancelledError) and message_of(error) is not None
 
     # -- when to come
 

@@ -11,7 +11,7 @@ from ..counting.cleanup import Cleanup
 from ..counting.verdict import judge
 from ..errors import PhaseTimeout
 from ..interpreter.turns import greenlet
-from ..originals import python, uninterrupted
+from ..originals import loaded, python, uninterrupted
 from ..seconds import INFINITY
 from .cancellation import cancelling
 from .enforcer import InterruptiblePhase
@@ -112,7 +112,7 @@ class EnforcedPhase(InterruptiblePhase):
         return None if self.enforcer is None else self.enforcer.replaced(self, error)
 
     def takes_back(self, error: BaseException | None) -> bool:
-        return "asyncio" in modules and self.enforcer is not None and self.enforcer.takes_back(self, error)
+        return loaded("asyncio") is not None and self.enforcer is not None and self.enforcer.takes_back(self, error)
 
     @uninterrupted
     async def __aenter__(self) -> Phase:

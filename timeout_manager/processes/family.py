@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
 from ..errors import listed
-from ..originals import system
+from ..originals import loaded, system
 from .table import ENDED, Process, command_of, contents, has_proc, process_of, processes, uptime
 
 TYPE_CHECKING = False
@@ -67,7 +65,7 @@ def described(process: Process) -> str:
 
 def _names() -> dict[int, str]:
     """Return what `multiprocessing` calls its children, whose commands are all alike."""
-    known: Any = getattr(sys.modules.get("multiprocessing.process"), "_children", frozenset()).copy()
+    known: Any = getattr(loaded("multiprocessing.process"), "_children", frozenset()).copy()
     started = [(getattr(each, "_popen", None), each) for each in known]
     return {popen.pid: str(each.name) for popen, each in started if popen is not None}
 

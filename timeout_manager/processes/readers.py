@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
-from ..originals import system
+from ..originals import loaded, system
 from .family import descendants
 from .table import contents
 
@@ -29,7 +27,7 @@ def writers(ident: int) -> list[int]:
 
 def _pipe_of(ident: int) -> str:
     """Return the name of the pipe that a thread reads from at present; "" if it does not."""
-    known: Any = getattr(sys.modules.get("threading"), "_active", {}).get(ident)
+    known: Any = getattr(loaded("threading"), "_active", {}).get(ident)
     try:
         call = contents(f"/proc/self/task/{known.native_id}/syscall")
         number, descriptor = (int(word, 0) for word in call.split()[:2])
