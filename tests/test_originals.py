@@ -78,7 +78,7 @@ class NoNameOfOurs(unittest.TestCase):
                     self.assertNotEqual(node.value.id, "time", where)
 
     def test_is_looked_up_where_a_mock_would_be_found(self):
-        known = {"os": os, "signal": signal, "threading": threading, "_thread": _thread}
+        known = {"os": os, "signal": signal, "threading": threading, "_thread": _thread, "sys": sys}
         for name, tree in sources():
             if name.startswith("commandline") or name in AT_WILL:
                 continue
@@ -239,7 +239,8 @@ class WithoutImports(unittest.TestCase):
 
 
 MOCKED = """
-    import builtins, faulthandler, io, json, os, signal, subprocess, sys, tempfile, threading, time, unittest
+    import builtins, faulthandler, gc, io, json, os, select, signal, subprocess, sys, tempfile, threading, time
+    import unittest
     from unittest import mock
 
     def hang(): time.sleep(60)
@@ -249,6 +250,7 @@ MOCKED = """
         "threading.main_thread", "threading.Thread", "threading.enumerate", "subprocess.Popen", "subprocess.run",
         "tempfile.mkstemp", "builtins.open", "builtins.print", "signal.signal", "signal.getsignal", "signal.setitimer",
         "sys._current_frames", "sys._getframe", "sys.settrace", "sys.gettrace", "sys.exit", "faulthandler.register",
+        "os.kill", "os.getpgid", "os.fork", "os.pipe", "select.poll", "select.select", "gc.get_referents",
     ]
 
     def there(): return [name for name in NAMES if hasattr(sys.modules[name.split(".")[0]], name.split(".")[1])]

@@ -21,6 +21,8 @@ from __future__ import annotations
 import sys
 from opcode import EXTENDED_ARG, hasjabs, hasjrel, opmap
 
+from ..originals import python
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -273,7 +275,7 @@ def misplaced(frame: FrameType) -> bool:
     code, at = frame.f_code, frame.f_lasti
     raw = code.co_code
     if _GAPS:
-        trace = sys.exc_info()[2]
+        trace = python.exc_info()[2]
         begins_handling = trace is not None and trace.tb_frame is frame and trace.tb_lasti == at
         return at >= 0 and raw[at] in _POP_BLOCK or begins_handling
     head = _head(raw, at) if _TABLE and _CPYTHON else -1

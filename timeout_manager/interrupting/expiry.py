@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
 from ..errors import PhaseInterrupt, chain
+from ..originals import python
 from ..seconds import INFINITY
 
 TYPE_CHECKING = False
@@ -56,5 +55,5 @@ class Expiry:
 
     def is_handled(self) -> bool:
         """Tell whether the block is on its way out: an error of ours is being handled, or what came of it."""
-        ours = any(each is self.error or each is self.raised for each in chain(sys.exc_info()[1]))
+        ours = any(each is self.error or each is self.raised for each in chain(python.exc_info()[1]))
         return ours or self.message() is not None

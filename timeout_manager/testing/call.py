@@ -7,7 +7,6 @@ threads or in forked processes, run them within the limits.
 
 from __future__ import annotations
 
-import sys
 import unittest
 from contextlib import contextmanager, nullcontext
 from functools import wraps
@@ -15,7 +14,7 @@ from types import FunctionType
 
 from ..errors import PhaseTimeout
 from ..interpreter import fork
-from ..originals import thread
+from ..originals import python, thread
 from .case import LimitedTest
 from .limits import Limits
 from .part import at_work
@@ -85,7 +84,7 @@ def call_limited(limits: Limits, test: Any, function: Callable[..., Any], *args:
             if result is None or not entry.owns(error):
                 raise
             if error not in told:  # by the class itself
-                result.addError(test, sys.exc_info())
+                result.addError(test, python.exc_info())
             return result
         finally:
             called.remove(entry)

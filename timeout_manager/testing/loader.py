@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 import unittest
 
 from ..errors import PhaseTimeout
 from .part import Group
-from ..originals import clock
+from ..originals import clock, python
 from ..seconds import INFINITY
 from .entry import Entry
 
@@ -113,5 +112,5 @@ class TestLoader(unittest.TestLoader):
             for outer in self._open[-1:]:
                 outer.manager.reset()
             if self._reports is not None and not entry.late:
-                entry.outcome = "passed" if sys.exc_info()[1] is None else "error"
+                entry.outcome = "passed" if python.exc_info()[1] is None else "error"
                 self._reports.ended(entry)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import unittest
 
 from ..errors import PhaseTimeout
 from ..interpreter.stderr import tell
-from ..originals import clock, thread
+from ..originals import clock, python, thread
 from .case import LimitedTest
 from .entry import Entry, name_of
 from .hung import Hung
@@ -98,7 +97,7 @@ class Recorder(unittest.TestResult):
 
     def _end(self, entry: Entry, test: Any) -> None:
         entry.elapsed = entry.elapsed or clock.monotonic() - entry.began
-        error = sys.exc_info()[1]
+        error = python.exc_info()[1]
         self._tell_late(entry, test)
         if entry.outcome == "timeout":
             pass
