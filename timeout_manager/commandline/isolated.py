@@ -1,4 +1,7 @@
-"""The command `unittest` where workers run the tests: --isolate, --jobs."""
+"""The command `unittest` where workers run the tests: --isolate, --jobs.
+
+The parent and the workers load each what they need.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,7 @@ import unittest
 from . import lingering
 from ..interpreter import debugger
 from ..processes.table import has_proc
-from ..testing import far, orders, worker
-from ..testing.parent import Parent
+from ..testing.channel import VARIABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from ..testing.limits import Limits
     from ..testing.plan import Plan
     from ..testing.reports import Reports
+    from ..testing.worker import Worker
 
 __unittest = True
 
@@ -37,9 +40,13 @@ def jobs_of(asked: str) -> int:
     return int(asked)
 
 
-def role() -> worker.Worker | None:
+def role() -> Worker | None:
     """Return what this process is to do, if it is a worker."""
-    return worker.Worker() if worker.VARIABLE in os.environ else None
+    if VARIABLE not in os.environ:
+        return None
+    from ..testing.worker import Worker
+
+    return Worker()
 
 
 def run(
@@ -49,6 +56,9 @@ def run(
 
     `check` is told whether a limit binds one of the tests.
     """
+    from ..testing import far
+    from ..testing.parent import Parent
+
     parent = Parent(limits, reports, jobs, plan)
 
     class Runner(far.Runner):
@@ -65,8 +75,10 @@ def run(
     return not crashes
 
 
-def work(role: worker.Worker, argv: list[str], limits: Limits) -> NoReturn:
+def work(role: Worker, argv: list[str], limits: Limits) -> NoReturn:
     """Be a worker, to the end."""
+    from ..testing import orders
+
     orders.work(role, argv, limits)
     lingering.tell_of(0, None, False)
     raise SystemExit(0)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __unittest = True
 
+VARIABLE = "TIMEOUT_MANAGER_WORKER"  # has the role of a worker
+HASHES = "PYTHONHASHSEED"  # is the same for all of them
 RETURNED = 70  # exit status of a forked process that comes back to the runner
 ABOVE = 1000  # where descriptors are out of the way of tests, if there may be so many
 

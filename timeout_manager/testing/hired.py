@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 import unittest
 from codecs import getincrementaldecoder
 from json import dumps, loads
 
 from ..originals import clock, files, signals, system
 from ..processes.tree import Tree
-from .worker import HASHES, VARIABLE
+from .channel import HASHES, VARIABLE
 
 try:
     import fcntl
@@ -65,6 +64,8 @@ class Spool:
     """What a worker has written to a stream, to be shown later."""
 
     def __init__(self) -> None:
+        import tempfile  # is slow to load, and not needed with one job
+
         number, path = tempfile.mkstemp()
         system.unlink(path)
         self.descriptor = number

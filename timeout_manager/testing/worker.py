@@ -15,7 +15,7 @@ from math import inf
 
 from ..interpreter.fork import in_child
 from ..originals import clock, system
-from .channel import RETURNED, Channel
+from .channel import HASHES, RETURNED, VARIABLE, Channel
 from .entry import Entry
 from .reports import data_of
 
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 __unittest = True
 
-VARIABLE = "TIMEOUT_MANAGER_WORKER"
-HASHES = "PYTHONHASHSEED"
 NEAR = 0.02  # seconds: instants that differ by less are one
 
 
