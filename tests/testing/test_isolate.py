@@ -95,6 +95,7 @@ OUTCOMES = {
     **{"setUpClass (test_killers.B_SetUpClass)": "crash", "tearDownClass (test_killers.C_TearDownClass)": "crash"},
     **{"test_before": "passed", "test_1_ends": "crash", "test_2_has_fresh_ones": "passed", "test_killers": "passed"},
 }
+SOME = [word for name in ("test_03", "test_2", "D_Fix") for word in ("-k", name)]
 TOLD_AT_ONCE = sys.version_info >= (3, 11)  # of a sub-test that fails; before, it is told when the test has ended
 LAST = "FAILED (timeouts=2, crashes=10, not run=1" + ", failures=1" * TOLD_AT_ONCE + ")"
 
@@ -134,11 +135,15 @@ class AKiller(Isolated):
 
     def test_costs_no_other_test(self):
         self.write(test_killers=KILLERS)
-        one, two = self.with_each("--kill-after", "0.3", "-v", "test_killers")
-        for ran in one, two:
-            self.check(ran)
-            self.check_text(ran)
-        self.assertEqual(self.progress(one), self.progress(two))
+        started = [
+            self.start("unittest", "--report", f"{jobs}.json", "--jobs", jobs, "--kill-after", "0.3", "-v", *some)
+            for jobs, some in (("1", ["test_killers"]), ("2", [*SOME, "test_killers"]))
+        ]
+        one, two = (self.end(run, report=f"{jobs}.json") for run, jobs in zip(started, "12"))
+        self.check(one)
+        self.check_text(one)
+        self.assertEqual(two.last, "FAILED (crashes=2)", two.stderr)
+        self.assertEqual(set(self.progress(two)) - set(self.progress(one)), set())
         self.assertEqual([pid for pid in os.listdir("/proc") if pid.isdigit() and self.is_ours(pid)], [])
 
     def is_ours(self, pid):
@@ -149,7 +154,7 @@ class AKiller(Isolated):
             return False
 
     def progress(self, ran):
-        return re.sub(r"\d\.\d+ s|pid=\d+", "", ran.stderr.partition("\n\n=")[0])
+        return re.sub(r"\d\.\d+ s|pid=\d+", "", ran.stderr.partition("\n\n=")[0]).splitlines()
 
     def check_text(self, ran):
         self.assertRegex(ran.stderr, r"(?m)^test_01_mutex_and_noise .* TIMEOUT$")
