@@ -66,6 +66,16 @@ class TestsWithAWayOfTheirOwn(unittest.TestCase):
         self.assertIs(result.wasSuccessful(), not timeouts)
         return result, printed
 
+    def test_are_limited_where_cleanups_are_done_by_the_class(self):
+        class Case(unittest.TestCase):
+            def doCleanups(self):
+                time.sleep(60)
+
+            def test(self):
+                pass
+
+        self.check(Case, timeouts=["test"], ran=1)
+
     def test_are_limited_where_run_calls_the_parts_by_itself(self):
         log = []
 

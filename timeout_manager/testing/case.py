@@ -164,7 +164,7 @@ class LimitedTest(Entry):
 
 def ways(kind: type) -> set[str]:
     """Return in which of the ways to call a test its class, or one that it inherits from, has something to say."""
-    names = "run", "__call__"
+    names = "run", "__call__", "doCleanups"
     return {
         name
         for name in names
