@@ -328,6 +328,7 @@ class TimeoutManager:
         """
         from .processes.deadline import inherited, less_margin
 
+        amount(default, "default")  # an error names it as it is called here
         manager = cls(default, **options)
         seconds = inherited()
         left = less_margin(seconds)

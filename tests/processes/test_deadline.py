@@ -105,6 +105,8 @@ with manager.timed_operation("build"):
     def test_none_is_no_limit(self):
         self.assertIsNone(TimeoutManager.from_environ().initial_timeout)
         self.assertEqual(TimeoutManager.from_environ(7).initial_timeout, 7)
+        with self.assertRaisesRegex(TypeError, "default must be a number of seconds or None, not '7'"):
+            TimeoutManager.from_environ("7")
         self.assertNotIn(VARIABLE, TimeoutManager().child_environ())
 
     def test_is_what_remains_in_the_calling_thread(self):
