@@ -88,6 +88,10 @@ class PhaseTimeout(TimeoutError):
         state = {name: value for name, value in vars(self).items() if name not in ("owner", "outermost", "scene")}
         return type(self), self.args, {**state, "_scene": self._told()}
 
+    def __setstate__(self, state: dict[str, Any] | None) -> None:
+        for name, value in (state or {}).items():  # that of PyPy would pass a property by
+            setattr(self, name, value)
+
 
 def listed(found: Sequence[T], show: Callable[[T], str] = str) -> list[str]:
     """Return the first of many as text, and how many more there are."""
