@@ -1,9 +1,11 @@
 """Limits for unittest suites that have a runner of their own: a mixin, a runner, a decorator."""
 
+import os
 import threading
 import time
 import unittest
 from importlib import import_module
+from unittest import mock
 from unittest.suite import TestSuite
 
 from .. import package
@@ -126,6 +128,23 @@ class TheRunner(unittest.TestCase):
         self.assertEqual(printed.rpartition("\n\n")[2], "FAILED (timeouts=1, failures=1)\n")
         self.assertTrue(printed.startswith("FT.\n"))
         self.assertEqual((len(result.timeouts), result.wasSuccessful()), (1, False))
+
+    def test_only_counts_where_the_environment_says_so(self):
+        class Runner(testing().TextTestRunner):
+            timeout = 0.1
+
+        class Case(unittest.TestCase):
+            def test_is_late(self):
+                time.sleep(0.2)
+                self.came_to_its_end = True
+
+            def tearDown(self):
+                self.assertTrue(self.came_to_its_end)
+
+        with mock.patch.dict(os.environ, TIMEOUT_MANAGER_ENFORCE="off"):
+            result, printed = run(Case, runner=Runner)
+        self.assertIn("nothing interrupted it; the limit is 0.100 s", printed)
+        self.assertEqual((len(result.timeouts), result.errors, result.failures), (1, [], []), printed)
 
     def test_cancels_what_ctrl_c_interrupts(self):
         import asyncio

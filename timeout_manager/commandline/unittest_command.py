@@ -86,9 +86,8 @@ to copy:
   {program} --timeout 60 --kill-after 10 --junit-xml results.xml
   {program} --timeout 60 --isolate tests.test_net
 
-Which method: auto is right for most suites. On Linux it takes the timer, which tests are least likely to disturb;
-elsewhere SIGALRM. Choose signal if os.fork must not warn of threads. Choose thread if the tests use SIGALRM
-themselves and there is no timer.
+Which method: auto is right for most suites. It takes what tests are least likely to disturb: on Linux the timer,
+elsewhere the thread. Choose signal if os.fork must not warn of threads.
 
 Exit status: 0 all tests passed; 1 some did not; 2 an option makes no sense; 5 no test ran (from Python 3.12); {STATUS}
 the total was spent, or --kill-after has ended the process.

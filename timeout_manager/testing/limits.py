@@ -8,6 +8,7 @@ from math import inf
 
 from .. import TimeoutManager
 from ..enforcing import choice
+from ..enforcing.ledger import EnforcedLedger
 from ..interpreter import watchdog
 from ..originals import clock, thread
 from ..seconds import MECHANISMS, amount, duration, scale
@@ -93,6 +94,9 @@ class Limits:
         kills: dict[str, Any] = {"kill_after": self.kill_after, "kill_children": self.kill_children}
         self._session = TimeoutManager(1e8, enforce=enforce, **kills)
         self._elsewhere = TimeoutManager(1e8, enforce=True, **kills)  # a suite may run its tests in other threads
+        for each in self._session, self._elsewhere:
+            if not isinstance(each._ledger, EnforcedLedger):  # the environment has switched it off; a part needs one
+                each._ledger = EnforcedLedger(None, clock.monotonic, False, None, None)
 
     def __enter__(self) -> Limits:
         """Stay armed between the tests."""
