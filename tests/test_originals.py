@@ -211,6 +211,18 @@ class WithoutImports(unittest.TestCase):
                     asyncio.run(awaits(without, coroutine))
                 self.assertTrue(caught.exception.interrupted)
 
+    def test_what_was_unloaded_is_forgotten(self):
+        loaded = importlib.import_module(f"{package.__name__}.originals").loaded
+        with mock.patch.dict(sys.modules, greenlet="a fake"):
+            self.assertEqual(loaded("greenlet"), "a fake")
+            with no_modules():
+                self.assertEqual(loaded("greenlet"), "a fake")
+        with mock.patch.dict(sys.modules):
+            sys.modules.pop("greenlet", None)
+            self.assertIsNone(loaded("greenlet"))
+            with no_modules():
+                self.assertIsNone(loaded("greenlet"))
+
     @unittest.skipUnless(LINUX and CPYTHON, "Linux tells who is whose child; PyPy imports by itself")
     def test_children_are_ended(self):
         for without in no_imports, no_modules, lambda: mock.patch("subprocess.Popen"):

@@ -67,6 +67,8 @@ def loaded(name: str) -> Any:
         _seen[name] = module
     elif name in sys.modules or "sys" not in sys.modules:
         return _seen.get(name)
+    else:  # somebody has unloaded it
+        _seen.pop(name, None)
     return module
 
 

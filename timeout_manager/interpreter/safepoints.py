@@ -24,6 +24,7 @@ from ..originals import python, system, thread, uninterrupted
 from . import debugger, fork
 from .bytecode import landings
 from .frames import up
+from .timer import c_types
 
 RLock, get_ident = thread.RLock, thread.get_ident
 
@@ -43,12 +44,6 @@ except ImportError:  # before 3.12
     pass
 
 _monitoring: Any = getattr(sys, "monitoring", None)
-_has_c = _monitoring is None
-try:
-    if _has_c:  # at once: later it may be a signal handler that loads it, or a test has taken all imports away
-        from ctypes import PyDLL, c_void_p, cast, py_object
-except ImportError:  # there is none, or as in PyPy none of the interpreter
-    _has_c = False
 TOOL = __name__.replace("safepoints", "landing")  # the name by which copies of other versions know ours, too
 _tool = -1  # ours, while there is a visit
 _visits: dict[int, _Visit] = {}  # by the ident of the thread
@@ -87,10 +82,13 @@ def thread_state() -> int:
     """Return what ``arrange`` must know of the calling thread; 0 if no other thread can send it anywhere."""
     if _monitoring is not None:  # up to 3.13 the frames of other threads are rubbish in a subinterpreter
         return int(sys.version_info >= (3, 14) or daemon_threads_allowed())
-    if not _has_c:
+    if sys.implementation.name != "cpython":
         return 0
-    current = _interpreter().PyThreadState_Get
-    current.restype = c_void_p
+    try:
+        current = _interpreter().PyThreadState_Get
+    except ImportError:
+        return 0
+    current.restype = c_types().c_void_p
     return int(current() or 0)
 
 
@@ -204,7 +202,7 @@ class _Gate:
 def _interpreter() -> Any:
     """Return the functions of the interpreter in C, through a handle of our own: what is set there is nobody else's."""
     handle = getattr(sys, "dllhandle", None)  # Windows
-    return PyDLL(None) if handle is None else PyDLL("python", handle=handle)
+    return c_types().PyDLL(None) if handle is None else c_types().PyDLL("python", handle=handle)
 
 
 def _trace(ident: int, state: int, frames: Iterable[FrameType], arrive: Arrive) -> bool:
@@ -222,10 +220,10 @@ def _trace(ident: int, state: int, frames: Iterable[FrameType], arrive: Arrive) 
         gate = _Gate(visit)
         if own:
             gate.trace(stack[0])
-        interpreter = _interpreter()
+        ctypes, interpreter = c_types(), _interpreter()
         set_trace = interpreter._PyEval_SetTrace
-        set_trace.argtypes = c_void_p, c_void_p, py_object
-        set_trace(state, cast(interpreter.PyObject_IsTrue, c_void_p), gate)
+        set_trace.argtypes = ctypes.c_void_p, ctypes.c_void_p, ctypes.py_object
+        set_trace(state, ctypes.cast(interpreter.PyObject_IsTrue, ctypes.c_void_p), gate)
     for frame in stack:  # a loop that jumps back to the very instruction comes to no new line
         if not debugger.name(frame.f_trace):  # which knows no such event, and may take the tracing back
             visit.note(frame)

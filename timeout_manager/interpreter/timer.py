@@ -79,7 +79,7 @@ class Timer:
 
 @lru_cache(None)
 def c_types() -> Any:
-    """Return the module: the first timer loads it, and may be made anew where tests have taken all imports away."""
+    """Return the module: the first phase with a limit loads it, since tests may take all imports away later."""
     import ctypes
 
     return ctypes
