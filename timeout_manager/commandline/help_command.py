@@ -18,7 +18,7 @@ USAGE = 2
 PACKAGE = __name__.rsplit(".", 2)[0]  # __package__ is not set while 3.9 loads a module from a zip
 TOPICS = {
     "unittest": "a limit for every test of a suite, in CI and elsewhere",
-    "isolate": "tests in processes of their own: a crash does not end the run",
+    "isolate": "tests in a worker process: a crash does not end the run",
     "phases": "a budget for a job of several steps, and what becomes of errors",
     "enforcement": "what can interrupt your code, and what it may do to you",
     "reports": "JSON, JUnit XML, traces and a page for a browser, with every key",
