@@ -16,7 +16,7 @@ TESTS = os.path.dirname(os.path.abspath(__file__))
 IMPORT = "import timeout_manager as package"
 WHOLE = "TESTS_OF_THE_COPY" in os.environ  # otherwise without what takes long, on every interpreter
 LONG = (
-    *("commandline", "diagnosis", "enforcing", "interpreter", "processes", "testing"),
+    *("commandline", "diagnosis", "enforcing", "interpreter", "isolation", "processes", "testing"),
     *("test_guide.py", "test_house.py", "test_originals.py", "test_page.py", "test_platforms.py", "test_pytest*.py"),
 )
 COPY = "import vendored.utils.limits as package"

@@ -15,6 +15,7 @@ from .helpers.child import DIRECTORY
 FLOORS = [  # from the top down; what stands together on one floor does not know each other
     {"__main__"},
     {"commandline", "pytest_plugin"},
+    {"isolation"},
     {"testing"},
     {"__init__"},
     {"enforcing", "injection"},

@@ -9,19 +9,19 @@ import os
 import sys
 import unittest
 
-from . import lingering
 from ..interpreter import debugger
+from ..isolation.channel import VARIABLE
 from ..processes.table import has_proc
-from ..testing.channel import VARIABLE
+from . import lingering
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
+    from ..isolation.worker import Worker
     from ..testing.limits import Limits
     from ..testing.plan import Plan
     from ..testing.reports import Reports
-    from ..testing.worker import Worker
 
 __unittest = True
 
@@ -44,7 +44,7 @@ def role() -> Worker | None:
     """Return what this process is to do, if it is a worker."""
     if VARIABLE not in os.environ:
         return None
-    from ..testing.worker import Worker
+    from ..isolation.worker import Worker
 
     return Worker()
 
@@ -56,8 +56,8 @@ def run(
 
     `check` is told whether a limit binds one of the tests.
     """
-    from ..testing import far
-    from ..testing.parent import Parent
+    from ..isolation import far
+    from ..isolation.parent import Parent
 
     parent = Parent(limits, reports, jobs, plan)
 
@@ -77,7 +77,7 @@ def run(
 
 def work(role: Worker, argv: list[str], limits: Limits) -> NoReturn:
     """Be a worker, to the end."""
-    from ..testing import orders
+    from ..isolation import orders
 
     orders.work(role, argv, limits)
     lingering.tell_of(0, None, False)

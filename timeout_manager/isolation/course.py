@@ -5,19 +5,19 @@ from __future__ import annotations
 import sys
 
 from ..originals import clock
-from .plan import Unit
-from .result import SETS_UP
+from ..testing.plan import Unit
+from ..testing.result import SETS_UP
 from .showing import Showing, write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ..testing.limits import Limits
+    from ..testing.plan import Plan
+    from ..testing.reports import Reports
     from .far import Result
     from .hired import Hired
-    from .limits import Limits
-    from .plan import Plan
-    from .reports import Reports
 
 LISTS = {"timeout": "timeouts", "crash": "crashes", "interrupted": "interruptions"}  # where an outcome is told
 AGAIN = "it was not there when its module was loaded once more"

@@ -10,19 +10,19 @@ import sys
 
 from ..originals import clock, signals, system
 from ..seconds import text
+from ..testing.plan import Plan, next_unit
 from .bell import Bell
 from .course import Course
 from .ends import Ends
 from .guard import Guard
 from .hired import Book, Hired, OrphansTree, own_command
 from .live import line, told_of
-from .plan import Plan, next_unit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ..testing.limits import Limits
+    from ..testing.reports import Reports
     from .far import Result
-    from .limits import Limits
-    from .reports import Reports
 
 GRACE = 5.0  # seconds after its limit that code has to end, where nothing else is asked for
 SOON = 1.0  # seconds that a worker has to end by itself, before the grace

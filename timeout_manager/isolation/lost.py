@@ -5,8 +5,8 @@ from __future__ import annotations
 import unittest
 
 from ..errors import PhaseTimeout
-from .entry import Entry
-from .loader import ImportTimeout, TestLoader
+from ..testing.entry import Entry
+from ..testing.loader import ImportTimeout, TestLoader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

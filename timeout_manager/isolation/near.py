@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ..testing.result import LimitedResult
 from .lost import LostImport
-from .result import LimitedResult
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

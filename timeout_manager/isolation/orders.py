@@ -6,16 +6,16 @@ import unittest
 from unittest.util import strclass
 
 from ..originals import signals
+from ..testing.runner import TextTestRunner
+from ..testing.units import Suite
 from .lost import Loader
 from .near import Result
-from .runner import TextTestRunner
-from .units import Suite
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .limits import Limits
+    from ..testing.limits import Limits
     from .worker import Worker
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks

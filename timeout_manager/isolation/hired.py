@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..processes.table import Process
-    from .plan import Unit
+    from ..testing.plan import Unit
 
 JOB = "TIMEOUT_MANAGER_JOB"
 STACKS = 0.5  # seconds that a process has to say where it stands,

@@ -15,17 +15,17 @@ from math import inf
 
 from ..interpreter.fork import in_child
 from ..originals import clock, system
+from ..testing.entry import Entry
+from ..testing.reports import data_of
 from .channel import HASHES, RETURNED, VARIABLE, Channel
-from .entry import Entry
-from .reports import data_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .limits import Limits
-    from .part import Group
-    from .units import Suite
+    from ..testing.limits import Limits
+    from ..testing.part import Group
+    from ..testing.units import Suite
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 __unittest = True

@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from ..testing.plan import Unit
     from .far import Result
     from .hired import Spool
-    from .plan import Unit
 
 
 class Showing:

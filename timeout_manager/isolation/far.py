@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import unittest
 
-from .result import LimitedResult
-from .runner import TextTestRunner
+from ..testing.result import LimitedResult
+from ..testing.runner import TextTestRunner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

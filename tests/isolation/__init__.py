@@ -1,0 +1,1 @@
+"""Suites whose tests run in worker processes."""
