@@ -13,7 +13,7 @@ import warnings
 
 from .. import package
 from ..helpers.child import DIRECTORY, ROOT, at_once, python
-from ..helpers.enforced import LIMIT, LONG, MARGIN, NAMES, spin
+from ..helpers.enforced import CPYTHON, LIMIT, LONG, MARGIN, NAMES, spin
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
 START = f"""
@@ -205,6 +205,7 @@ class Elsewhere(unittest.TestCase):
         self.assertIn("enforce='thread' cannot work here:", printed)
         self.assertIn("here time can only be counted", printed)
 
+    @unittest.skipUnless(CPYTHON, "PyPy has no other way")
     def test_a_server_that_swallows_the_handler_is_found_out(self):
         code = START + (
             "from importlib import import_module\n"
