@@ -13,7 +13,7 @@ from pathlib import Path
 from unittest import mock
 
 from .. import package
-from ..helpers.enforced import BRIEF, LIMIT, LONG, MARGIN
+from ..helpers.enforced import BRIEF, CPYTHON, LIMIT, LONG, MARGIN
 from ..helpers.tasks import TaskCase, hang
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
@@ -99,10 +99,10 @@ class Concurrent(TaskCase):
     async def test_a_crowd_is_looked_at_once_where_the_loop_is_blocked(self):
         async def block():
             await asyncio.sleep(0)
-            time.sleep(4 * LIMIT + 0.5)
+            time.sleep(20 * LIMIT + 0.5)
 
         blocking = asyncio.ensure_future(block())
-        errors, looks = await self.end_together(100, TimeoutManager(4 * LIMIT, enforce=True))
+        errors, looks = await self.end_together(100, TimeoutManager(20 * LIMIT, enforce=True))
         await blocking
         self.assertLess(looks, 10)
         for error in errors:
@@ -172,6 +172,7 @@ class Concurrent(TaskCase):
             loop.run_until_complete(task)
         loop.close()
 
+    @unittest.skipUnless(CPYTHON, "elsewhere what is not needed any more may live on")
     async def test_the_ledger_keeps_no_task(self):
         async def work():
             async with self.phase(LONG):
@@ -185,8 +186,7 @@ class Concurrent(TaskCase):
         reference = weakref.ref(task)
         del task
         await asyncio.sleep(0.01)
-        for _ in range(3):  # that of PyPy takes several turns
-            gc.collect()
+        gc.collect()
         self.assertIsNone(reference())
 
     def test_a_loop_that_is_closed_while_a_task_is_in_a_phase(self):
