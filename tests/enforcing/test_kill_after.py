@@ -33,7 +33,8 @@ class Swallows:  # what is raised in there is lost
 
 def swallow():
     sys.unraisablehook = lambda *_: None
-    while True: Swallows(), gc.collect()
+    collect = gc.collect if sys.implementation.name == "pypy" else int  # where nothing else calls it
+    while True: Swallows(), collect()
 
 def go(body):
     with manager.timed_operation("hang"):
