@@ -159,6 +159,7 @@ class ChildrenOfAPhase(unittest.TestCase):
             os.read(process.stdout.fileno(), 1)
         self.assertEqual([each.pid for each in caught.exception.killed], [process.pid])
 
+    @unittest.skipUnless(sys.implementation.name == "cpython", "no interrupts in other threads here")
     def test_are_left_alone_in_a_debugger(self):
         verdict = import_module(f"{package.__name__}.counting.verdict")
         said = threading.Event()
