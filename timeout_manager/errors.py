@@ -93,9 +93,9 @@ class PhaseTimeout(TimeoutError):
             setattr(self, name, value)
 
 
-def listed(found: Sequence[T], show: Callable[[T], str] = str) -> list[str]:
+def listed(found: Sequence[T], show: Callable[[T], str] = str, most: int = LISTED) -> list[str]:
     """Return the first of many as text, and how many more there are."""
-    return [*map(show, found[:LISTED]), *([f"and {len(found) - LISTED} more"] if len(found) > LISTED else [])]
+    return [*map(show, found[:most]), *([f"and {len(found) - most} more"] if len(found) > most else [])]
 
 
 class PhaseInterrupt(BaseException):

@@ -36,7 +36,7 @@ def usage(program: str) -> str:
 Run COMMAND. If it is still running after DURATION, end it and everything that it has started.
 
   -k, --kill-after DURATION  send KILL if anything of it is still running this long after the first signal;
-                             without this option, nothing is killed
+                             without this option, KILL is never sent
   -s, --signal SIGNAL        the first signal, by name or number; TERM if not given
       --preserve-status      exit with the status of COMMAND even if its time ran out
       --foreground           leave COMMAND in the process group of this command, and end COMMAND alone

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..diagnosis.snapshot import Scene
+from ..errors import listed
 from ..interpreter.frames import shown
 from ..seconds import plain, text
 
@@ -54,9 +55,7 @@ def of_left_out(not_run: Mapping[str, str]) -> Iterator[str]:
         names = [name for name, each in not_run.items() if each == why]
         count = len(names)
         yield f"{count} test{'s' * (count != 1)} did not run, because {why}:"
-        yield from (f"  {name}" for name in names[:SHOWN])
-        if count > SHOWN:
-            yield f"  and {count - SHOWN} more"
+        yield from (f"  {each}" for each in listed(names, most=SHOWN))
 
 
 def of_error(err: Any, broken: Exception) -> str:
