@@ -52,11 +52,12 @@ class ChildrenOfAPhase(unittest.TestCase):
                     each.wait()
 
     def test_one_that_is_not_started_yet_is_left_out(self):
-        with mock.patch.object(subprocess.Popen, "_execute_child", lambda *args: time.sleep(60)):
-            with self.assertRaises(PhaseTimeout) as caught:
-                with TimeoutManager(0.1, enforce=True, kill_children=0.1).timed_operation("build"):
-                    subprocess.Popen(["true"])
-        self.assertEqual(caught.exception.killed, ())
+        for name in "Popen._execute_child", "_cleanup":  # in the second it has no number and no status yet
+            with mock.patch(f"subprocess.{name}", lambda *args: time.sleep(60)):
+                with self.assertRaises(PhaseTimeout) as caught:
+                    with TimeoutManager(0.1, enforce=True, kill_children=0.1).timed_operation("build"):
+                        subprocess.Popen(["true"])
+            self.assertEqual(caught.exception.killed, ())
 
     def waits(self):
         """Return ways to wait for a command, by name."""

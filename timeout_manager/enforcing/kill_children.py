@@ -117,7 +117,7 @@ def note(phase: object, stack: Iterable[FrameType]) -> None:
         if frame is getattr(phase, "frame", None):
             break
         process = _waits_for(frame)
-        if process is not None and process.returncode is None and process.pid is not None:  # it is started, and known
+        if getattr(process, "pid", None) is not None and process.returncode is None:  # it is started, and known
             _hold(phase, process)
 
 
