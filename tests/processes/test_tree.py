@@ -114,6 +114,14 @@ class NoSurvivor(unittest.TestCase):
             error = self.end("trap '' TERM; while :; do SLEEP; done", start_new_session=False)
         self.assertEqual((len(error.killed), error.survivors), (2, ()))
 
+    def test_at_once_though_others_are_born_all_the_time(self):
+        others = subprocess.Popen(["bash", "-c", "while kill -0 $PPID; do /bin/true; done"])
+        self.addCleanup(others.wait)
+        self.addCleanup(others.kill)
+        with mock.patch.object(tree.Tree, "look", autospec=True, side_effect=tree.Tree.look) as look:
+            self.end("SLEEP & SLEEP", limit=0.2)
+        self.assertLess(look.call_count, 10)
+
     def test_whose_main_thread_has_ended(self):
         code = (
             "import ctypes, threading, time; threading.Thread(target=time.sleep, args=(60,)).start()\n"

@@ -8,8 +8,8 @@ sees those that have just gone.
 
 What works: signals go to all `members`. The last one goes to groups as a whole, since no member can fork its way out of
 that; before the rest gets it, it is stopped, since what goes on while its child dies starts the next one. After every
-step there is another look, until there is nothing left or the time for this is over. An empty look counts if no number
-was given to anybody while it was taken, or if it is one of many.
+step there is another look, until there is nothing left or the time for this is over. An empty look counts if nobody of
+the tree is among those who were born meanwhile: that is asked until nobody is born while it is asked.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 BOUND = 5.0  # seconds that killing may take, after the grace
 MOMENT = 0.001  # seconds between two looks at what changes
 TELLING = 1.0  # seconds that it may take to send a signal to everything, and to what is born meanwhile
-YOUNGEST = 10  # looks at the process that was born last, before one at all
-EMPTY = 10  # looks that find nothing, while others are born on this machine
+YOUNGEST = 10  # looks at who was born last, before one at all
+CROWD = 1000  # births while one look is taken, beyond which another look is better
 
 
 class Tree(Members):
@@ -93,19 +93,15 @@ class Tree(Members):
 
     def _wait(self, roots: Collection[Any], deadline: float) -> list[Process]:
         """Wait until nothing of the tree is left, or time is over; return what is left."""
-        empty = 0
         while True:
             before = last_born()
             alive = self.look(roots)
-            empty = 0 if alive else empty + 1
-            is_gone = not alive and (before == last_born() or empty > EMPTY)
-            if is_gone or clock.monotonic() > deadline or self.is_hurried:
+            if not alive and self._is_last(before) or clock.monotonic() > deadline or self.is_hurried:
                 return alive
             wait_for_one(alive, min(max(deadline - clock.monotonic(), 0.0), LOOK) if alive else MOMENT)
 
     def _kill(self, roots: Collection[Any], deadline: float) -> list[Process]:
         """Kill all of the tree until nothing is left but what may not be killed, or time is over; return that."""
-        empty = 0
         while True:
             is_late = clock.monotonic() > deadline  # looks may take long, and there is one more after the last signal
             before = last_born()
@@ -114,8 +110,7 @@ class Tree(Members):
             for process in alive:
                 process.send(KILL)
             ours = [process for process in alive if not process.is_refused]
-            empty = 0 if ours else empty + 1
-            if not ours and (before == last_born() or empty > EMPTY) or is_late:
+            if not ours and self._is_last(before) or is_late:
                 return alive
             wait_for_one(ours, LOOK if ours else MOMENT)
 
@@ -136,17 +131,36 @@ class Tree(Members):
             stopped.update(running)
             wait_for_one((), MOMENT)
 
+    def _is_last(self, number: bytes) -> bool:
+        """Tell whether nobody of the tree was born after the process with this number."""
+        pids = {process.pid for process in self.found.values()}
+        try:
+            for _ in range(YOUNGEST):
+                first, number = number, last_born()
+                born = range(int(first or 0) + 1, int(number or 0) + 1)
+                if first == number:
+                    return True
+                if not 0 < len(born) < CROWD or any(self._is_new(process_of(pid), pids) for pid in born):
+                    break
+        except OSError:  # too many open files
+            pass
+        return False
+
+    def _is_new(self, process: Process | None, pids: set[int]) -> bool:
+        """Tell whether a process is of the tree, and not yet among those of it that have these numbers."""
+        if process is None or process.started < self.began or process.state in ENDED or process.pid == system.getpid():
+            return False
+        return (process.pid, process.started) not in self.found and (
+            self.is_sure(process) or process.parent in pids or process.session in pids
+        )
+
     def _catch(self) -> None:
         """Stop what has come to the tree as soon as it is seen: in a chain it would be gone a moment later."""
         pids = {process.pid for process in self.found.values()}
         try:
             for pid in _youngest_first() if has_proc() else ():
                 process = process_of(pid)
-                if process is None or process.started < self.began or process.state in ENDED or pid == system.getpid():
-                    continue
-                if (pid, process.started) not in self.found and (
-                    self.is_sure(process) or process.parent in pids or process.session in pids
-                ):
+                if process is not None and self._is_new(process, pids):
                     self.found[pid, process.started] = process
                     if process.hold():
                         process.send(STOP)
