@@ -89,7 +89,8 @@ class Limits:
         self.calls: dict[type, Any] = {}  # what is a part of tests of each class,
         self.ways: dict[type, set[str]] = {}  # and in which ways it calls them itself
         self.thread = 0  # in which they are armed between the tests
-        self._open = False  # whether anything stays armed
+        self._is_armed = False  # a limit has come
+        self._is_open = False  # something stays armed
         self.watcher: Any = None  # is told when code under test is called, and when it has returned
         kills: dict[str, Any] = {"kill_after": self.kill_after, "kill_children": self.kill_children}
         self._session = TimeoutManager(1e8, enforce=enforce, **kills)
@@ -99,23 +100,13 @@ class Limits:
                 each._ledger = EnforcedLedger(None, clock.monotonic, False, None, None)
 
     def __enter__(self) -> Limits:
-        """Stay armed between the tests."""
         self.thread = get_ident()
-        mechanism = self._session.enforcement
-        if choice.may_stay(mechanism):
-            self._session._ledger.open_session()
-            self._open = True
-        if mechanism == "timer":
-            try:
-                watchdog.add_job(self, choice.attend)
-            except RuntimeError:  # no thread can be started: then nothing stands behind the timer
-                pass
         return self
 
     def __exit__(self, *error: object) -> None:
         watchdog.remove_job(self)
-        if self._open:
-            self._open = False
+        if self._is_open:
+            self._is_open = False
             self._session._ledger.close_session()
 
     @property
@@ -123,10 +114,25 @@ class Limits:
         """What is to interrupt tests: a mechanism by name, True for the best, False for none."""
         return getattr(self._session._ledger, "enforce", False)
 
-    def renew(self) -> None:
-        """Repair what code under test may have done to the way in which it is interrupted."""
-        if self._open:
+    def arm(self, is_limited: bool) -> None:
+        """Stay armed from the first limit on; repair what code under test may have done to what is."""
+        if self._is_open:
             choice.renew()
+        elif is_limited and not self._is_armed and get_ident() == self.thread:
+            self._is_armed = True
+            self._open()
+
+    def _open(self) -> None:
+        """Stay armed between the tests."""
+        mechanism = self._session.enforcement
+        if choice.may_stay(mechanism):
+            self._session._ledger.open_session()
+            self._is_open = True
+        if mechanism == "timer":
+            try:
+                watchdog.add_job(self, choice.attend)
+            except RuntimeError:  # no thread can be started: then nothing stands behind the timer
+                pass
 
     def spent(self) -> bool:
         """Tell whether the total is spent."""

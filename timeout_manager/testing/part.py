@@ -104,7 +104,7 @@ class Group:
         if self.by_total:
             self.limit = Limit(left, f"what is left of {limits.total.source} {text(limits.end - limits.began)}")
         self.manager = limits.manager(self.limit.seconds)
-        limits.renew()
+        limits.arm(self.limit.seconds is not None)
 
     def call(self, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Return what the function returns; raise PhaseTimeout if it is not over in time, whatever it does."""
