@@ -10,6 +10,7 @@ from unittest.suite import TestSuite
 
 from .. import package
 from ..helpers.command import Directory
+from ..helpers.enforced import is_watched, unwatched
 from ..helpers.suites import run, testing
 
 
@@ -166,6 +167,22 @@ class TheRunner(unittest.TestCase):
         result, printed = run(Case, runner=testing().TextTestRunner)
         self.assertEqual((log, result.interrupted), (["cancelled"], True), printed)
         self.assertIn("INTERRUPTED: test (", printed)
+
+    @unwatched
+    def test_arms_nothing_before_the_first_limit(self):
+        armed = []
+
+        class Case(unittest.TestCase):
+            def test_1(self):
+                armed.append(is_watched())
+
+            def test_2(self):
+                armed.append(is_watched())
+
+            test_2.timeout = 60
+
+        run(Case, runner=testing().TextTestRunner)
+        self.assertEqual(armed, [False, package.TimeoutManager(enforce=True).enforcement != "none"])
 
     def test_takes_any_reason_for_a_skip(self):
         class Case(unittest.TestCase):
