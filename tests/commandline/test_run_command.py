@@ -8,12 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 import unittest
 from unittest import mock
 
 from .. import package
-from ..helpers.child import ROOT, at_once, environment, hear
+from ..helpers.child import ROOT, at_once, environment, hear, python
 from ..helpers.command import Directory
 
 # What both do with the same command line; the exit status is that of coreutils 9.1.
@@ -175,6 +176,19 @@ class Habits(Directory):
             os.close(terminal)
             self.assertRegex(said, b"status 124", command)
             os.waitpid(pid, 0)
+
+    def test_what_the_terminal_sends_at_the_start_is_no_signal_for_the_command(self):
+        script = """
+            import os, signal, sys
+            from {}.commandline.supervisor import Supervisor
+            class Early(Supervisor):
+                def _start(self, environ):
+                    child = super()._start(environ)
+                    os.kill(os.getpid(), signal.SIGTTIN)
+                    return child
+            sys.exit(-Early("run", ["sleep", "0.3"], False, True).run(None, signal.SIGTERM, 0.1))
+        """
+        self.assertEqual(python("-c", textwrap.dedent(script).format(package.__name__), cwd=ROOT), "")
 
     def test_streams_that_are_closed_or_full(self):
         ours = f"{sys.executable} -m {package.__name__} run -v"

@@ -59,6 +59,25 @@ class ChildrenOfAPhase(unittest.TestCase):
                         subprocess.Popen(["true"])
             self.assertEqual(caught.exception.killed, ())
 
+    def test_one_that_is_being_started_ends(self):
+        class Slow:
+            """A word of a command, which is looked at just before the process is made, and nearly takes all time."""
+
+            def __init__(self, left):
+                self.left = left
+
+            def __fspath__(self):
+                while manager.remaining_timeout > self.left:
+                    pass
+                return word
+
+        for left in (0.0002, 0.0005, 0.001, 0.002) * 3:
+            word = f"60.{os.getpid()}{time.monotonic_ns()}"
+            manager = TimeoutManager(0.01, enforce=True, kill_children=LONG)
+            with self.assertRaises(PhaseTimeout), manager.timed_operation("build"):
+                subprocess.run(["sleep", Slow(left)])
+            self.assertEqual(alive(word), [], left)
+
     def waits(self):
         """Return ways to wait for a command, by name."""
 

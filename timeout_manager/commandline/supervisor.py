@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 HEARD = "SIGINT", "SIGQUIT", "SIGTERM", "SIGHUP", "SIGALRM"  # and the first signal; they are handed on, but for
 ALARM = getattr(signal, "SIGALRM", -1)  # which says that time is over
 UNHEARD = {getattr(signal, name, 0) for name in ("SIGKILL", "SIGSTOP")}
-TERMINAL = "SIGTTIN", "SIGTTOU"  # what a terminal sends to whoever is in the background there
+TERMINAL = {getattr(signal, name, 0) for name in ("SIGTTIN", "SIGTTOU")}  # what it sends to who is in the background
 LOOK = 0.1  # seconds until a signal is handed on where nothing tells of it, and between two looks at what is left
 
 
@@ -54,8 +54,8 @@ class Supervisor:
             os.setpgid(0, 0)  # what the terminal sends, it sends to both
         self.tree.adopts = not self.foreground and adopt()
         self.bell = Bell()
-        names = HEARD if self.foreground else HEARD + TERMINAL
-        heard = {number, *(getattr(signal, name, number) for name in names)} - {0, *UNHEARD}
+        heard = {number, *(getattr(signal, name, number) for name in HEARD)}
+        heard = (heard if self.foreground else heard | TERMINAL) - {0, *UNHEARD}
         for each in heard:
             if signal.getsignal(each) != signal.SIG_IGN:
                 signal.signal(each, self._signalled)
@@ -64,8 +64,8 @@ class Supervisor:
         self.tree.take(self.process)
         if hasattr(signal, "SIGTTOU"):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {*heard, signal.SIGCHLD})
-            for name in TERMINAL:  # not before: the command would ignore them, too
-                signal.signal(getattr(signal, name), signal.SIG_IGN)
+            for each in TERMINAL:  # not before: the command would ignore them, too
+                signal.signal(each, signal.SIG_IGN)
         try:
             return self._wait(seconds, number, kill_after)
         except BaseException:
@@ -114,7 +114,8 @@ class Supervisor:
         return ending and not self.foreground and bool(self.tree.look(()))
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
-        self.asked.append(number)
+        if number not in TERMINAL:  # the command has got it as well, and reads there before we ignore that
+            self.asked.append(number)
 
     def _send(self, number: int) -> None:
         told: Sequence[object] = self.words

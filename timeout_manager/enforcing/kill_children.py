@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import partial
+from itertools import takewhile
 
 from ..counting.verdict import is_debugged
 from ..errors import LET_PASS, PhaseTimeout
@@ -61,6 +62,11 @@ class KillChildren(Escalation):
         with _lock:
             note(phase, position.stack)
 
+    def put_off(self, phase: Phase, position: Position) -> None:
+        """Keep what is being started: before the interrupt comes, there may be no frame any more that knows it."""
+        with _lock:
+            _keep(phase, _found(phase, position.stack))
+
     def left(self, phase: Phase, struck: Struck) -> None:
         watchdog.remove_job((self, phase))
         _open.discard(phase)
@@ -71,7 +77,8 @@ class KillChildren(Escalation):
         bound.release(tree)
         if struck is LET_PASS or struck is None and getattr(phase, "rest", 1.0) > 0.0:
             return tree.let_go()
-        tree.end([process for process in processes if process.returncode is None], signals.SIGTERM, self.grace)
+        processes = _started(processes)
+        tree.end(processes, signals.SIGTERM, self.grace)
         for process in processes:
             process.poll()  # nobody waits for it any more
         if isinstance(struck, PhaseTimeout):
@@ -98,14 +105,13 @@ class KillChildren(Escalation):
                 enforcer = phase.enforcer
                 note(phase, _frames(phase))
                 if phase not in _awaited and enforcer is not None and phase.key == enforcer.key:
-                    for pid in readers.writers(enforcer.key):
-                        _hold(phase, _Child(pid))
+                    _hold(phase, [_Child(pid) for pid in readers.writers(enforcer.key)])
             elif rest < -BLOCKED and _is_blocked(phase) and not is_debugged(phase):
                 tree, processes = _awaited[phase]
                 if rest < -BLOCKED - self.grace:
-                    tree.end(processes, KILL, 0.0)
+                    tree.end(_started(processes), KILL, 0.0)
                     return INFINITY
-                tree.send(processes, signals.SIGTERM)
+                tree.send(_started(processes), signals.SIGTERM)
         finally:
             _lock.release()
         return now + BLOCKED
@@ -113,19 +119,32 @@ class KillChildren(Escalation):
 
 def note(phase: object, stack: Iterable[FrameType]) -> None:
     """Take hold of what the phase, which is about to be interrupted, is waiting for."""
-    for frame in stack:
-        if frame is getattr(phase, "frame", None):
-            break
-        process = _waits_for(frame)
-        if getattr(process, "pid", None) is not None and process.returncode is None:  # it is started, and known
-            _hold(phase, process)
+    _hold(phase, _found(phase, stack))
 
 
-def _hold(phase: object, process: Any) -> None:
-    tree, processes = _awaited.setdefault(phase, (Tree(since=0.0), []))
-    processes.append(process)
-    tree.look(processes)
-    bound.bind(tree, processes)
+def _found(phase: object, stack: Iterable[FrameType]) -> list[Any]:
+    frames = takewhile(lambda frame: frame is not getattr(phase, "frame", None), stack)
+    return [process for process in map(_waits_for, frames) if process is not None]
+
+
+def _hold(phase: object, found: list[Any]) -> None:
+    _keep(phase, found)
+    if phase in _awaited:
+        tree, processes = _awaited[phase]
+        tree.look(_started(processes))
+
+
+def _keep(phase: object, found: list[Any]) -> None:
+    for process in found:
+        if getattr(process, "returncode", None) is None:  # it has none before it is started, either
+            tree, processes = _awaited.setdefault(phase, (Tree(since=0.0), []))
+            if process not in processes:
+                processes.append(process)
+            bound.bind(tree, processes)
+
+
+def _started(processes: list[Any]) -> list[Any]:
+    return [each for each in processes if getattr(each, "pid", None) is not None and each.returncode is None]
 
 
 def note_all() -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import atexit
 
-from ..originals import clock, signals, thread
+from ..originals import clock, signals, thread, uninterrupted
 from ..seconds import INFINITY, LONGEST_WAIT
 from . import fork, stalls
 from .frames import text
@@ -90,6 +90,7 @@ def remove_job(key: object, lingers: bool = False) -> None:
             _end()
 
 
+@uninterrupted
 def _end() -> None:
     """Have it end and wait for that, unless it has a job."""
     global _stays

@@ -44,7 +44,10 @@ if TYPE_CHECKING:
 PATIENCE = 100  # bad places that are passed over, if a better one may come
 STUCK = 20  # how many of them it counts for when a thread is found where it was found before
 SENT = 20  # how many of them are passed over at the border of a block by a thread that was sent there: it takes longer
-_STARTS = "__init__", "_get_handles", "_execute_child", "_posix_spawn", "_close_pipe_fds"  # methods of Popen
+_STARTS = {  # functions that start a process
+    **dict.fromkeys(("__init__", "_get_handles", "_execute_child", "_posix_spawn", "_close_pipe_fds"), "subprocess"),
+    **dict.fromkeys(("_launch", "spawnv_passfds"), "multiprocessing"),
+}
 NEAR = 8  # frames in which the interpreter may stand at a bad place: a signal handler of others has callers
 
 
@@ -157,6 +160,8 @@ def _raise(enforcer: Enforcer, expiry: Expiry, struck: list[Phase], position: Po
     enforcer.at = position.now + MOMENT
     _count_try(expiry, position)
     if (expiry.tries < PATIENCE or sent_to >= 0) and _is_between(position):
+        for escalation in struck[0].ledger.escalations:
+            escalation.put_off(struck[0], position)
         thread.send(position)
         return None
     at = sent_to if sent_to >= 0 else stand(frame.f_code, frame.f_lasti)
@@ -210,8 +215,9 @@ def mark(struck: list[Phase], expiry: Expiry) -> None:
 
 def _is_between(position: Position) -> bool:
     """Tell whether an exception raised here would do harm: miss a handler, or leave somebody's work half done."""
-    frame, module = position.frame, position.frame.f_globals.get("__name__")
-    if module == "contextlib" or module == "subprocess" and frame.f_code.co_name in _STARTS:
+    frame = position.frame
+    module = str(frame.f_globals.get("__name__")).partition(".")[0]
+    if module == "contextlib" or module == _STARTS.get(frame.f_code.co_name):
         return True  # ExitStack, between two of its callbacks; a process that is started, and known to nobody yet
     if position.sent_to >= 0:
         return False

@@ -22,6 +22,9 @@ class Escalation:
     def struck(self, phase: InterruptiblePhase, position: Position) -> None:
         """The phase is about to be interrupted; its thread stands there."""
 
+    def put_off(self, phase: InterruptiblePhase, position: Position) -> None:
+        """Its time is over, but where its thread stands an interrupt would do harm; it comes in a moment."""
+
     def left(self, phase: InterruptiblePhase, struck: Struck) -> None:
         """The phase has ended; this was raised in it."""
 

@@ -50,7 +50,7 @@ class Tree(Members):
 
         KeyboardInterrupt ends the grace. A root that has not been started yet has no number.
         """
-        roots = [root for root in roots if root.pid]
+        roots = [root for root in roots if getattr(root, "pid", None)]
         interrupt: KeyboardInterrupt | None = None
         left: list[Process] = []
         try:
