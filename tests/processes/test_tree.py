@@ -14,8 +14,8 @@ from importlib import import_module
 from unittest import mock
 
 from .. import package
-from ..helpers.child import ROOT, environment, hear
-from ..helpers.tree import LINUX, PYTHON, alive, children
+from ..helpers.child import PYTHON, ROOT, environment, hear
+from ..helpers.tree import LINUX, alive, children
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
 originals = import_module(f"{package.__name__}.originals")
@@ -30,15 +30,26 @@ class NoSurvivor(unittest.TestCase):
         self.word = f"{os.getpid()}{time.monotonic_ns()}"
         self.addCleanup(lambda: [os.kill(pid, signal.SIGKILL) for pid in alive(self.word)])
 
-    def end(self, script, limit=0.5, grace=0.2, **options):
-        """Run a script of the shell in which SLEEP is a long sleep with the word; return the error."""
-        script = script.replace("SLEEP", f"sleep 60.{self.word}").replace("PYTHON", PYTHON)
+    def end(self, script, limit=0.5, grace=0.2, count=0, **options):
+        """Run a script of the shell in which SLEEP is a long sleep with the word; return the error.
+
+        Where the count of its processes is given, its time is over when there are so many.
+        """
+        script = script.replace("SLEEP", f"sleep 60.{self.word}").replace("PYTHON", " ".join(PYTHON))
         began = time.monotonic()
+        manager = TimeoutManager(limit, enforce=count > 0)
+        if count:
+            threading.Thread(target=self.reset, args=(manager, count)).start()
         with self.assertRaises(PhaseTimeout) as caught:
-            TimeoutManager(limit).run(["bash", "-c", script, self.word], "tree", grace=grace, **options)
+            manager.run(["bash", "-c", script, self.word], "tree", grace=grace, **options)
         self.assertLess(time.monotonic() - began, 30)
         self.assertEqual(alive(self.word), [], script)
         return caught.exception
+
+    def reset(self, manager, count):
+        while len(alive(self.word)) < count:
+            time.sleep(0.02)
+        manager.reset(0)
 
     def test_of_a_shell_that_waits(self):
         error = self.end("SLEEP & wait", shell=False)
@@ -74,7 +85,7 @@ class NoSurvivor(unittest.TestCase):
         self.assertIn("bash", str(end.killed))
         code = "import os; print(os.getsid(0) == os.getsid(os.getppid()))"
         for options, shared in ({"start_new_session": False}, b"True\n"), ({}, b"False\n"):
-            self.assertEqual(TimeoutManager().run([PYTHON, "-c", code], stdout=-1, **options).stdout, shared)
+            self.assertEqual(TimeoutManager().run([*PYTHON, "-c", code], stdout=-1, **options).stdout, shared)
 
     def test_that_is_stopped(self):
         self.end("SLEEP & kill -STOP $!; kill -STOP $$; SLEEP")
@@ -153,11 +164,22 @@ class NoSurvivor(unittest.TestCase):
         self.assertRegex(error.diagnosis, f"(?s)had to be killed:\n.*{last}")
 
     def test_and_what_is_killed_is_told_in_short(self):
-        error = self.end("trap '' TERM; for i in {1..50}; do SLEEP & done; wait; : \033[2J " + "x" * 9999, limit=1)
+        error = self.end("trap '' TERM; for i in {1..50}; do SLEEP & done; wait; : \033[2J " + "x" * 9999, 60, count=51)
         self.assertEqual(len(error.killed), 51)
         self.assertLess(len(error.diagnosis), 9999)
         self.assertTrue(error.diagnosis.endswith("\n  and 21 more"), error.diagnosis)
         self.assertTrue(error.diagnosis.replace("\n", "").isprintable())
+
+    def test_and_who_is_born_while_it_is_killed_is_told_with_the_others(self):
+        def slowly(group, number):
+            time.sleep(0.2 if number == signal.SIGKILL else 0)
+            return real(group, number)
+
+        real = tree.to_group
+        with tempfile.TemporaryFile() as file, mock.patch.object(tree, "to_group", slowly):
+            error = self.end("trap '' TERM; for i in {1..500}; do SLEEP & echo $!; done; wait", 0.1, 0.1, stdout=file)
+            file.seek(0)
+            self.assertEqual(set(map(int, file)) - {each.pid for each in error.killed}, set())
 
     def test_and_what_a_trap_starts_may_end_by_itself(self):
         with tempfile.TemporaryFile() as file:
@@ -207,7 +229,7 @@ class NoSurvivor(unittest.TestCase):
             "    with open(f'/proc/self/task/{os.getpid()}/children') as file:\n"
             "        print([file.read()])\n"
         )
-        done = subprocess.run([PYTHON, "-c", code], stdout=-1, text=True, env=environment(), timeout=60)
+        done = subprocess.run([*PYTHON, "-c", code], stdout=-1, text=True, env=environment(), timeout=60)
         self.assertEqual((done.stdout, alive(self.word)), ("['']\n", []))
 
     def test_on_ctrl_c(self):
@@ -217,7 +239,7 @@ class NoSurvivor(unittest.TestCase):
             "package.TimeoutManager().run(['bash', '-c', "
             f"'sleep 60.{self.word} & (setsid sleep 60.{self.word} &) ; wait'])"
         )
-        process = subprocess.Popen([PYTHON, "-c", code], stderr=subprocess.PIPE, env=environment())
+        process = subprocess.Popen([*PYTHON, "-c", code], stderr=subprocess.PIPE, env=environment())
         while len(alive(self.word)) < 4:  # Python, bash and two sleeps
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
@@ -310,7 +332,7 @@ class LittleIsKnown(unittest.TestCase):
             f"import sys; sys.path.insert(0, {ROOT!r}); from {package.__name__}.processes import table\n"
             "import os; print(table.has_proc(), os.path.exists('/proc/self/stat'))"
         )
-        ran = subprocess.run(["unshare", "-pf", PYTHON, "-c", code], capture_output=True, text=True, timeout=60)
+        ran = subprocess.run(["unshare", "-pf", *PYTHON, "-c", code], capture_output=True, text=True, timeout=60)
         if ran.returncode:
             self.skipTest(f"no namespaces here: {ran.stderr}")
         self.assertEqual(ran.stdout, "False True\n")
@@ -330,7 +352,7 @@ class LittleIsKnown(unittest.TestCase):
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 30, limits[1]))
         error = self.end("for i in {1..40}; do setsid SLEEP & SLEEP & done; wait")
-        self.assertGreater(len(error.killed), 60)
+        self.assertGreater(len(error.killed), 30)
 
     @unittest.skipUnless(LINUX, "what is open is seen by /proc")
     def test_and_no_file_can_be_opened_any_more(self):

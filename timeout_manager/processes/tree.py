@@ -25,7 +25,7 @@ __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterator
     from typing import Any
 
 BOUND = 5.0  # seconds that killing may take, after the grace
@@ -105,7 +105,7 @@ class Tree(Members):
         while True:
             is_late = clock.monotonic() > deadline  # looks may take long, and there is one more after the last signal
             before = last_born()
-            self._kill_groups(roots, self.look(roots))
+            self._kill_groups(roots)
             alive = self._stop(roots, deadline)
             for process in alive:
                 process.send(KILL)
@@ -167,14 +167,28 @@ class Tree(Members):
         except OSError:  # too many open files
             pass
 
-    def _kill_groups(self, roots: Collection[Any], alive: Iterable[Process]) -> None:
+    def _kill_groups(self, roots: Collection[Any]) -> None:
         """Kill the groups in sessions that the tree has begun.
+
+        Before, they are stopped and looked at: who is born later dies with the others and would be told of by nobody.
+        """
+        groups = [group for group in self._own_groups(roots) if to_group(group, STOP)]
+        alive = self.look(roots) if groups else []
+        for group in groups:
+            if to_group(group, KILL):
+                for member in alive:
+                    if member.group == group and not member.is_refused:
+                        member.signal = "KILL"
+
+    def _own_groups(self, roots: Collection[Any]) -> list[int]:
+        """Return the groups in sessions that the tree has begun.
 
         A root that nobody has waited for, and a member that is stopped, keep the group its number.
         """
         if not HAS_GROUPS:
-            return
+            return []
         done = {system.getpgrp()}
+        alive = self.look(roots)
         groups = [root.pid for root in roots if root.returncode is None and is_child(root.pid)]
         sessions = {process.pid for process in self.found.values()}
         for process in alive:
@@ -183,11 +197,7 @@ class Tree(Members):
                 again = process_of(process.pid) if process.started < INFINITY else process
                 if again is not None and (again.started, again.group) == (process.started, process.group):
                     groups.append(process.group)
-        for group in groups:
-            if to_group(group, KILL):
-                for member in alive:
-                    if member.group == group and not member.is_refused:
-                        member.signal = "KILL"
+        return groups
 
 
 def _youngest_first() -> Iterator[int]:
