@@ -11,7 +11,7 @@ import unittest
 from importlib import import_module
 
 from . import package
-from .helpers.child import ROOT, python
+from .helpers.child import PYTHON, ROOT, python
 from .helpers.clock import FakeClock
 
 
@@ -151,7 +151,7 @@ class Tracebacks(unittest.TestCase):
             self.check(lambda: asyncio.run(body(manager.timed_operation(limit=0.05))))
             manager.reset(0)
             self.check(lambda: asyncio.run(body(manager.timed_operation())))
-        hang = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
+        hang = [*PYTHON, "-c", "import time; time.sleep(60)"]
         for enforce in False, True:
             manager = package.TimeoutManager(0.05, enforce=enforce)
             self.check(lambda: manager.run(hang, grace=0.1))

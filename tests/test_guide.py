@@ -4,19 +4,18 @@ import inspect
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import unittest
 
 from . import package
-from .helpers.child import DIRECTORY, python
+from .helpers.child import DIRECTORY, PYTHON, python
 
 TimeoutManager = package.TimeoutManager
 with_timeout_management = package.with_timeout_management
 
 
 def check_call(seconds, **options):
-    return subprocess.check_call([sys.executable, "-c", f"import time; time.sleep({seconds})"], **options)
+    return subprocess.check_call([*PYTHON, "-c", f"import time; time.sleep({seconds})"], **options)
 
 
 class Forms(unittest.TestCase):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 import tempfile
 import unittest
 import zipfile
@@ -24,7 +25,7 @@ print(*sorted(name for name in set(sys.modules) - before if bool(own & set(name.
 class Import(unittest.TestCase):
     def loaded(self, which):
         for flags in (["-I"], ["-I", "-S"]):
-            yield set(python(*flags, "-c", LOADED, ROOT, package.__name__, which).split())
+            yield set(python("-c", LOADED, ROOT, package.__name__, which, interpreter=[sys.executable, *flags]).split())
 
     def test_loads_time_and_its_own_files_only(self):
         for printed in self.loaded("others"):

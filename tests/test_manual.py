@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import sys
 import unittest
 import zipfile
 from fnmatch import fnmatch
@@ -11,7 +10,7 @@ from importlib import import_module
 from tempfile import TemporaryDirectory
 
 from . import package
-from .helpers.child import DIRECTORY, ROOT, environment, python
+from .helpers.child import DIRECTORY, PYTHON, ROOT, environment, python
 from .helpers.pages import CAN_TRY, broken_links, try_pages
 
 MANUAL = os.path.join(DIRECTORY, "manual")
@@ -43,7 +42,7 @@ class Manual(unittest.TestCase):
         os.close(reader)
         began = []
         for words in ["help", "unittest"], ["unittest", "--help"]:
-            command = [sys.executable, "-m", package.__name__, *words]
+            command = [*PYTHON, "-m", package.__name__, *words]
             pipes = {"stdout": writer, "stderr": subprocess.PIPE}
             began.append(subprocess.Popen(command, cwd=ROOT, env=environment(), text=True, **pipes))
         os.close(writer)

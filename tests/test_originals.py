@@ -16,7 +16,7 @@ from unittest import mock
 from xml.etree import ElementTree
 
 from . import package
-from .helpers.child import DIRECTORY, ROOT, environment, python
+from .helpers.child import DIRECTORY, PYTHON, ROOT, environment, python
 from .helpers.command import Directory
 from .helpers.enforced import CPYTHON, LONG, NAMES, spin
 from .helpers.tree import LINUX
@@ -226,7 +226,7 @@ class WithoutImports(unittest.TestCase):
     @unittest.skipUnless(LINUX and CPYTHON, "Linux tells who is whose child; PyPy imports by itself")
     def test_children_are_ended(self):
         for without in no_imports, no_modules, lambda: mock.patch("subprocess.Popen"):
-            with subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"]) as child:
+            with subprocess.Popen([*PYTHON, "-c", "import time; time.sleep(60)"]) as child:
                 error = self.assert_interrupted(without, child.wait, kill_children=1)
             self.assertEqual([(each.pid, each.signal) for each in error.killed], [(child.pid, "TERM")])
 
@@ -245,7 +245,7 @@ class WithoutImports(unittest.TestCase):
             "with package.TimeoutManager(0.1, kill_after=0.1).timed_operation('run'):\n"
             "    sys.modules.clear()\n    builtins.__import__ = None\n    time.sleep(60)\n"
         )
-        ran = subprocess.run([sys.executable, "-c", code], stderr=-1, text=True, env=environment(), timeout=LONG)
+        ran = subprocess.run([*PYTHON, "-c", code], stderr=-1, text=True, env=environment(), timeout=LONG)
         self.assertEqual(ran.returncode, 124)
         self.assertIn('File "<string>", line 5 in <module>', ran.stderr)
 

@@ -9,7 +9,7 @@ import time
 import unittest
 
 from . import package
-from .helpers.child import ROOT, environment
+from .helpers.child import PYTHON, ROOT, environment
 
 NO_THREADS = """
 def no(*args, **kwargs):
@@ -128,7 +128,7 @@ print(diagnosis)
     ),
     "no clock since the boot": (
         "import time\ndef no(*args):\n    raise OSError(22, 'Invalid argument')\ntime.clock_gettime = no\n",
-        "print(package.TimeoutManager(9).run([sys.executable, '-c', 'print(7)'], stdout=-1).stdout)",
+        "print(package.TimeoutManager(9).run([sys.executable, '-S', '-c', 'print(7)'], stdout=-1).stdout)",
     ),
     "no list of signals": (
         "import signal\nif hasattr(signal, 'valid_signals'): del signal.valid_signals\n",
@@ -163,7 +163,7 @@ run()
     "Windows, nothing": ("", NO_GROUPS + "os.environ['PATH'] = '/bin:/usr/bin'\nrun()"),
     "Windows, command": (
         "import signal\nfor name in ('ALRM', 'CHLD', 'TTIN', 'TTOU'): delattr(signal, 'SIG' + name)\n",
-        "module('__main__').main(['run', '9', sys.executable, '-c', 'raise SystemExit(3)'])",
+        "module('__main__').main(['run', '9', sys.executable, '-S', '-c', 'raise SystemExit(3)'])",
     ),
     "no fcntl": (
         "import asyncio\nsys.modules['fcntl'] = sys.modules['resource'] = None\nsys.platform = 'sunos5'\n",
@@ -202,7 +202,7 @@ class WhereThatIsMissing(unittest.TestCase):
     @staticmethod
     def start(lacking, code):
         code = f"import sys\nsys.path.insert(0, {ROOT!r})\n{lacking}{PRELUDE}{code}"
-        command = [sys.executable, "-c", code]
+        command = [*PYTHON, "-c", code]
         pipes = dict(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         return subprocess.Popen(command, env=environment(), **pipes)
 

@@ -1,11 +1,10 @@
 """A mistyped command, topic or option is told with the nearest one that there is; what is right is left alone."""
 
 import subprocess
-import sys
 import unittest
 
 from .. import package
-from ..helpers.child import ROOT, environment
+from ..helpers.child import PYTHON, ROOT, environment
 
 MISTYPED = {
     "unitest": "did you mean unittest?",
@@ -36,7 +35,7 @@ class Mistyped(unittest.TestCase):
 
     def start(self, words):
         process = subprocess.Popen(
-            [sys.executable, "-m", package.__name__, *words.split()],
+            [*PYTHON, "-m", package.__name__, *words.split()],
             **dict(cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True),
         )
         self.addCleanup(process.stdout.close)

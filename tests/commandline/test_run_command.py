@@ -14,7 +14,7 @@ import unittest
 from unittest import mock
 
 from .. import package
-from ..helpers.child import ROOT, at_once, environment, hear, python
+from ..helpers.child import PYTHON, ROOT, at_once, environment, hear, python
 from ..helpers.command import Directory
 
 # What both do with the same command line; the exit status is that of coreutils 9.1.
@@ -61,7 +61,7 @@ def status(command):
 @unittest.skipUnless(os.name == "posix", "the comparison is with a command of POSIX systems")
 class Habits(Directory):
     def test_exit_status(self):
-        ours = f"{sys.executable} -m {package.__name__} run"
+        ours = f"{' '.join(PYTHON)} -m {package.__name__} run"
         with self.environment():
             self.assertEqual(dict(zip(LINES, at_once(status, [f"{ours} {line}" for line in LINES]))), LINES)
 
@@ -131,7 +131,7 @@ class Habits(Directory):
     @unittest.skipUnless(sys.platform == "linux", "only there orphans can be taken over")
     def test_but_not_where_they_may_be_of_others(self):
         word = f"60.{os.getpid()}{time.monotonic_ns()}"
-        command = f"{sys.executable} -m {package.__name__} run -k 0.2 0.5 sleep 5"
+        command = f"{' '.join(PYTHON)} -m {package.__name__} run -k 0.2 0.5 sleep 5"
         script = f"(sleep 0.2; sleep {word} >/dev/null & echo $!) & exec {command}"
         with self.environment():
             done = subprocess.run(["sh", "-c", script], stdout=subprocess.PIPE, text=True, timeout=60)
@@ -163,7 +163,7 @@ class Habits(Directory):
         import pty
 
         for command, options in ("cat", "-k1"), ("stty tostop; echo there; exec sleep 5", "-v"):
-            ours = f"{sys.executable} -m {package.__name__} run {options} 0.5 sh -c '{command}'"
+            ours = f"{' '.join(PYTHON)} -m {package.__name__} run {options} 0.5 sh -c '{command}'"
             pid, terminal = pty.fork()
             if not pid:
                 with self.environment():
@@ -191,7 +191,7 @@ class Habits(Directory):
         self.assertEqual(python("-c", textwrap.dedent(script).format(package.__name__), cwd=ROOT), "")
 
     def test_streams_that_are_closed_or_full(self):
-        ours = f"{sys.executable} -m {package.__name__} run -v"
+        ours = f"{' '.join(PYTHON)} -m {package.__name__} run -v"
         full = "2>/dev/full" if os.path.exists("/dev/full") else "2>&-"
         with self.environment():
             for streams in "<&-", ">&-", "2>&-", "<&- >&- 2>&-", full:
@@ -207,7 +207,7 @@ class Habits(Directory):
     def test_the_environment_is_as_it_was(self):
         for variables in {}, {"LC_CTYPE": "C"}, {"LC_ALL": "C"}, {"LANG": "C"}, {"LC_CTYPE": "C.UTF-8"}:
             given = {"PATH": os.environ["PATH"], "PYTHONPATH": ROOT, **variables}
-            command = [sys.executable, "-m", package.__name__, "run", "5", "env"]
+            command = [*PYTHON, "-m", package.__name__, "run", "5", "env"]
             said = subprocess.run(command, env=given, stdout=subprocess.PIPE, text=True, timeout=60).stdout
             lines = [line for line in said.splitlines() if not line.startswith("TIMEOUT_MANAGER_")]
             if os.path.exists("/proc/self/environ"):
@@ -260,7 +260,7 @@ class Habits(Directory):
         self.assertEqual((ran.status, ran.stdout), (124, "got\n"))
 
     def test_open_files_pass(self):
-        ours = f"{sys.executable} -m {package.__name__} run"
+        ours = f"{' '.join(PYTHON)} -m {package.__name__} run"
         script = f"{ours} 5 ls /proc/self/fd 7>&1"
         with self.environment():
             done = subprocess.run(script, shell=True, stdin=subprocess.DEVNULL, stdout=-1, text=True, timeout=60)
@@ -296,7 +296,7 @@ class Habits(Directory):
 
     def test_report_and_deadline(self):
         code = f"import {package.__name__} as p; print(p.TimeoutManager.from_environ(90).initial_timeout)"
-        ran = self.go("--phase", "build", "--report", "r.json", "40", sys.executable, "-c", code)
+        ran = self.go("--phase", "build", "--report", "r.json", "40", *PYTHON, "-c", code)
         self.assertEqual(ran.status, 0, ran.stderr)
         self.assertTrue(30 < float(ran.stdout) <= 38.1, ran.stdout)
         with open(self.path("r.json")) as file:

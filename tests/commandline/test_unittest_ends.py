@@ -24,7 +24,7 @@ class Ends(Directory):
 
         def slow_goodbye(): time.sleep(60)
         def wait_for_child():
-            subprocess.Popen([sys.executable, "-c", "input()", "mine"], stdin=subprocess.PIPE).wait()
+            subprocess.Popen([sys.executable, "-S", "-c", "input()", "mine"], stdin=subprocess.PIPE).wait()
         async def use_default_executor(): asyncio.get_running_loop().run_in_executor(None, slow_goodbye)
 
         class Left(unittest.TestCase):
@@ -128,7 +128,7 @@ class Children(Directory):
             def test_leaves(self): self.start("left")
             def start(self, name):
                 pipes = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
-                process = subprocess.Popen([sys.executable, "-c", CHILD, name], **pipes)
+                process = subprocess.Popen([sys.executable, "-S", "-c", CHILD, name], **pipes)
                 kept.append(process)
                 self.assertEqual(process.stdout.readline(), b"up\\n")
                 return process

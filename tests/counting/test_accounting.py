@@ -23,6 +23,7 @@ from pathlib import Path
 from unittest import mock
 
 from .. import package
+from ..helpers.child import PYTHON
 from ..helpers.counting import CountingCase
 
 TimeoutManager = package.TimeoutManager
@@ -195,7 +196,7 @@ class Fitting(unittest.TestCase):
                     done.result(timeout=left)
                     concurrent.futures.wait([done], timeout=left)
                     self.assertTrue(multiprocessing.connection.wait([pair[0]], timeout=left))
-                    subprocess.run([sys.executable, "-S", "-c", ""], capture_output=True, timeout=left)
+                    subprocess.run([*PYTHON, "-c", ""], capture_output=True, timeout=left)
                     asyncio.run(asyncio.wait_for(asyncio.sleep(0.001), timeout=left))
             self.assertIsNone(left)
             self.assertTrue(listener.address)

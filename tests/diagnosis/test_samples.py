@@ -9,7 +9,7 @@ import subprocess
 import sys
 import unittest
 
-from ..helpers.child import ROOT, environment
+from ..helpers.child import PYTHON, ROOT, environment
 
 TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SAMPLES = os.path.join(TESTS, "samples")
@@ -36,7 +36,7 @@ def run_all():
     """Return what every sample prints."""
     output = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     options = dict(cwd=os.path.dirname(TESTS), env=environment(PYTHONPATH=ROOT), **output)
-    running = [subprocess.Popen([sys.executable, "-m", f"tests.samples.{name}"], **options) for name in NAMES]
+    running = [subprocess.Popen([*PYTHON, "-m", f"tests.samples.{name}"], **options) for name in NAMES]
     return {name: process.communicate(timeout=100)[0] for name, process in zip(NAMES, running)}
 
 

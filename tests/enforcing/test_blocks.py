@@ -13,11 +13,12 @@ from contextlib import suppress
 from itertools import repeat
 
 from .. import package
+from ..helpers.child import PYTHON
 from ..helpers.enforced import CPYTHON, LATE, LIMIT, LONG, burn, by_each_enforcer, spin, swallow_exceptions
 from ..stress import BODIES, holes
 
 PhaseTimeout = package.PhaseTimeout
-HANG = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
+HANG = [*PYTHON, "-c", "import time; time.sleep(60)"]
 FORMS = (
     *("while True: pass", "while 1: x += 1", "while x: pass", "while True: continue", "while x: x += 1; x -= 1"),
     *("for _ in repeat(0): pass", "for _ in iter(int, 1): x = 1", "[0 for x in repeat(0) if x]"),

@@ -8,7 +8,7 @@ import unittest
 from subprocess import PIPE, run
 
 from .. import package
-from ..helpers.child import ROOT, at_once, environment
+from ..helpers.child import PYTHON, ROOT, at_once, environment
 
 HAS_GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
 LINUX_CPYTHON = sys.platform == "linux" and sys.implementation.name == "cpython"
@@ -53,7 +53,7 @@ start, watchdog.start_new_thread = watchdog.start_new_thread, no
 
 class Kill(unittest.TestCase):
     def go(self, code):
-        command = [sys.executable, "-W", "ignore", "-c", PROGRAM + code]
+        command = [*PYTHON, "-W", "ignore", "-c", PROGRAM + code]
         return run(command, stdout=PIPE, stderr=PIPE, text=True, timeout=60, env=environment())
 
     def assert_killed(self, code):
@@ -326,7 +326,7 @@ go(lambda: time.sleep(60))
         code += "try:\n    while True: os.write(2, b'x' * 4096)\nexcept OSError: os.set_blocking(2, True)\n"
         code += "sys.modules['_ctypes'] = None\n"  # without timers of the kernel
         code = f"import sys\n{code}{PROGRAM}go(swallow)"
-        done = run([sys.executable, "-W", "ignore", "-c", code], timeout=60, env=environment())
+        done = run([*PYTHON, "-W", "ignore", "-c", code], timeout=60, env=environment())
         self.assertEqual(done.returncode, 124)
 
     @unittest.skipUnless(hasattr(os, "fork"), "no fork here")
@@ -346,7 +346,7 @@ except package.PhaseTimeout:
 
     def count(self, code, **variables):
         """Run a program whose manager only counts."""
-        command = [sys.executable, "-W", "error", "-c", PROGRAM.replace("enforce=True, ", "") + code]
+        command = [*PYTHON, "-W", "error", "-c", PROGRAM.replace("enforce=True, ", "") + code]
         return run(command, stdout=PIPE, stderr=PIPE, text=True, timeout=60, env=environment(**variables))
 
     def test_works_where_time_is_only_counted(self):
@@ -408,7 +408,7 @@ print([phase.outcome for phase in manager.phases])
 
     @unittest.skipUnless(LINUX_CPYTHON, "no /proc, or no way into another thread")
     def test_ends_the_children_of_run_and_of_kill_children_with_the_process(self):
-        child = "[sys.executable, '-c', 'import time; print(1, flush=True); time.sleep(100)']"
+        child = "[sys.executable, '-S', '-c', 'import time; print(1, flush=True); time.sleep(100)']"
         shell = f"['sh', '-c', '\"$0\" \"$@\"; :', *{child}]"
         ways = (
             ("subprocess", f"go(lambda: subprocess.run({shell}))"),

@@ -322,7 +322,7 @@ class Processes(unittest.TestCase):
             "manager = package.TimeoutManager(0.2, enforce=True)\n"
             "with manager:\n"
             "    with manager.timed_operation('run'): pass\n"
-            "os.execv(sys.executable, [sys.executable, '-c', 'import time; time.sleep(0.5); print(1)'])\n"
+            "os.execv(sys.executable, [sys.executable, '-S', '-c', 'import time; time.sleep(0.5); print(1)'])\n"
         )
         self.assertEqual(python("-c", code).strip(), "1")
 

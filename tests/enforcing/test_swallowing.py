@@ -7,10 +7,11 @@ import time
 import unittest
 from concurrent.futures import ThreadPoolExecutor
 
+from ..helpers.child import PYTHON
 from ..helpers.enforced import CPYTHON, LONG, MARGIN, burn, by_each_enforcer
 from ..helpers.enforced import retry_on_os_error, spin, swallow_exceptions
 
-HANG = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
+HANG = [*PYTHON, "-c", "import time; time.sleep(60)"]
 
 
 def swallow_everything():

@@ -17,6 +17,7 @@ DIRECTORY = os.path.dirname(os.path.abspath(package.__file__))  #: of the packag
 ROOT = DIRECTORY  #: what has to be on sys.path to import it
 for _ in package.__name__.split("."):
     ROOT = os.path.dirname(ROOT)
+PYTHON = [sys.executable, "-S"]  #: starts without `site`, which takes time to find what is installed
 if not sys.dont_write_bytecode:  # the many processes that the tests start write none
     compileall.compile_dir(DIRECTORY, quiet=2)
 
@@ -59,11 +60,11 @@ def let_lie(test):
     test.addCleanup(gc.collect)  # it comes first
 
 
-def python(*args, timeout=120, **options):
+def python(*args, interpreter=PYTHON, timeout=120, **options):
     """Run this interpreter; return what it printed, with its errors as the text of an AssertionError if it failed."""
     options.setdefault("env", environment())
     done = subprocess.run(
-        [sys.executable, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=timeout, **options
+        [*interpreter, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=timeout, **options
     )
     if done.returncode != 0:
         raise AssertionError(f"exit status {done.returncode}\n{done.stdout}{done.stderr}")

@@ -40,7 +40,7 @@ MASKS = (
 DONE = "----- done -----"
 COMMANDS = {
     "python": 'exec "$PYTHON_HERE" $PYTHON_FLAGS "$@"\n',
-    "timeout-manager": f"exec \"$PYTHON_HERE\" -c 'import sys; sys.argv[0] = \"timeout-manager\"\n"
+    "timeout-manager": f"exec \"$PYTHON_HERE\" $PYTHON_FLAGS -c 'import sys; sys.argv[0] = \"timeout-manager\"\n"
     f"from {package.__name__}.__main__ import script; script()' \"$@\"\n",
 }
 SESSIONS = """

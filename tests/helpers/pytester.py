@@ -1,6 +1,7 @@
 """Run pytest in a process of its own, with the plug-in or without."""
 
 import re
+import sys
 from importlib.util import find_spec
 
 from .. import package
@@ -51,7 +52,7 @@ class PytestCase(Directory):
         options = ("-p", "no:cacheprovider", "-p", "observer", *(self.plugins if plugins is None else plugins))
         self.begun = getattr(self, "begun", 0) + 1
         variables = dict(PYTEST_ADDOPTS="", REPORTS=f"reports-{self.begun}.json", **variables)
-        process = self.start(*options, *arguments, module="pytest", **variables)
+        process = self.start(*options, *arguments, module="pytest", interpreter=[sys.executable], **variables)
         process.reports = variables["REPORTS"]
         return process
 

@@ -4,7 +4,6 @@ import os
 import sys
 
 LINUX = sys.platform == "linux"
-PYTHON = sys.executable
 
 
 def alive(word):

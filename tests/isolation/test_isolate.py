@@ -9,7 +9,7 @@ import time
 import unittest
 
 from .. import package
-from ..helpers.child import ROOT, environment
+from ..helpers.child import PYTHON, ROOT, environment
 from ..helpers.command import Directory
 
 CPYTHON = sys.implementation.name == "cpython"
@@ -259,7 +259,7 @@ class Text(Isolated):
                     print("stdin:", sys.stdin.read(), file=sys.stderr)
         """)
         flags = "-W", "error::ImportWarning", "-X", "utf8", "-u", "-O"
-        command = [sys.executable, *flags, "-m", package.__name__, "unittest"]
+        command = [*PYTHON, *flags, "-m", package.__name__, "unittest"]
         how = dict(cwd=self.directory, env=environment(PYTHONPATH=ROOT), stdin=subprocess.DEVNULL)
         runs = [
             subprocess.Popen([*command, *options, "test_flags"], stdout=-1, stderr=-1, text=True, **how)
@@ -384,7 +384,8 @@ class TheImport(Isolated):
 
     def test_that_always_fails_to_start_ends_the_run(self):
         self.write(sitecustomize="import os\nif 'TIMEOUT_MANAGER_WORKER' in os.environ: os._exit(9)", test_a=PASSES)
-        ran = self.isolated("test_a", PYTHONPATH=os.pathsep.join((self.directory, ROOT)))
+        how = dict(interpreter=[sys.executable], PYTHONPATH=os.pathsep.join((self.directory, ROOT)))
+        ran = self.isolated("test_a", **how)
         self.assertEqual(ran.status, 1)
         self.assertIn("The tests cannot be loaded: 3 workers have ended meanwhile.\n", ran.stderr)
 

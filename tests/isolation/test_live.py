@@ -8,7 +8,7 @@ import sys
 import unittest
 
 from .. import package
-from ..helpers.child import ROOT, at_once, environment
+from ..helpers.child import PYTHON, ROOT, at_once, environment
 from ..helpers.command import Directory
 
 SUITE = """
@@ -38,7 +38,7 @@ class LiveLine(Directory):
         if is_terminal:
             self.resize(writer, 24, 70)
         flags = ["-X", "utf8"] + ["-u"] * (not is_terminal)
-        command = [sys.executable, *flags, "-m", package.__name__, "unittest", *options, "-v", "test_live"]
+        command = [*PYTHON, *flags, "-m", package.__name__, "unittest", *options, "-v", "test_live"]
         env = environment(PYTHONPATH=ROOT, TERM="xterm")
         how = dict(cwd=self.directory, env=env, stdin=subprocess.DEVNULL, stdout=writer, stderr=writer)
         with subprocess.Popen(command, **how):

@@ -10,7 +10,8 @@ import unittest
 from unittest import mock
 
 from .. import package
-from ..helpers.tree import LINUX, PYTHON, alive
+from ..helpers.child import PYTHON
+from ..helpers.tree import LINUX, alive
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
 
@@ -34,15 +35,15 @@ class AnAwaitedCommand(unittest.TestCase):
         code = "import sys; sys.stdout.write(sys.stdin.read().upper()); sys.stderr.write('e'); sys.exit(3)"
         options = {"input": "hello" * 50_000, "capture_output": True, "text": True}
         late = f"import time; time.sleep(0.5); {code}"  # what does not fit into the pipe has to wait for that
-        done = asyncio.run(manager.run_async([PYTHON, "-c", late], **options))
-        self.assertEqual(vars(done), vars(subprocess.run([PYTHON, "-c", late], **options)))
+        done = asyncio.run(manager.run_async([*PYTHON, "-c", late], **options))
+        self.assertEqual(vars(done), vars(subprocess.run([*PYTHON, "-c", late], **options)))
         with self.assertRaises(subprocess.CalledProcessError) as caught:
-            asyncio.run(manager.run_async([PYTHON, "-c", code], "build", check=True, **options))
+            asyncio.run(manager.run_async([*PYTHON, "-c", code], "build", check=True, **options))
         self.assertEqual(caught.exception.returncode, 3)
         with self.assertRaises(FileNotFoundError):
             asyncio.run(manager.run_async(["/no/such/command"]))
         names = [phase.name for phase in manager.phases if not phase.name.startswith("end ")]
-        self.assertEqual(names, [os.path.basename(PYTHON), "build", "command"])
+        self.assertEqual(names, [os.path.basename(PYTHON[0]), "build", "command"])
         self.assertEqual([phase.outcome for phase in manager.phases], ["done", "done", "failed"])
 
     def test_lets_the_loop_go_on_and_waits_for_others_beside_it(self):

@@ -10,10 +10,10 @@ from importlib import import_module
 from unittest import mock
 
 from .. import package
-from ..helpers.child import ROOT, environment
+from ..helpers.child import PYTHON, ROOT, environment
 from ..helpers.enforced import NAMES
 from ..helpers.interrupted import hang
-from ..helpers.tree import LINUX, PYTHON
+from ..helpers.tree import LINUX
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
 child = import_module(f"{package.__name__}.processes.child")
@@ -24,13 +24,13 @@ class ACommand(unittest.TestCase):
         manager = TimeoutManager(60)
         code = "import sys; sys.stdout.write(sys.stdin.read().upper()); sys.stderr.write('e'); sys.exit(3)"
         options = {"input": "hello", "capture_output": True, "text": True}
-        done = manager.run([PYTHON, "-c", code], **options)
-        plain = subprocess.run([PYTHON, "-c", code], **options)
+        done = manager.run([*PYTHON, "-c", code], **options)
+        plain = subprocess.run([*PYTHON, "-c", code], **options)
         self.assertEqual(vars(done), vars(plain))
         with self.assertRaises(subprocess.CalledProcessError) as caught:
-            manager.run([PYTHON, "-c", code], "build", check=True, **options)
+            manager.run([*PYTHON, "-c", code], "build", check=True, **options)
         self.assertEqual((caught.exception.returncode, caught.exception.output), (3, "HELLO"))
-        self.assertEqual([phase.name for phase in manager.phases], [os.path.basename(PYTHON), "build"])
+        self.assertEqual([phase.name for phase in manager.phases], [os.path.basename(PYTHON[0]), "build"])
         self.assertEqual([phase.outcome for phase in manager.phases], ["done", "done"])
 
     def test_takes_the_options_of_subprocess(self):
@@ -65,7 +65,7 @@ class ACommand(unittest.TestCase):
         environs += [{b"TIMEOUT_MANAGER_DEADLINE": b"1:1:x"}] if os.supports_bytes_environ else []
         for env in environs:
             code = "import os; print(os.environ)"
-            said = TimeoutManager(60).run([PYTHON, "-c", code], env=env, stdout=-1, text=True).stdout
+            said = TimeoutManager(60).run([*PYTHON, "-c", code], env=env, stdout=-1, text=True).stdout
             self.assertNotIn("1:1:x", said)
             self.assertNotIn("'PATH'", said)
 
@@ -172,7 +172,7 @@ class ACommand(unittest.TestCase):
             "assert signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN\n"
         )
         for without in "", "import sys; sys.modules['_ctypes'] = None\n":
-            command = [PYTHON, "-c", without + code]
+            command = [*PYTHON, "-c", without + code]
             done = subprocess.run(command, stdout=-1, text=True, env=environment(), timeout=60)
             self.assertEqual((done.returncode, done.stdout), (0, "[3, 3]\n"), without)
 

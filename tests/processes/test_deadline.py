@@ -9,7 +9,7 @@ from importlib import import_module
 from unittest import mock
 
 from .. import package
-from ..helpers.child import ROOT, environment
+from ..helpers.child import PYTHON, ROOT, environment
 from ..helpers.clock import FakeClock
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
@@ -37,7 +37,7 @@ class TheDeadline(unittest.TestCase):
 
     def test_is_right_across_other_programs(self):
         for command in (
-            [sys.executable, "-c", CODE % "None"],
+            [*PYTHON, "-c", CODE % "None"],
             ["sh", "-c", '"$PYTHON" -c "$CODE"'],
             ["env", "sh", "-c", 'sleep 0.3; "$PYTHON" -c "$CODE"'],
         ):
@@ -45,12 +45,12 @@ class TheDeadline(unittest.TestCase):
             self.assertTrue(95 - SLACK < seconds <= 95.01, (command, seconds))
 
     def test_the_lesser_counts(self):
-        command = [sys.executable, "-c", CODE % "20"]
+        command = [*PYTHON, "-c", CODE % "20"]
         self.assertEqual(left(command, TimeoutManager(100)), 20)
         self.assertEqual(left(command, TimeoutManager()), 20)
         os.environ[VARIABLE] = inheritance.deadline(50)
-        self.assertTrue(47.5 - SLACK < left([sys.executable, "-c", CODE % "None"], TimeoutManager(100)) <= 47.51)
-        self.assertTrue(47.5 - SLACK < left([sys.executable, "-c", CODE % "None"], TimeoutManager()) <= 47.51)
+        self.assertTrue(47.5 - SLACK < left([*PYTHON, "-c", CODE % "None"], TimeoutManager(100)) <= 47.51)
+        self.assertTrue(47.5 - SLACK < left([*PYTHON, "-c", CODE % "None"], TimeoutManager()) <= 47.51)
 
     def test_is_not_scaled_twice(self):
         os.environ[VARIABLE] = inheritance.deadline(100)
@@ -83,7 +83,7 @@ with manager.timed_operation("prepare"):
 with manager.timed_operation("build"):
     hang()
 """
-        command = [sys.executable, "-c", code]
+        command = [*PYTHON, "-c", code]
         with self.assertRaises(PhaseTimeout) as caught:
             TimeoutManager(10).run(command, timeout=4, grace=1, stderr=-1, text=True, env=environment(PYTHONPATH=ROOT))
         told = caught.exception.stderr
@@ -92,7 +92,7 @@ with manager.timed_operation("build"):
         self.assertRegex(told, r"  prepare .* done\n  build .* RUNNING\n")
 
     def test_a_child_that_is_done_in_time_tells_nothing(self):
-        command = [sys.executable, "-c", CODE % "None"]
+        command = [*PYTHON, "-c", CODE % "None"]
         done = TimeoutManager(60).run(command, stdout=-1, stderr=-1, env=environment(PYTHONPATH=ROOT))
         self.assertEqual(done.stderr, b"")
 
@@ -121,7 +121,7 @@ with manager.timed_operation("build"):
         self.assertRegex(inheritance.deadline(5), r"\A[\w.:-]+\Z")
 
     def test_a_command_finds_it(self):
-        command = [sys.executable, "-c", CODE % "None"]
+        command = [*PYTHON, "-c", CODE % "None"]
         done = TimeoutManager(100).run(command, stdout=-1, env=environment(PYTHONPATH=ROOT))
         self.assertTrue(95 - SLACK < float(done.stdout) <= 95.01)
 
