@@ -3,14 +3,14 @@
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import unittest
 from textwrap import dedent
 from xml.etree import ElementTree
 
 from .. import package
-from .child import ROOT, at_once, environment
+from .child import PYTHON, ROOT, at_once, environment
+from .forks import CAN_FORK, Fork
 
 
 class Ran:
@@ -46,10 +46,13 @@ class Directory(unittest.TestCase):
     def path(self, name):
         return os.path.join(self.directory, name)
 
-    def start(self, *arguments, module=package.__name__, stdin=subprocess.DEVNULL, **variables):
+    def start(self, *arguments, module=package.__name__, interpreter=(), stdin=subprocess.DEVNULL, **variables):
+        """Run a module, in a fork if nothing is said of the interpreter."""
         env = environment(**{"PYTHONPATH": ROOT, **variables})
+        if CAN_FORK and not interpreter and not any(name.startswith("PYTHON") for name in variables):
+            return Fork(module, arguments, self.directory, env, stdin)
         return subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
+            [*(interpreter or PYTHON), "-m", module, *arguments],
             **dict(cwd=self.directory, env=env, text=True, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE),
         )
 

@@ -111,6 +111,10 @@ def is_there(pid):
 
 @unittest.skipUnless(LINUX, "there are no workers elsewhere")
 class Isolated(Directory):
+    def start(self, *arguments, interpreter=PYTHON, **more):
+        """Run a module in an interpreter of its own: a worker is started as that was."""
+        return super().start(*arguments, interpreter=interpreter, **more)
+
     def isolated(self, *arguments, **variables):
         return self.unittest("--isolate", *arguments, **variables)
 

@@ -1,0 +1,148 @@
+"""Run modules as ``python -m`` does, in forks of one interpreter that has loaded the package: most of a start is that.
+
+What serves is nobody's child, so that no test finds a child that it has not started, and ends with the tests. Beside
+each fork another one waits for it and tells of its end.
+"""
+
+import atexit
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+from .. import package
+from .child import PYTHON, ROOT, environment
+
+CAN_FORK = hasattr(os, "fork") and hasattr(socket, "send_fds")
+SERVER = """
+import json, os, runpy, signal, socket, sys, unittest.main
+from importlib import import_module
+
+def serve():
+    connection = socket.socket(fileno=os.dup(0))
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody here waits for those who wait
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    while True:
+        request, descriptors, _, _ = socket.recv_fds(connection, 1 << 16, 4)
+        while request and not request.endswith(b"\\n"):
+            request += connection.recv(1 << 16)
+        if not request:
+            os._exit(0)
+        if not os.fork():
+            break
+        for descriptor in descriptors:
+            os.close(descriptor)
+    connection.close()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    *streams, told = descriptors
+    child = os.fork()
+    if child:
+        for stream in streams:
+            os.close(stream)
+        os.write(told, b"%10d" % child)
+        os.write(told, b"%d" % os.waitpid(child, 0)[1])
+        os._exit(0)
+    os.close(told)
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    return json.loads(request)
+
+if os.fork():
+    os._exit(0)
+for name in sys.argv[1:]:
+    import_module(name)
+module, sys.argv[1:], directory, variables = serve()
+os.chdir(directory)
+sys.path[0] = os.getcwd()
+os.environ.clear()
+os.environ.update(variables)
+runpy._run_module_as_main(module)
+"""
+LOADED = "commandline.unittest_command", "commandline.run_command", "testing.runner", "enforcing.choice"
+STREAMS = "stdout", "stderr"
+_connection = None
+_lock = threading.Lock()
+
+
+def _server():
+    """Return the connection to the server, which is started when it is first needed."""
+    global _connection
+    if _connection is None:
+        _connection, other = socket.socketpair()
+        atexit.register(_connection.close)
+        names = [f"{package.__name__}.{name}" for name in LOADED]
+        how = dict(stdin=other, stdout=subprocess.DEVNULL, env=environment(PYTHONPATH=ROOT))
+        subprocess.run([*PYTHON, "-c", SERVER, *names], check=True, **how)
+        other.close()
+    return _connection
+
+
+class Fork:
+    """A run of a module, for tests: what `subprocess.Popen` would be with text and pipes."""
+
+    def __init__(self, module, arguments, directory, variables, stdin=subprocess.DEVNULL):
+        self.args, self.returncode, self._readers, self._said = [module, *arguments], None, [], {}
+        pipes = [os.pipe() for _ in range(4)]
+        (theirs, ours), *others = pipes
+        if stdin != subprocess.PIPE:
+            os.close(ours)
+            os.close(theirs)
+            theirs, ours = os.open(os.devnull, os.O_RDONLY), None
+        given = [theirs, *(writer for _, writer in others)]
+        request = json.dumps([module, arguments, directory, variables]).encode() + b"\n"
+        with _lock:
+            socket.send_fds(_server(), [request], given)
+        for descriptor in given:
+            os.close(descriptor)
+        self.stdin = None if ours is None else open(ours, "w")
+        self.stdout, self.stderr = (open(reader) for reader, _ in others[:2])
+        self._told = others[2][0]
+        self.pid = int(os.read(self._told, 10))
+
+    def poll(self):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout=None):
+        if self.returncode is None:
+            if not select.select([self._told], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(self.args, timeout)
+            status = int(os.read(self._told, 10))
+            os.close(self._told)
+            self.returncode = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+        return self.returncode
+
+    def communicate(self, text=None, timeout=None):
+        if not self._readers:
+            self._readers = [threading.Thread(target=self._read, args=[name], daemon=True) for name in STREAMS]
+            for each in self._readers:
+                each.start()
+            if self.stdin:
+                with contextlib.suppress(BrokenPipeError), self.stdin:
+                    self.stdin.write(text or "")
+        end = None if timeout is None else time.monotonic() + timeout
+        for each in self._readers:
+            each.join(None if end is None else max(end - time.monotonic(), 0))
+            if each.is_alive():
+                raise subprocess.TimeoutExpired(self.args, timeout)
+        self.wait()
+        return tuple(self._said[name] for name in STREAMS)
+
+    def _read(self, name):
+        with getattr(self, name) as stream:
+            self._said[name] = stream.read()
+
+    def send_signal(self, number):
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
