@@ -1,9 +1,9 @@
 """How a worker tells its parent what it is at, and gets its orders, whatever code under test does to its descriptors.
 
-A message is a line of JSON, behind a token that nobody else knows and a number: the rest of what comes through the pipe
-is noise of tests. A line that an interrupt has torn is sent once more. Before each use a descriptor is looked at; if it
-has been closed, or is another file by now, the end of the parent is opened in its place, through ``/proc``. A process
-that a test has forked has none of this: it says nothing, and ends where it comes back to us.
+Messages are sent together, a line of JSON behind a token that nobody else knows and a number: the rest of what comes
+through the pipe is noise of tests. A line that an interrupt has torn is sent once more. Before each use a descriptor is
+looked at; if it has been closed, or is another file by now, the end of the parent is opened in its place, through
+``/proc``. A process that a test has forked has none of this: it says nothing, and ends where it comes back to us.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ class Channel:
         ends = {"out": system.O_WRONLY, "orders": system.O_RDONLY, "book": system.O_RDONLY, "words": system.O_RDWR}
         self._ends = {name: Shared(role[name][0], parent, role[name][1], flags) for name, flags in ends.items()}
         self._token: str = role["token"]
-        self._lines: list[str] = []
+        self._messages: list[Any] = []
+        self._line = b""  # which has not been sent yet
         self._number = 0
         self._lock = thread.RLock()  # a suite may run tests in threads
         self._process = system.getpid()
@@ -91,27 +92,29 @@ class Channel:
         """The file for last words: what the interpreter says when it dies."""
         return self._ends["words"]
 
-    @uninterrupted
     def say(self, *message: Any, flush: bool = False) -> None:
         """Tell this, by and by; at once where it is to be flushed."""
-        with self._lock:
-            self._number += 1
-            self._lines.append(f"\n{self._token} {self._number} {dumps(message)}\n")
-            if flush:
-                self.flush()
+        self._messages.append(message)
+        if flush:
+            self.flush()
 
     @uninterrupted
     def flush(self) -> None:
         if self.is_foreign():
             return
         with self._lock:
-            data = "".join(self._lines).encode()
+            said = self._messages[:]
+            if said:
+                del self._messages[: len(said)]
+                self._number += 1
+                self._line += f"\n{self._token} {self._number} {dumps(said)}\n".encode()
+            data = self._line
             try:
                 while data:
                     data = data[system.write(self._ends["out"].descriptor(), data) :]
             except OSError:  # there is no parent, or no way to it: what happens here would never be known
                 system._exit(RETURNED)
-            self._lines.clear()
+            self._line = b""
 
     def read(self) -> Any:
         """Wait for an order; None if there is nobody to give one."""

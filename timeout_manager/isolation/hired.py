@@ -173,7 +173,7 @@ class Hired:
             number, _, message = rest.partition(b" ")
             if token == self._token.encode() and number.isdigit() and int(number) > self._seen:
                 try:
-                    said.append(loads(message))
+                    said += loads(message.decode())
                 except ValueError:  # torn; it comes again
                     continue
                 self._seen = int(number)

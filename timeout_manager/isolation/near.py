@@ -18,8 +18,9 @@ __unittest = True
 
 LISTS = (
     *("errors", "failures", "skipped", "expectedFailures", "unexpectedSuccesses", "timeouts", "crashes"),
-    "interruptions",
+    *("interruptions", "failed", "collectedDurations"),
 )
+NUMBERS = "testsRun", "hinted"
 
 
 class Result(LimitedResult):
@@ -31,8 +32,8 @@ class Result(LimitedResult):
 
     def adopt(self, *args: Any) -> None:
         super().adopt(*args)
-        self._known = dict.fromkeys((*LISTS, "testsRun", "collectedDurations", "hinted"), 0)
-        self._known_failed: set[Any] = set()
+        self._counts = [0] * len(LISTS)
+        self._numbers = dict.fromkeys(NUMBERS, 0)
 
     def startTest(self, test: Any) -> None:
         super().startTest(test)
@@ -66,22 +67,26 @@ class Result(LimitedResult):
 
     def tell_news(self, channel: Channel) -> None:
         """Tell what is new here."""
-        for name in LISTS:
-            found, known = getattr(self, name), self._known[name]
-            for each in found[known:]:
-                test, text = each if isinstance(each, tuple) else (each, "")
-                channel.say("told", name, self.getDescription(test), text)
-            self._known[name] = len(found)
-        for test, seconds in getattr(self, "collectedDurations", [])[self._known["collectedDurations"] :]:
-            self._known["collectedDurations"] += 1
-            channel.say("took", test, seconds)
-        for number in "testsRun", "hinted":
-            if getattr(self, number) > self._known[number]:
-                channel.say("counted", number, getattr(self, number) - self._known[number])
-                self._known[number] = getattr(self, number)
-        for owner in self.failed.keys() - self._known_failed:
-            self._known_failed.add(owner)
-            channel.say("failed", owner, self.failed[owner])
+        counts = [len(getattr(self, name, ())) for name in LISTS]
+        if counts != self._counts:
+            before, self._counts = self._counts, counts
+            for name, known, count in zip(LISTS, before, counts):
+                for each in list(getattr(self, name, ()))[known:count]:
+                    self._tell(channel, name, each)
+        for name, known in self._numbers.items():
+            number = getattr(self, name)
+            if number > known:
+                channel.say("counted", name, number - known)
+                self._numbers[name] = number
+
+    def _tell(self, channel: Channel, name: str, told: Any) -> None:
+        if name == "failed":
+            channel.say("failed", told, self.failed[told])
+        elif name == "collectedDurations":
+            channel.say("took", *told)
+        else:
+            test, text = told if isinstance(told, tuple) else (told, "")
+            channel.say("told", name, self.getDescription(test), text)
 
 
 def _guarded(name: str) -> Callable[..., None]:
