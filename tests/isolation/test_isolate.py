@@ -29,6 +29,7 @@ KILLERS = """
 
     class A_Killers(unittest.TestCase):
         timeout = 0.3
+        def setUp(self): pass
         def test_01_mutex_and_noise(self):
             noise()
             deadlock()
@@ -84,6 +85,13 @@ KILLERS = """
         def setUpClass(cls): cls.ready += 1
         def test_1_ends(self): os._exit(1)
         def test_2_has_fresh_ones(self): self.assertEqual(self.ready, 1)
+
+    class E_OwnWay(unittest.TestCase):
+        timeout = 0.3
+        def doCleanups(self):
+            super().doCleanups()
+            deadlock()
+        def test_31_after_the_others(self): pass
 """
 OUTCOMES = {
     **{"test_01_mutex_and_noise": "timeout", "test_02_signals_blocked": "timeout"},
@@ -93,11 +101,12 @@ OUTCOMES = {
     **{"test_21_descriptors_closed": "passed", "test_22_noise": "passed", "test_24_no_memory": "passed"},
     **{"test_23_forked_child_comes_back": "passed", "test_25_forked_child_runs_tests": "passed"},
     **{"setUpClass (test_killers.B_SetUpClass)": "crash", "tearDownClass (test_killers.C_TearDownClass)": "crash"},
+    "test_31_after_the_others": "timeout",
     **{"test_before": "passed", "test_1_ends": "crash", "test_2_has_fresh_ones": "passed", "test_killers": "passed"},
 }
 SOME = [word for name in ("test_03", "test_2", "D_Fix") for word in ("-k", name)]
 TOLD_AT_ONCE = sys.version_info >= (3, 11)  # of a sub-test that fails; before, it is told when the test has ended
-LAST = "FAILED (timeouts=2, crashes=10, not run=1" + ", failures=1" * TOLD_AT_ONCE + ")"
+LAST = "FAILED (timeouts=3, crashes=10, not run=1" + ", failures=1" * TOLD_AT_ONCE + ")"
 
 
 def is_there(pid):
@@ -173,7 +182,7 @@ class AKiller(Isolated):
         self.assertRegex(told, rf"\nTime ran out in test after \d\.\d+ s; {re.escape(limit)}\n")
         self.assertNotIn("noise without", told)
         if CPYTHON:
-            lines = r'line 6 in deadlock\n.*line 17 in test_01_mutex_and_noise'
+            lines = r'line 6 in deadlock\n.*line 18 in test_01_mutex_and_noise'
             stack = rf'first\):\n  File "[^"]+test_killers.py", {lines}\n\n='
             self.assertRegex(told, stack)
 
@@ -363,7 +372,7 @@ class TheImport(Isolated):
         self.write(
             test_a="import os; os._exit(3)",
             test_b="import sys; sys.exit(4)",
-            test_c=KILLERS + "    deadlock()\n",
+            test_c=f"{KILLERS}    def load_tests(loader, *_): loader.loadTestsFromName('test_d'), deadlock()\n",
             test_d=PASSES,
         )
         for ran in self.with_each("--timeout", "1", "--kill-after", "1", "-v", *NAMES):

@@ -108,6 +108,7 @@ class Course:
 
     def on_started(self, worker: Hired) -> None:
         worker.has_line = True
+        worker.uncounted += 1
 
     def on_at(self, worker: Hired, kind: str, name: str, test: list[Any] | None, began: float) -> None:
         number = None if test is None else self._numbers.get((test[0], test[1]))
@@ -148,8 +149,9 @@ class Course:
     def on_took(self, worker: Hired, *told: Any) -> None:
         self._add(worker, "took", *told)
 
-    def on_counted(self, worker: Hired, *told: Any) -> None:
-        self._add(worker, "count", *told)
+    def on_counted(self, worker: Hired, name: str, more: int) -> None:
+        worker.uncounted -= more * (name == "testsRun")
+        self._add(worker, "count", name, more)
 
     def on_failed(self, worker: Hired, owner: str, why: str) -> None:
         self._failed.add(owner)
@@ -197,8 +199,7 @@ class Course:
             self.on_written(worker)
         self._add(worker, "write_end", shown, worker.has_line, outcome.upper())
         self._add(worker, "tell", LISTS[outcome], shown, text)
-        if worker.has_line:
-            self._add(worker, "count", "testsRun", 1)
+        self._add(worker, "count", "testsRun", worker.uncounted)
         fixture, _, owner = name.partition(" (")
         if kind == "fixture" and fixture in SETS_UP:
             ended = {"timeout": "timed out", "crash": "crashed"}.get(outcome, outcome)

@@ -33,7 +33,7 @@ LONGEST_WORDS = 1 << 20
 FATAL = "Fatal Python error"  # begins what the interpreter says when it dies
 _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 _CALLER = f'  File "{os.path.join(_PACKAGE, "testing", "part.py")}"'  # of the code under test,
-_UNITTEST = f'  File "{os.path.dirname(unittest.__file__)}{os.sep}'  # with this between them
+_BETWEEN = f'  File "{os.path.dirname(unittest.__file__)}{os.sep}', f'  File "{_PACKAGE}'  # with these between them
 
 
 def own_command() -> list[bytes]:
@@ -114,7 +114,8 @@ class Hired:
         self.unit: Unit | None = None
         self.state = "loading"  # then "ready" or "busy", at last "over"
         self.at: tuple[str, str, int | None] = ("nothing", "", None)
-        self.has_line = False  # what it is at has been shown in progress
+        self.has_line = False  # what it is at has been shown in progress,
+        self.uncounted = 0  # and counts as a test that ran once it has ended
         self.began = clock.monotonic()
         self.due: float | None = None
         self.part = self.limit = ""  # what of that is to be over, and by which limit,
@@ -209,7 +210,7 @@ class Hired:
             lines = stack.splitlines()
             caller = next((at for at, line in enumerate(lines) if line.startswith(_CALLER)), None)
             if caller is not None:
-                while lines[caller - 1].startswith(_UNITTEST):
+                while lines[caller - 1].startswith(_BETWEEN):
                     caller -= 1
                 kept.append("\n".join(lines[:caller]))
             elif not lines[-1:] or _PACKAGE not in lines[-1]:

@@ -32,7 +32,8 @@ class Loader(TestLoader):
             try:
                 return super()._limited(part, name, function, *args, **kwargs)
             finally:
-                self.worker.idle()
+                if not self._open:
+                    self.worker.idle()
         error = PhaseTimeout(name)
         self._late.append(_lost_import(name, error, *lost))
         raise error

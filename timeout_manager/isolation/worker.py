@@ -48,7 +48,7 @@ class Worker:
         self.began: float = self.orders["began"]
         self.result: Any = None  # of the tests
         self.suite: Suite | None = None
-        self._due: float | None = None
+        self._place, self._due = "", 0.0  # the part of it of which has been told until when it has to be over
         self._open: list[Group] = []  # the parts that are running
         self._entry: Entry | None = None  # what is
         self.channel.say("hello", _tell_of_the_end(self.channel), flush=True)
@@ -74,15 +74,18 @@ class Worker:
         if self._open:
             self._tell_due(self._open[-1])
 
+    def goes_on(self, group: Group) -> None:
+        if not self.channel.is_foreign():
+            self._tell_due(group)
+
     def _tell_due(self, group: Group) -> None:
-        """Tell until when this part has to be over."""
+        """Tell until when which part has to be over."""
         left = group.manager.remaining_timeout
         due = None if left is None else clock.monotonic() + left
-        if due is None or self._due is None or abs(due - self._due) > NEAR:
-            if due is not self._due:
-                name = "" if due is None else group.parts[-1].name
-                self.channel.say("due", due, name, str(group), group.manager.initial_timeout)
-            self._due = due
+        place = "" if due is None else group.parts[-1].place()
+        if place != self._place or due is not None and abs(due - self._due) > NEAR:
+            self._place, self._due = place, due or 0.0
+            self.channel.say("due", due, place, str(group), group.manager.initial_timeout)
         self.channel.flush()
 
     # -- stands in for the report files
@@ -92,22 +95,22 @@ class Worker:
             return
         self.tell_news()
         self._entry = entry
-        name = None if self.suite is None or entry.kind != "test" else self.suite.begin(entry.test)
-        self.channel.say("at", entry.kind, entry.name, name, entry.began, flush=entry.kind != "test")
+        if entry.place is None and self.suite is not None and entry.kind == "test":
+            entry.place = self.suite.begin(entry.test)
+        self._place = ""
+        self.channel.say("at", entry.kind, entry.name, entry.place, entry.began, flush=entry.kind != "test")
 
     def ended(self, entry: Entry) -> None:
         self.end_if_back(entry is self._entry)
         if self.channel.is_foreign():
             return
         self.tell_news()
-        self._due = None
         self.channel.say("ended", data_of(entry, self.began))
         self.tell_written()
         self.channel.flush()
 
     def idle(self) -> None:
         """Nothing of the tests is running."""
-        self._due = None
         self.channel.say("idle", flush=True)
 
     def close(self, not_run: Any = ()) -> None:

@@ -26,6 +26,7 @@ class Entry:
         self.test: Any = None
         self.is_called = False  # it ends with the call of the test, and not when that is stopped
         self.started = False
+        self.place: Any = None  # among the tests of a parent
         self.told: list[Part] = []  # those of which it has been told that they were late
         self.reported: list[PhaseTimeout] = []  # timeouts in another process or thread
 

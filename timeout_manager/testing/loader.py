@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import unittest
+from contextlib import nullcontext
 
 from ..errors import PhaseTimeout
 from .part import Group
 from ..originals import clock, python
-from ..seconds import INFINITY
 from .entry import Entry
 
 TYPE_CHECKING = False
@@ -47,7 +47,7 @@ class TestLoader(unittest.TestLoader):
         super().__init__()
         self._limits = limits
         self._reports = reports
-        self._open: list[Group] = []  # a load_tests function loads others
+        self._open: list[Entry] = []  # a load_tests function loads others
         self._late: list[ImportTimeout] = []
         self._interrupt: BaseException | None = None
 
@@ -87,15 +87,17 @@ class TestLoader(unittest.TestLoader):
             return self.suiteClass([self._late.pop()])
 
     def _limited(self, part: str, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        with self._open[-1].groups[0].aside() if self._open else nullcontext():
+            return self._load(part, name, function, *args, **kwargs)
+
+    def _load(self, part: str, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         entry = Entry("import", name)
         if self._limits.spent():
             error = PhaseTimeout("the total is spent")
             self._late.append(ImportTimeout(entry, error))  # it will not be run
             raise error
         group = entry.groups[0] = Group(self._limits, name, self._limits.timeout)
-        for outer in self._open[-1:]:
-            outer.manager.reset(INFINITY)
-        self._open.append(group)
+        self._open.append(entry)
         if self._reports is not None:
             self._reports.running(entry)
         try:
@@ -109,8 +111,9 @@ class TestLoader(unittest.TestLoader):
         finally:
             entry.elapsed = clock.monotonic() - entry.began
             self._open.pop()
-            for outer in self._open[-1:]:
-                outer.manager.reset()
-            if self._reports is not None and not entry.late:
-                entry.outcome = "passed" if python.exc_info()[1] is None else "error"
-                self._reports.ended(entry)
+            if self._reports is not None:
+                if not entry.late:
+                    entry.outcome = "passed" if python.exc_info()[1] is None else "error"
+                    self._reports.ended(entry)
+                for outer in self._open[-1:]:
+                    self._reports.running(outer)

@@ -21,7 +21,7 @@ from ..errors import PhaseInterrupt, PhaseTimeout, timeout_of
 from ..interpreter import fork
 from ..interrupting.phase import EnforcedPhase
 from ..originals import thread
-from ..seconds import text
+from ..seconds import plain, text
 from .limits import Limit, Limits
 
 get_ident = thread.get_ident
@@ -79,6 +79,11 @@ class Part(EnforcedPhase):
 
     def path(self) -> tuple[str, ...]:
         return self.whole, *super().path()
+
+    def place(self) -> str:
+        """Return its name, and what it calls where that needs to be said."""
+        about = self.subject and getattr(self.subject, "__qualname__", self.subject)
+        return f"{self.name} ({plain(about)})" if about else self.name
 
     def _end(self, error: BaseException | None, now: float, struck: Struck) -> None:
         owner = overrun(self, now) if struck is None else None
@@ -141,7 +146,7 @@ class Group:
     @contextmanager
     def aside(self) -> Iterator[None]:
         """Have the time of these parts stand still, while others take their own."""
-        manager = self.manager
+        manager, watcher = self.manager, self.limits.watcher
         left = manager.remaining_timeout
         if left is None:
             yield
@@ -151,6 +156,8 @@ class Group:
             yield
         finally:
             manager.reset(max(left / self.limits.factor, (self.limit.seconds or 0.0) * SECOND_CHANCE))
+            if watcher is not None:
+                watcher.goes_on(self)
 
     def __str__(self) -> str:
         return f"{text(self.manager.initial_timeout)} ({self.limit.source})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..diagnosis.snapshot import Scene
 from ..errors import listed
 from ..interpreter.frames import shown
-from ..seconds import plain, text
+from ..seconds import text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,8 +30,7 @@ def of_late(group: Group, part: Part, text_of: Callable[[BaseException], str]) -
     """Yield what is to be said of a part that was late."""
     error = part.error
     assert error is not None
-    about = part.subject and getattr(part.subject, "__qualname__", part.subject)
-    place = f"{part.name} ({plain(about)})" if about else part.name
+    place = part.place()
     if error.interrupted:
         yield f"Time ran out in {place} after {text(error.elapsed)}; the limit is {group}."
     else:
