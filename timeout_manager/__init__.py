@@ -62,6 +62,8 @@ def __getattr__(name: str) -> object:
 class _Ledger(Ledger):
     """One that only counts, and has loaded what it needs for that by the time it does."""
 
+    kind = Phase
+
     def cleanup(self, name: str, limit: float | None) -> Phase:
         from .counting.cleanup import Cleanup
 
@@ -219,7 +221,8 @@ class TimeoutManager:
         RuntimeError on entering a phase twice, on leaving it in another thread, and on entering where the mechanism
         that was asked for by name cannot work. ValueError (NaN) or TypeError (bool, text) here for a bad limit.
         """
-        return self._ledger.phase(phase_name, limit if limit is None else scaled(limit, "limit", self._scale))
+        ledger = self._ledger
+        return ledger.kind(ledger, phase_name, limit if limit is None else scaled(limit, "limit", self._scale))
 
     def cleanup_operation(self, phase_name: str = "cleanup", *, limit: float) -> Phase:
         """Return a phase outside the budget, with a limit of its own, for teardown after a timeout.

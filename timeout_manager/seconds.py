@@ -89,10 +89,10 @@ def mechanism(enforce: bool | str) -> bool | str | None:
 
     if not isinstance(enforce, bool) and enforce not in MECHANISMS:
         raise ValueError(f'enforce must be False, True, "timer", "signal" or "thread", not {enforce!r}')
-    choices: dict[str, bool | str | None] = {"off": None, "auto": True, **{name: name for name in MECHANISMS}}
     asked = environ.get(ENFORCE)
     if asked is None:
         return enforce
+    choices: dict[str, bool | str | None] = {"off": None, "auto": True, **{name: name for name in MECHANISMS}}
     if asked not in choices:
         raise ValueError(f"{ENFORCE} must be off, auto, timer, signal or thread, not {asked!r} (from the environment)")
     return choices[asked]

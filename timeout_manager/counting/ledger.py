@@ -74,6 +74,7 @@ class Budget:
 class Ledger:
     """A budget, and the phases that spend it, in the order of entry."""
 
+    kind: type[Phase]  #: of what is entered
     enforce: bool | str | None = False  #: how limits are enforced; None: not at all, whatever was asked for
 
     def __init__(self, seconds: float | None, clock: Callable[[], float]) -> None:
@@ -107,10 +108,6 @@ class Ledger:
         """Take these seconds from the parent process."""
         self.initial = seconds
         self.budget = Budget(seconds, self.made, inherited=True)
-
-    def phase(self, name: str, limit: float | None) -> Phase:
-        """Return a phase to enter."""
-        return Phase(self, name, limit)
 
     def cleanup(self, name: str, limit: float | None) -> Phase:
         """Return a phase outside the budget to enter."""
@@ -245,15 +242,13 @@ class Phase:
     ) -> None:
         ledger = self.ledger
         now = ledger.clock()
-        if self.outcome != "running":
-            raise RuntimeError(f"phase {self.name!r} cannot be left: it is {self.outcome}, not running")
-        key = self.key
-        if key.__class__ is not int:
-            self.key = id(key)  # the ledger is not to keep a task
-        elif key != get_ident():
-            raise RuntimeError(f"phase {self.name!r} was entered in another thread, and can only be left there")
         opened = ledger.open
-        if opened.get(key) is self:
+        key: object = get_ident()
+        innermost = opened.get(key)
+        if innermost is not self:
+            key = self._entered_by(key)
+            innermost = opened.get(key)
+        if innermost is self:
             budget = ledger.budget
             used = now - budget.origin
             rest = budget.amount - used
@@ -275,6 +270,17 @@ class Phase:
             self.outcome = "done" if error is None else "failed"
         else:
             self._late(error, now)
+
+    def _entered_by(self, here: object) -> object:
+        """Return the thread or task that it is charged to; RuntimeError if it is not open, or not to be left here."""
+        if self.outcome != "running":
+            raise RuntimeError(f"phase {self.name!r} cannot be left: it is {self.outcome}, not running")
+        key: object = self.key
+        if key.__class__ is not int:
+            self.key = id(key)  # the ledger is not to keep a task
+        elif key != here:
+            raise RuntimeError(f"phase {self.name!r} was entered in another thread, and can only be left there")
+        return key
 
     def _leave_aside(self, key: object, now: float) -> float:
         """Leave a phase that is in a cleanup, or not the innermost; return what was left of its time."""

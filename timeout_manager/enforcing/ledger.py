@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 class EnforcedLedger(Ledger):
     """A ledger that has its phases interrupted, and what else is asked for when they are late."""
 
+    kind = EnforcedPhase
+
     def __init__(
         self,
         seconds: float | None,
@@ -53,9 +55,6 @@ class EnforcedLedger(Ledger):
         super().begin(seconds)
         self.enforcer = choice.NOBODY  # what watched a phase last
         self.in_sessions: dict[object, list[Enforcer | None]] = {}  # thread or task -> what is watched in its sessions
-
-    def phase(self, name: str, limit: float | None) -> EnforcedPhase:
-        return EnforcedPhase(self, name, limit)
 
     def cleanup(self, name: str, limit: float | None) -> EnforcedCleanup:
         return EnforcedCleanup(self, name, limit)
