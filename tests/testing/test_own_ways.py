@@ -9,6 +9,7 @@ import unittest
 import warnings
 from io import StringIO
 
+from ..helpers.enforced import spin
 from ..helpers.suites import run, testing
 
 
@@ -177,6 +178,33 @@ class TestsWithAWayOfTheirOwn(unittest.TestCase):
         result, printed = run(Many, runner=Limited)
         self.assertEqual([test.number for test, _ in result.timeouts], [2], printed)
         self.assertEqual(result.testsRun, 4)
+
+    @unittest.skipUnless(sys.implementation.name == "cpython", "nothing interrupts another thread")
+    def test_end_where_run_calls_the_inherited_one_in_another_thread(self):
+        go_on, threads = threading.Event(), []
+
+        class Threaded(unittest.TestCase):
+            def run(self, result):
+                thread = threading.Thread(target=super().run, args=(result,), daemon=True)
+                threads.append(thread)
+                thread.start()
+                thread.join()
+                return result
+
+            def test_a_blocked(self):
+                go_on.wait(60)
+
+            def test_b_loops(self):
+                spin()
+
+            def test_c_passes(self):
+                go_on.set()
+                threads[0].join(60)  # what it tells now is of no interest any more
+
+        result, printed = run(Threaded, runner=Limited)
+        self.assertEqual([test._testMethodName for test, _ in result.timeouts], ["test_a_blocked", "test_b_loops"])
+        self.assertEqual((result.testsRun, result.errors, result.failures), (3, [], []), printed)
+        self.assertIn("in test_a_blocked\n    go_on.wait(60)", printed)
 
     def test_need_not_be_test_cases(self):
         class Any:

@@ -70,12 +70,13 @@ class Worker:
         if self.channel.is_foreign():
             self.end_if_back(group in self._open)
             return
-        self._open.remove(group)
-        if self._open:
-            self._tell_due(self._open[-1])
+        if group in self._open:  # otherwise another thread has been left behind in it
+            self._open.remove(group)
+            if self._open:
+                self._tell_due(self._open[-1])
 
     def goes_on(self, group: Group) -> None:
-        if not self.channel.is_foreign():
+        if group in self._open and not self.channel.is_foreign():
             self._tell_due(group)
 
     def _tell_due(self, group: Group) -> None:

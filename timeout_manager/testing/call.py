@@ -55,7 +55,11 @@ def limited_tests(limits: Limits, kinds: Iterable[type]) -> Iterator[None]:
 def _wrap(original: Callable[..., Any], limits: Limits) -> Callable[..., Any]:
     @wraps(original)
     def call(test: Any, *args: Any, **kwargs: Any) -> Any:
-        if is_called(test) or at_work(limits):
+        entry = _entry_of(test)
+        if entry is not None and entry.thread != get_ident():
+            args = tuple(_relayed(entry, value) for value in args)
+            kwargs = {name: _relayed(entry, value) for name, value in kwargs.items()}
+        if entry is not None or at_work(limits):
             return original(test, *args, **kwargs)
         return call_limited(limits, test, original, test, *args, **kwargs)
 
@@ -63,8 +67,32 @@ def _wrap(original: Callable[..., Any], limits: Limits) -> Callable[..., Any]:
 
 
 def is_called(test: object = None) -> bool:
-    """Tell whether this is a test that is being called within limits in this thread."""
-    return any(entry.test is test for entry in _called.get(get_ident(), ()))
+    """Tell whether this is a test that is being called within limits."""
+    return _entry_of(test) is not None
+
+
+def _entry_of(test: object) -> LimitedTest | None:
+    """Return the call of a test; it may have come from another thread, in which its class runs it."""
+    return next((each for called in list(_called.values()) for each in list(called) if each.test is test), None)
+
+
+class _Relay:
+    """The result of a test that its class runs in another thread. Once the call is over, it hears nothing of that."""
+
+    def __init__(self, entry: LimitedTest, result: Any) -> None:
+        self._entry, self._result = entry, result
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._result, name)
+        return _nothing if self._entry.is_over and callable(value) else value
+
+
+def _nothing(*args: object, **kwargs: object) -> None:
+    pass
+
+
+def _relayed(entry: LimitedTest, value: Any) -> Any:
+    return _Relay(entry, value) if hasattr(value, "addError") else value
 
 
 def call_limited(limits: Limits, test: Any, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

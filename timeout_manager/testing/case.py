@@ -12,11 +12,15 @@ import sys
 import unittest
 from contextlib import contextmanager
 from functools import partial, wraps
+from math import inf
 
 from ..errors import PhaseTimeout
+from ..originals import thread
 from .entry import Entry, name_of
 from .limits import Limit, Limits
 from .part import CALL, Group
+
+get_ident = thread.get_ident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,6 +64,8 @@ class LimitedTest(Entry):
         self.before: dict[str, Any] = {}  # what was in the place of what stands in for methods of the test
         self.handed_on = 0.0  # the limit of which the framework has been told
         self.has_loop = False
+        self.thread = get_ident()  # in which it is called
+        self.is_over = False
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call what runs the test, within its limits."""
@@ -71,6 +77,7 @@ class LimitedTest(Entry):
                 return self._call_whole(function, *args, **kwargs)
             return function(*args, **kwargs)
         finally:
+            self.is_over = True
             self._detach()
 
     def _call_whole(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -151,7 +158,7 @@ class LimitedTest(Entry):
         try:
             if self.whole is None:
                 return group.call(name, function, *args, **kwargs)
-            with self.whole.aside():
+            with self.whole.aside(inf if self.thread == get_ident() else group.longest()):
                 return group.call(name, function, *args, **kwargs)
         except BaseException as error:
             late = bool(self.late)

@@ -37,6 +37,7 @@ __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 __unittest = True  # unittest leaves our frames out of its tracebacks
 
 SECOND_CHANCE = 0.1  # of the limit, for each cleanup that comes after the one that has used it up
+PATIENCE = 0.5  # seconds after its limit in which a part may end by itself that runs in another thread
 CALL = "call"  # the part around all others of a test
 
 _running: dict[int, Part] = {}  # by thread
@@ -144,20 +145,26 @@ class Group:
                 _running[here] = around
 
     @contextmanager
-    def aside(self) -> Iterator[None]:
-        """Have the time of these parts stand still, while others take their own."""
+    def aside(self, longest: float = inf) -> Iterator[None]:
+        """Have the time of these parts stand still, while others take their own, for so many seconds at most."""
         manager, watcher = self.manager, self.limits.watcher
         left = manager.remaining_timeout
         if left is None:
             yield
             return
-        manager.reset(inf)
+        manager.reset(longest)
         try:
             yield
         finally:
             manager.reset(max(left / self.limits.factor, (self.limit.seconds or 0.0) * SECOND_CHANCE))
             if watcher is not None:
                 watcher.goes_on(self)
+
+    def longest(self) -> float:
+        """Return how long another thread waits for a part: a call that blocks in this one is not interrupted."""
+        left = self.manager.remaining_timeout
+        late = max((self.limit.seconds or 0.0) * SECOND_CHANCE, PATIENCE) + (self.limits.kill_children or 0.0)
+        return inf if left is None else left / self.limits.factor + late
 
     def __str__(self) -> str:
         return f"{text(self.manager.initial_timeout)} ({self.limit.source})"
@@ -167,6 +174,8 @@ class Group:
         for part in self.parts:
             part.error = part.subject = None
         self.manager._ledger.phases.clear()
+        if self.limits.watcher is not None:
+            self.limits.watcher.left(self)  # another thread may be in it still
 
     def owns(self, error: BaseException | None) -> bool:
         """Tell whether an error is an interrupt of one of these parts."""
