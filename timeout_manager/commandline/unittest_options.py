@@ -1,0 +1,154 @@
+"""The options of the command `unittest`: what there are, what is given, and what of that cannot be had here."""
+
+from __future__ import annotations
+
+import sys
+
+from ..enforcing import choice
+from ..errors import STATUS
+from ..interpreter import watchdog
+from ..seconds import duration
+from ..testing.limits import METHODS, Limit, Limits, limit_from_environ, seconds_from_environ
+from .nearest import hint
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+__unittest = True
+
+USAGE = 2
+TOTAL_VARIABLE = "TEST_TIMEOUT"  # of Bazel, which kills the process then
+MARGIN, LONGEST_MARGIN = 0.1, 30.0  # of that, for our own report; at most so many seconds
+
+TIMES = {
+    "--timeout": "for each test: setUp and the test together; tearDown and the cleanups get as much again",
+    "--total": "for the whole run; the tests that are left are named, and the exit status is 124",
+    "--slow-after": "report on stderr, again and again, what has been running this long",
+    "--kill-after": "end the process with status 124 if a test is still running this long after its limit",
+    "--kill-children": "end the processes that a test waits for at its limit: SIGTERM, then SIGKILL this much later",
+}
+FILES = {
+    "--report": "every test and its phases, as JSON",
+    "--junit-xml": "the same as JUnit XML, for CI servers",
+    "--trace": "the same for chrome://tracing and Perfetto",
+    "--html": "the same as a page for a browser, written at the end of the run",
+}
+ISOLATION = {"--isolate", "--jobs"}
+AFTER_LIMITS = {"--kill-after", "--kill-children"}
+ADVICE = "add --timeout SECONDS or --total SECONDS, or write `timeout = SECONDS` on a test, its class or module"
+OPTIONS = {"--method", "--jobs", "--shard", *TIMES, *FILES}
+OF_UNITTEST = {
+    *("--verbose", "--quiet", "--locals", "--durations", "--failfast", "--catch", "--buffer", "--help"),
+    *("--start-directory", "--pattern", "--top-level-directory"),
+}
+
+
+def usage(program: str) -> str:
+    """Return what our options are."""
+    times = "".join(f"  {name + ' SECONDS':25}{what}\n" for name, what in TIMES.items())
+    files = "".join(f"  {name + ' FILE':25}{what}\n" for name, what in FILES.items())
+    return f"""usage: {program} [OPTIONS] [whatever python -m unittest takes]
+
+limits:
+{times}  --method METHOD          how to interrupt: timer (of the kernel), signal (SIGALRM), thread (a watchdog) or auto
+
+  SECONDS are 90, 1.5, 90s, 2m or 1h; 0 is no limit. A test, a class or a module can have a limit of its own: write
+  `timeout = SECONDS` on it.
+
+processes:
+  --isolate                run the tests in another process. If a test crashes it, or has to be killed with it (after
+                           --kill-after; 5 s if not given), the other tests still run
+  --jobs N|auto            the same with N processes at once; each finds its number, 1 to N, in TIMEOUT_MANAGER_JOB
+
+shards:
+  --shard I/N              run the modules of machine I of N. They are divided so that all take about as long, by the
+                           times in the file that --report will replace. If not given, Bazel's variables count
+
+reports, complete after every test:
+{files}
+to copy:
+  {program} --timeout 60 --kill-after 10 --junit-xml results.xml
+  {program} --timeout 60 --isolate tests.test_net
+
+Which method: auto is right for most suites. It takes what tests are least likely to disturb: on Linux the timer,
+elsewhere the thread. Choose signal if os.fork must not warn of threads.
+
+Exit status: 0 all tests passed; 1 some did not; 2 an option makes no sense; 5 no test ran (from Python 3.12); {STATUS}
+the total was spent, or --kill-after has ended the process.
+Environment: TIMEOUT_MANAGER_TIMEOUT is the limit where --timeout is not given; TIMEOUT_MANAGER_SCALE multiplies limits.
+
+All other options are unittest's own:
+"""
+
+
+def split(program: str, arguments: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Return our options, and what is for unittest, in the order in which it came."""
+    own: dict[str, str] = {}
+    rest: list[str] = []
+    left = iter(arguments)
+    for argument in left:
+        name, equals, value = argument.partition("=")
+        if argument == "--":
+            rest += [argument, *left]
+        elif argument == "--isolate":
+            own[argument] = ""
+        elif name not in OPTIONS:
+            rest.append(argument)
+        elif equals:
+            own[name] = value
+        else:
+            own[name] = next(left, "")
+            if not own[name]:
+                fail(program, f"{name} needs a value")
+    return own, rest
+
+
+def limits_of(own: dict[str, str]) -> Limits:
+    """Return the limits that the options and the environment ask for; ValueError names the source of a bad one."""
+    given = {name: Limit(duration(own[name], name), name) for name in TIMES if name in own}
+    seconds = None if "--total" in given else seconds_from_environ(TOTAL_VARIABLE)
+    if seconds is not None:
+        less = seconds - min(seconds * MARGIN, LONGEST_MARGIN)
+        given["--total"] = Limit(less, f"{TOTAL_VARIABLE}, less a margin", scaled=False)
+    method = own.get("--method", "auto")
+    if method not in METHODS:
+        raise ValueError(f"--method must be one of {', '.join(METHODS)}, not {method!r}")
+    return Limits(
+        given.get("--timeout") or limit_from_environ(),
+        given.get("--total"),
+        given.get("--slow-after"),
+        given.get("--kill-after"),
+        method,
+        given.get("--kill-children"),
+    )
+
+
+def check(limits: Limits) -> None:
+    """Raise ValueError, saying what works instead, if something that is asked for cannot be had here."""
+    wish = limits.wish
+    if isinstance(wish, str):
+        missing = choice.CANDIDATES[wish][0].missing()
+        if missing:
+            works = choice.name_of(True)
+            advice = "time can only be counted" if works == "none" else f"--method {works} works"
+            raise ValueError(f"--method {wish} cannot work here: {missing}; {advice}")
+    lacking = watchdog.missing() if limits.slow_after or limits.kill_after else ""
+    if lacking and limits.slow_after:
+        raise ValueError(f"--slow-after cannot work here: {lacking}; --report tells how long each test has taken")
+    if lacking and choice.name_of(wish) == "none":
+        raise ValueError(f"--kill-after cannot work here: {lacking}, and no signal interrupts a test")
+
+
+def tell_hint(program: str, arguments: list[str]) -> None:
+    """Name what an option may have been meant to be which unittest, too, does not know."""
+    known = sorted(OPTIONS | OF_UNITTEST | ISOLATION)
+    for name in (each.partition("=")[0] for each in arguments if each[:1] == "-"):
+        near = hint(f"--{name.lstrip('-')}", known)
+        if near and not any(each.startswith(name) for each in OF_UNITTEST):  # it takes beginnings of its own
+            print(f"{program}: {name} is not known{near}", file=sys.stderr)
+
+
+def fail(program: str, message: str) -> NoReturn:
+    print(f"{program}: error: {message}", file=sys.stderr)
+    raise SystemExit(USAGE)
