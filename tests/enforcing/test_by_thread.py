@@ -4,6 +4,7 @@ import importlib
 import threading
 import time
 import unittest
+from unittest import mock
 
 from .. import package
 from ..helpers.child import ROOT, python
@@ -59,6 +60,24 @@ class InAnotherThread(ByWatchdogInAnotherThread, unittest.TestCase):
 
     def test_a_blocking_call_ends_when_it_returns(self):
         self.assert_times_out(lambda: time.sleep(LATE))
+
+
+class InTheMainThread(unittest.TestCase):
+    @unwatched
+    def test_the_signal_comes_seldom_enough_for_what_begins_its_wait_anew_after_each(self):
+        by_thread = importlib.import_module(f"{package.__name__}.enforcing.by_thread")
+        sent, now = [], 0.0
+        signals = mock.Mock(getsignal=lambda signum: by_thread._fired, pthread_kill=lambda *args: sent.append(now))
+        enforcer = by_thread.ByThread(1)
+        enforcer.signum, enforcer.at = 40, now
+        with mock.patch.multiple(by_thread, signals=signals, enforcers={1: enforcer}):
+            with mock.patch.object(by_thread.ByThread, "send_from_outside"):
+                while now < 10:
+                    now = enforcer.attend(now)
+        gaps = [round(after - before, 6) for before, after in zip(sent, sent[1:])]
+        self.assertEqual(gaps, sorted(gaps))
+        self.assertLess(next(at for at, gap in zip(sent, gaps) if gap > 0.25), 1)
+        self.assertEqual(gaps[-1], 1)
 
 
 class TheWatchdog(unittest.TestCase):

@@ -8,7 +8,8 @@ moment when the exception arrives the phase may end, and the exception surfaces 
 
 What works: to send the thread to a function of ours, which looks and raises there (`safepoints`). What it sees is true,
 since it is the watched thread itself that looks. The main thread gets a signal instead, one of the real-time signals
-that nobody uses (SIGURG where there are none), and looks in its handler, so that blocking calls end, too.
+that nobody uses (SIGURG where there are none), and looks in its handler, so that blocking calls end, too. As long as it
+does not look, the signal comes again, each time later, up to a second: C code may begin its wait anew after each.
 
 What remains: a blocking call in a thread that is not the main one ends when it returns. While C code holds the GIL, the
 watchdog does not run either. There is one for all threads, started with the first enforcer and gone with the last, or
@@ -23,6 +24,7 @@ from ..interpreter import fork, safepoints, watchdog
 from ..interpreter.debugger import present
 from ..interrupting.delivery import look
 from ..interrupting.enforcer import MOMENT, SUSPENDED, ThreadEnforcer
+from ..interrupting.expiry import LAST
 from ..interrupting.whereabouts import give_up
 from ..originals import clock, signals, thread, uninterrupted
 from ..seconds import INFINITY
@@ -139,7 +141,7 @@ class ByThread(ThreadEnforcer):
                 self.see_thread(now)
             elif self.stale or self.at <= now:
                 self.at = now + self.wait
-                self.wait = min(2 * self.wait, SUSPENDED)
+                self.wait = min(2 * self.wait, LAST if self.signum else SUSPENDED)
                 self.stale = False
                 self.excused = self.excused or present()
                 if self.signum and signals.getsignal(self.signum) is _fired:
