@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 import unittest
+from importlib import import_module
 from unittest import mock
 
 from .. import package
@@ -14,6 +15,7 @@ from ..helpers.child import PYTHON
 from ..helpers.tree import LINUX, alive
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
+awaiting = import_module(f"{package.__name__}.processes.awaiting")
 
 
 @unittest.skipUnless(os.name == "posix", "the commands are those of POSIX systems")
@@ -88,6 +90,20 @@ class AnAwaitedCommand(unittest.TestCase):
             began = time.monotonic()
             asyncio.run(main(again))
             self.assertLess(time.monotonic() - began, 25)
+
+    def test_ends_by_a_limit_that_passes_while_its_thread_is_started(self):
+        class Late(threading.Thread):
+            def start(self):
+                super().start()
+                time.sleep(0.3)
+
+        async def main():
+            async with TimeoutManager(0.2, enforce=True).timed_operation("outer"):
+                await TimeoutManager(60).run_async(self.tree(), grace=0.2)
+
+        with self.assertRaises(PhaseTimeout), mock.patch.object(awaiting, "Thread", Late):
+            asyncio.run(main())
+        self.assert_gone()
 
     def test_ends_by_a_limit_around_it(self):
         async def main():

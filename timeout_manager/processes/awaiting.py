@@ -11,6 +11,7 @@ import subprocess
 from threading import Thread
 
 from ..errors import PhaseTimeout
+from ..originals import uninterrupted
 from . import sigchld
 from .command import Command
 
@@ -38,12 +39,13 @@ async def run(
                 try:
                     attendant.start()
                     await attendant.wait()
-                except asyncio.CancelledError:
-                    with manager.cleanup_operation(f"end {command.name}", limit=LOOK + command.longest_end()):
-                        await attendant.end()
-                    raise
                 except GeneratorExit:  # nothing can be awaited any more
                     attendant.is_over = True
+                    raise
+                except BaseException as error:
+                    if command.is_to_end(error):
+                        with manager.cleanup_operation(f"end {command.name}", limit=LOOK + command.longest_end()):
+                            await attendant.end()
                     raise
                 if attendant.error is not None:
                     raise attendant.error
@@ -61,6 +63,7 @@ class Attendant:
         self.command, self.remaining = command, remaining
         self.is_over = False
         self.error: BaseException | None = None
+        self.thread: Thread | None = None
         self.loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[None] = self.loop.create_future()
 
@@ -72,9 +75,18 @@ class Attendant:
             if not self.command.is_to_end(error):
                 raise
             self.error, self.is_over = error, True
+        self._employ()
+
+    @uninterrupted
+    def _employ(self) -> None:
+        """Start the thread, if that has not been done."""
+        if self.thread is not None:
+            return
+        self.thread = Thread(target=self._attend, name=f"timeout_manager: {self.command.args!r:.50}")
         try:
-            Thread(target=self._attend, name=f"timeout_manager: {self.command.args!r:.50}").start()
+            self.thread.start()
         except RuntimeError:  # no thread can be started
+            self._set_ended()
             self.command.end(0.0)
             raise
 
@@ -84,6 +96,7 @@ class Attendant:
     async def end(self) -> None:
         """Have the command ended, and wait for that; a cancellation ends the grace."""
         self.is_over = True
+        self._employ()
         while not self.ended.done():
             try:
                 await self.wait()
