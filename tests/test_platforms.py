@@ -4,6 +4,7 @@ import importlib
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import unittest
@@ -47,6 +48,19 @@ class Case(unittest.TestCase):
     def test_fast(self): pass
     def test_hangs(self): time.sleep(9)
 module("__main__").main({})
+"""
+REFUSED = """
+import posix
+def refuse(*args, **kwargs):
+    raise OSError(1, "Operation not permitted")
+posix.{} = refuse
+"""
+ISOLATED = """
+import tempfile, unittest
+tempfile.tempdir = "/proc/self/nowhere"
+class Case(unittest.TestCase):
+    def test(self): print("said")
+module("__main__").main(["unittest", "--isolate", *{}, "__main__"])
 """
 NO_GROUPS = """
 originals = module("originals")
@@ -175,6 +189,12 @@ for each in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
 """
         + COMMAND.format(["unittest", "--isolate", "__main__"]),
     ),
+    "isolated, no memory": (
+        REFUSED.format("memfd_create"),
+        ISOLATED.format([]).replace("/proc/self/nowhere", tempfile.gettempdir()),
+    ),
+    "isolated, no directory": ("sys.stdout = sys.stderr = None\n", ISOLATED.format(["--jobs", "2"])),
+    "isolated, no process": (REFUSED.format("fork"), ISOLATED.format([])),
     "no stdout": ("sys.stdout = None\n", "module('__main__').main(['help', 'guide.zh'])"),
     "no stderr": ("sys.__stderr__ = None\n", "module('interpreter.stderr').tell('into another file'); print('told')"),
 }
@@ -195,7 +215,7 @@ class WhereThatIsMissing(unittest.TestCase):
     def applies(name):
         if name in SIGNALS:
             return hasattr(importlib.import_module("signal"), "setitimer")
-        if name.startswith("Windows"):
+        if name.startswith(("Windows", "isolated")):
             return sys.platform == "linux"
         return name != "no processor time" or hasattr(importlib.import_module("time"), "pthread_getcpuclockid")
 
@@ -273,6 +293,14 @@ class WhereThatIsMissing(unittest.TestCase):
 
     def test_all_can_be_imported_elsewhere_than_on_unix(self):
         self.assertIn("--isolate needs Linux", self.said("no fcntl", 2))
+
+    def test_workers_need_a_place_for_files_in_memory_or_on_disk(self):
+        self.assertRegex(self.said("isolated, no memory"), r"^said\n[\s\S]*\nOK\n$")
+        self.assertEqual(self.said("isolated, no directory"), "")
+
+    def test_workers_that_cannot_be_started_end_the_run(self):
+        expected = "No worker can be started: [Errno 1] Operation not permitted\n"
+        self.assertEqual(self.said("isolated, no process", 1), expected)
 
     def test_a_page_of_the_manual_without_stdout(self):
         self.assertEqual(self.said("no stdout"), "")

@@ -1,4 +1,4 @@
-"""Texts for whoever has asked for them: a page, a table, the options."""
+"""Texts for whoever has asked for them: a page, a table, the options. And the streams for that."""
 
 from __future__ import annotations
 
@@ -15,3 +15,10 @@ def show(text: str) -> None:
         print(text.encode(encoding, "backslashreplace").decode(encoding), end="", flush=True)
     except BrokenPipeError:  # what is left must not be tried again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def open_missing() -> None:
+    """Have the streams that this process was started without lead nowhere: unittest needs them."""
+    for name, mode in ("stdin", "r"), ("stdout", "w"), ("stderr", "w"):  # each gets the number that is free, its own
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.open(os.devnull, os.O_RDWR), mode, closefd=False))

@@ -19,7 +19,7 @@ from ..testing.runner import TextTestRunner, tests_of
 from ..testing.units import Suite
 from . import lingering
 from . import unittest_options as options
-from .screen import show
+from .screen import open_missing, show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ SOON = 1.0  # seconds that closing what hung has at least
 
 def main(program: str, arguments: list[str]) -> NoReturn:
     """Run the tests; exit as ``python -m unittest`` does, with 124 if the total is spent, 2 if an option is bad."""
+    open_missing()
     own, rest = options.split(program, arguments)
     if any(each in ("-h", "--help") for each in rest):
         show(f"{options.usage(program)}\n")

@@ -90,6 +90,7 @@ class Ends:
         elif kind != "import" or name in worker.lost:
             self._futile += 1
         if self._futile >= FUTILE:
+            write(*worker.written())
             sys.stderr.write(f"The tests cannot be loaded: {FUTILE} workers have ended meanwhile.\n{told}")
             raise SystemExit(1)
 

@@ -6,6 +6,8 @@ is no child of that process: it is not in the way of what waits for children.
 
 from __future__ import annotations
 
+from errno import EAGAIN
+
 from ..originals import signals, system
 from ..processes.tree import Tree
 
@@ -21,11 +23,16 @@ class Guard:
         waiting, self._pipe = system.pipe()
         first = system.fork()
         if not first:
-            if system.fork():
+            try:
+                if not system.fork():
+                    _guard(tree, waiting, self._pipe)
                 system._exit(0)
-            _guard(tree, waiting, self._pipe)
-        system.waitpid(first, 0)
+            finally:
+                system._exit(1)
+        _, status = system.waitpid(first, 0)
         system.close(waiting)
+        if status:
+            raise OSError(EAGAIN, "too many processes")
 
     def let_go(self) -> None:
         """Let it end: there is nothing left to be ended."""

@@ -20,7 +20,7 @@ except ImportError:  # not Unix: there are no workers there
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from ..processes.table import Process
@@ -43,11 +43,32 @@ def own_command() -> list[bytes]:
     return [os.fsencode(sys.executable) if sys.executable else words[0], *words[1:]]
 
 
+def in_memory() -> int:
+    """Return the descriptor of a new file without a name."""
+    return int(system.memfd_create(_PACKAGE))
+
+
+def on_disk() -> int:
+    import tempfile  # is slow to load, and needed with several jobs alone
+
+    number, path = tempfile.mkstemp()
+    system.unlink(path)
+    return number
+
+
+def _first_of(*ways: Callable[[], int]) -> int:
+    """Return what the first of these ways gives that can be gone."""
+    try:
+        return ways[0]()
+    except (AttributeError, OSError):  # memory: not Linux, or refused; disk: there is no place for files
+        return ways[1]()
+
+
 class Book:
     """What the workers are told, in a file that all of them can read: an order is a place in it."""
 
     def __init__(self) -> None:
-        self._descriptor = system.memfd_create("orders")
+        self._descriptor = _first_of(in_memory, on_disk)
         self.reader = system.open(f"/proc/self/fd/{self._descriptor}", system.O_RDONLY | system.O_CLOEXEC)
         self._size = 0
 
@@ -63,14 +84,13 @@ class Book:
 class Spool:
     """What a worker has written to a stream, to be shown later."""
 
-    def __init__(self) -> None:
-        import tempfile  # is slow to load, and not needed with one job
+    descriptor = -1
 
-        number, path = tempfile.mkstemp()
-        system.unlink(path)
-        self.descriptor = number
+    def __init__(self) -> None:
+        self.descriptor = _first_of(on_disk, in_memory)
         self._decode = getincrementaldecoder("utf-8")("replace").decode  # what is read may end amid a character
-        fcntl.fcntl(number, fcntl.F_SETFL, fcntl.fcntl(number, fcntl.F_GETFL) | os.O_APPEND)
+        flags = fcntl.fcntl(self.descriptor, fcntl.F_GETFL)
+        fcntl.fcntl(self.descriptor, fcntl.F_SETFL, flags | os.O_APPEND)
 
     def size(self) -> int:
         return int(system.fstat(self.descriptor).st_size)
@@ -79,7 +99,8 @@ class Spool:
         return self._decode(system.pread(self.descriptor, max(end - begin, 0), begin))
 
     def __del__(self) -> None:
-        system.close(self.descriptor)
+        if self.descriptor >= 0:
+            system.close(self.descriptor)
 
 
 def _are_one() -> bool:
@@ -127,12 +148,16 @@ class Hired:
         self._seen, self._buffer = 0, b""
         self._is_asked = False  # where it stands
         self._token = system.urandom(8).hex()
-        self._words = system.memfd_create("words")
+        self._words = _first_of(in_memory, on_disk)
         self.ear, out = system.pipe()
         orders_end, self._mouth = system.pipe()
         self._ends = self.ear, out, orders_end, self._mouth, self._words  # all stay open: no end of file tells
         system.set_blocking(self.ear, False)
-        self.popen = self._start(command, out, orders_end, book, orders, marks)
+        try:
+            self.popen = self._start(command, out, orders_end, book, orders, marks)
+        except OSError:
+            self.close()
+            raise
 
     def _start(
         self, command: list[bytes], out: int, orders_end: int, book: Book, orders: dict[str, Any], marks: Tree

@@ -31,7 +31,7 @@ class Line:
         self._column = 0  # where the next thing that is written begins; it may be beyond the end of the row
         self._back = ""  # what takes it away; nothing while it is not there
         sys.stderr = _Over(self, sys.stderr)
-        if sys.stdout is not None and sys.stdout.isatty():
+        if sys.stdout.isatty():
             sys.stdout = _Over(self, sys.stdout)
 
     def show(self, text: str) -> None:
@@ -61,8 +61,7 @@ class Line:
 
     def _write(self, text: str) -> None:
         stdout, stderr = self._streams
-        if stdout is not None:
-            stdout.flush()
+        stdout.flush()
         stderr.write(text)
         stderr.flush()
 
@@ -96,5 +95,5 @@ def told_of(count: str, workers: Iterable[Hired]) -> str:
 
 def line() -> Line | None:
     """Return a live line; None where stderr is no terminal, or one that cannot go back."""
-    is_terminal = sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    is_terminal = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
     return Line() if is_terminal else None

@@ -20,6 +20,8 @@ from .live import line, told_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from ..testing.limits import Limits
     from ..testing.reports import Reports
     from .far import Result
@@ -47,10 +49,13 @@ class Parent:
 
     def load(self) -> Parent:
         """Start the workers, and wait until one of them has told what tests there are."""
-        self._command, self._book, self._marks = own_command(), Book(), OrphansTree()
         self._hashes = int.from_bytes(system.urandom(4), "little")
-        self._guard = Guard(self._marks)
-        self._bell = Bell()
+        try:
+            self._command, self._book, self._marks = own_command(), Book(), OrphansTree()
+            self._guard = Guard(self._marks)
+            self._bell = Bell()
+        except OSError as error:
+            _give_up(error)
         self._ends = Ends(self.course, self._bell, self.jobs == 1)
         self._line = line()
         self._has_begun = True
@@ -135,7 +140,10 @@ class Parent:
             wanted = min(self.jobs, len(self.workers) + max(len(self.course.todo) - free, 0))
         for job in range(1, self.jobs + 1):
             if job not in there and len(self.workers) < wanted:
-                self._start(job)
+                try:
+                    self._start(job)
+                except OSError as error:  # too many processes, too many open files
+                    return None if self.workers else _give_up(error)
 
     def _start(self, job: int) -> None:
         for stream in sys.stdout, sys.stderr:
@@ -220,3 +228,8 @@ class Parent:
             for worker in self._busy():
                 self.course.result.interrupted = True
                 self._ends.kill(worker, "interrupted", "Nothing interrupted it, and it was killed after Ctrl-C.")
+
+
+def _give_up(error: OSError) -> NoReturn:
+    sys.stderr.write(f"No worker can be started: {error}\n")
+    raise SystemExit(1)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 
+from ..interpreter.stderr import tell
+from ..originals import system
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +54,9 @@ def write(spools: Sequence[Spool], begins: Sequence[int], ends: Sequence[int]) -
     """Show a part of what a worker has written to its streams."""
     streams = (sys.stdout, sys.stderr)[-len(spools) :]
     for spool, stream, begin, end in zip(spools, streams, begins, ends):
-        if end > begin:
+        try:
             stream.write(spool.read(begin, end))
             stream.flush()
+        except OSError as error:
+            tell(f"\nWhat the tests have written to {stream.name} cannot be shown: {error}\n")
+            system.dup2(system.open("/dev/null", system.O_WRONLY), stream.fileno())
