@@ -256,7 +256,7 @@ class Text(Isolated):
         shows = ("--durations", "2") if sys.version_info >= (3, 12) else ()
         for options in ("-v", "--locals", *shows), ("-b", "-f"), ("-q", "-k", "test_s"):
             with self.subTest(options=options):
-                given = *options, "test_one", "test_two", "test_three"
+                given = options + ("test_one", "test_two", "test_three") * ("-f" in options)
                 expected = self.start("unittest", *given)
                 isolated = self.with_each(*given)
                 expected = self.text(self.end(expected))

@@ -6,9 +6,9 @@ import unittest
 from unittest.util import strclass
 
 from ..originals import signals
+from ..testing.loader import TestLoader
 from ..testing.runner import TextTestRunner
 from ..testing.units import Suite
-from .lost import Loader
 from .near import Result
 
 TYPE_CHECKING = False
@@ -46,6 +46,7 @@ class Orders:
             suite, missing = self.suite.take(map(tuple, order))
             channel.say("missing", missing)
             result._previousTestClass = None  # fixtures run anew
+            result._mirrorOutput = False  # of what ran before
             try:
                 suite(result)
             except KeyboardInterrupt:
@@ -103,9 +104,9 @@ def _description(runner: Any, test: Any) -> tuple[str, str, str]:
 def work(worker: Worker, argv: list[str], limits: Limits) -> None:
     """Load the tests and run what is ordered; SystemExit or another exception says that they cannot be loaded."""
     worker.bind(limits)
-    Runner.worker = Loader.worker = Result.worker = worker
+    Runner.worker = Result.worker = worker
     Runner.limits, Runner.reports = limits, worker  # type: ignore[assignment]
-    loader = Loader(limits, worker)  # type: ignore[arg-type]
+    loader = TestLoader(limits, worker)  # type: ignore[arg-type]
     try:
         with limits:
             unittest.main(None, argv=argv, testRunner=Runner, testLoader=loader, exit=False)

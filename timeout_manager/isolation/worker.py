@@ -16,8 +16,10 @@ from math import inf
 from ..interpreter.fork import in_child
 from ..originals import clock, system
 from ..testing.entry import Entry
+from ..testing.limits import Watcher
 from ..testing.reports import data_of
 from .channel import HASHES, RETURNED, VARIABLE, Channel
+from .lost import LostImport
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ __unittest = True
 NEAR = 0.02  # seconds: instants that differ by less are one
 
 
-class Worker:
+class Worker(Watcher):
     """What this process is to do, and how it tells what comes of it; there is one if the environment says so."""
 
     def __init__(self) -> None:
@@ -89,6 +91,17 @@ class Worker:
             self.channel.say("due", due, place, str(group), group.manager.initial_timeout)
         self.channel.flush()
 
+    def idle(self) -> None:
+        self.channel.say("idle", flush=True)
+
+    def stand_in(self, module: str, error: BaseException | None = None) -> LostImport | None:
+        """Return what stands for a module whose import has ended a worker, or would have, by SystemExit."""
+        if isinstance(error, SystemExit):
+            code = "" if error.code is None else repr(error.code)
+            return LostImport(module, "crash", f"The import called sys.exit({code}).\n")
+        lost = self.orders["lost"].get(module)
+        return lost and LostImport(module, *lost)
+
     # -- stands in for the report files
 
     def running(self, entry: Entry) -> None:
@@ -109,10 +122,6 @@ class Worker:
         self.channel.say("ended", data_of(entry, self.began))
         self.tell_written()
         self.channel.flush()
-
-    def idle(self) -> None:
-        """Nothing of the tests is running."""
-        self.channel.say("idle", flush=True)
 
     def close(self, not_run: Any = ()) -> None:
         pass

@@ -57,6 +57,19 @@ def seconds_from_environ(variable: str) -> float | None:
     return duration(value, f"{variable} (from the environment)") if value else None
 
 
+class Watcher:
+    """Is told when a group calls code under test, when that has returned, and when the time of one goes on again."""
+
+    def entered(self, group: Any) -> None: ...
+    def left(self, group: Any) -> None: ...
+    def goes_on(self, group: Any) -> None: ...
+    def idle(self) -> None: ...
+
+    def stand_in(self, module: str, error: BaseException | None = None) -> Any:
+        """Return what stands for the tests of a module that is not to be loaded, or that has ended the process so."""
+        return None
+
+
 class Limits:
     """The limits of a run: of each test, and of all together.
 
@@ -91,7 +104,7 @@ class Limits:
         self.thread = 0  # in which they are armed between the tests
         self._is_armed = False  # a limit has come
         self._is_open = False  # something stays armed
-        self.watcher: Any = None  # is told when code under test is called, and when it has returned
+        self.watcher = Watcher()
         kills: dict[str, Any] = {"kill_after": self.kill_after, "kill_children": self.kill_children}
         self._session = TimeoutManager(1e8, enforce=enforce, **kills)
         self._elsewhere = TimeoutManager(1e8, enforce=True, **kills)  # a suite may run its tests in other threads

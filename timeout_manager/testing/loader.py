@@ -52,7 +52,13 @@ class TestLoader(unittest.TestLoader):
         self._interrupt: BaseException | None = None
 
     def loadTestsFromName(self, name: str, module: Any = None) -> unittest.TestSuite:
-        return self._suite("import", name, super().loadTestsFromName, name, module)
+        try:
+            return self._suite("import", name, super().loadTestsFromName, name, module)
+        except SystemExit as error:
+            stand_in = self._limits.watcher.stand_in(name, error)
+            if stand_in is None:
+                raise
+            return self.suiteClass([stand_in])
 
     def loadTestsFromModule(self, module: Any, *args: Any, **kwargs: Any) -> unittest.TestSuite:
         load = super().loadTestsFromModule
@@ -92,10 +98,12 @@ class TestLoader(unittest.TestLoader):
 
     def _load(self, part: str, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         entry = Entry("import", name)
-        if self._limits.spent():
-            error = PhaseTimeout("the total is spent")
-            self._late.append(ImportTimeout(entry, error))  # it will not be run
-            raise error
+        stand_in = self._limits.watcher.stand_in(name)
+        if stand_in is None and self._limits.spent():
+            stand_in = ImportTimeout(entry, PhaseTimeout("the total is spent"))  # it will not be run
+        if stand_in is not None:
+            self._late.append(stand_in)
+            raise stand_in.error
         group = entry.groups[0] = Group(self._limits, name, self._limits.timeout)
         self._open.append(entry)
         if self._reports is not None:
@@ -115,5 +123,7 @@ class TestLoader(unittest.TestLoader):
                 if not entry.late:
                     entry.outcome = "passed" if python.exc_info()[1] is None else "error"
                     self._reports.ended(entry)
+                elif not self._open:
+                    self._limits.watcher.idle()
                 for outer in self._open[-1:]:
                     self._reports.running(outer)

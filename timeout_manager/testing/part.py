@@ -120,8 +120,6 @@ class Group:
         part = Part(self, name, _cleanup(function, args) if name == "cleanup" else None)
         self.parts.append(part)
         watcher = self.limits.watcher
-        if watcher is None:
-            return self._call(part, function, *args, **kwargs)
         watcher.entered(self)  # it has a part more
         try:
             return self._call(part, function, *args, **kwargs)
@@ -147,7 +145,7 @@ class Group:
     @contextmanager
     def aside(self, longest: float = inf) -> Iterator[None]:
         """Have the time of these parts stand still, while others take their own, for so many seconds at most."""
-        manager, watcher = self.manager, self.limits.watcher
+        manager = self.manager
         left = manager.remaining_timeout
         if left is None:
             yield
@@ -157,8 +155,7 @@ class Group:
             yield
         finally:
             manager.reset(max(left / self.limits.factor, (self.limit.seconds or 0.0) * SECOND_CHANCE))
-            if watcher is not None:
-                watcher.goes_on(self)
+            self.limits.watcher.goes_on(self)
 
     def longest(self) -> float:
         """Return how long another thread waits for a part: a call that blocks in this one is not interrupted."""
@@ -174,8 +171,7 @@ class Group:
         for part in self.parts:
             part.error = part.subject = None
         self.manager._ledger.phases.clear()
-        if self.limits.watcher is not None:
-            self.limits.watcher.left(self)  # another thread may be in it still
+        self.limits.watcher.left(self)  # another thread may be in it still
 
     def owns(self, error: BaseException | None) -> bool:
         """Tell whether an error is an interrupt of one of these parts."""
