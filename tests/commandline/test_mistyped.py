@@ -1,10 +1,8 @@
 """A mistyped command, topic or option is told with the nearest one that there is; what is right is left alone."""
 
-import subprocess
 import unittest
 
-from .. import package
-from ..helpers.child import PYTHON, ROOT, environment
+from ..helpers.command import Directory
 
 MISTYPED = {
     "unitest": "did you mean unittest?",
@@ -21,25 +19,17 @@ MISTYPED = {
 NOT_NEAR = "frobnicate", "unittest --frobnicate --locals", "run --frobnicate 5 true", "run -z 5 true", "help frobnicate"
 
 
-class Mistyped(unittest.TestCase):
+class Mistyped(Directory):
     def test_names_the_nearest(self):
-        began = [(words, self.start(words)) for words in (*MISTYPED, *NOT_NEAR)]
+        began = [(words, self.start(*words.split())) for words in (*MISTYPED, *NOT_NEAR)]
         for words, process in began:
             with self.subTest(words):
-                printed, _ = process.communicate(timeout=60)
-                self.assertIn(process.returncode, (2, 125), printed)
+                ran = self.end(process)
+                self.assertIn(ran.status, (2, 125), ran.stderr)
                 if words in MISTYPED:
-                    self.assertIn(MISTYPED[words], printed)
+                    self.assertIn(MISTYPED[words], ran.stderr)
                 else:
-                    self.assertNotIn("did you mean", printed)
-
-    def start(self, words):
-        process = subprocess.Popen(
-            [*PYTHON, "-m", package.__name__, *words.split()],
-            **dict(cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True),
-        )
-        self.addCleanup(process.stdout.close)
-        return process
+                    self.assertNotIn("did you mean", ran.stderr + ran.stdout)
 
 
 if __name__ == "__main__":

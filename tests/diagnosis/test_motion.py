@@ -11,6 +11,7 @@ import threading
 import time
 import unittest
 from importlib import import_module
+from unittest import mock
 
 from .. import package
 from ..helpers.child import ROOT, python
@@ -18,6 +19,8 @@ from ..helpers.enforced import unwatched
 from ..helpers.interrupted import hang, interrupted
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
+enforcer = import_module(f"{package.__name__}.interrupting.enforcer")
+SHORTEST = enforcer.SHORTEST
 CPYTHON = sys.implementation.name == "cpython"
 WHOLE_STACKS = getattr(sys, "_is_gil_enabled", lambda: True)()  # of threads that may run on while they are looked at
 
@@ -62,14 +65,14 @@ class OfALimitThatPassedInC(unittest.TestCase):
     @unittest.skipUnless(CPYTHON and WHOLE_STACKS, "there is no GIL, or it is not CPython's")
     @unittest.skipUnless(sys.platform == "linux", "nothing tells of it")
     def test_the_watchdog_knows_that_the_gil_was_held(self):
-        body = in_c(1.0)
+        body = in_c(0.8)
         self.assertRegex(interrupted("thread", body).diagnosis, self.HELD)
         self.assertRegex(self.in_thread(body), self.HELD)
 
     @unittest.skipUnless(CPYTHON and hasattr(signal, "setitimer"), "no alarm, or that code is not C there")
     @unwatched
     def test_the_alarm_does_not(self):
-        self.assertRegex(interrupted("signal", in_c(1.0)).diagnosis, self.BLOCKED)
+        self.assertRegex(interrupted("signal", in_c(0.8)).diagnosis, self.BLOCKED)
 
     @unittest.skipUnless(CPYTHON, "nothing interrupts another thread")
     def test_a_call_that_blocks_in_a_thread(self):
@@ -94,9 +97,15 @@ class OfALimitThatPassedInC(unittest.TestCase):
 
 
 class StuckOrSlow(unittest.TestCase):
+    LIMIT = 0.6
     SAME = r"^At the same line for the last SOON \(seen \d times?\), "
 
-    def motion(self, body, enforce=True, limit=1.2, beside=True):
+    def setUp(self):
+        patch = mock.patch.object(enforcer, "SHORTEST", self.LIMIT / 2)  # there is a look before so brief a limit
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def motion(self, body, enforce=True, limit=LIMIT, beside=True):
         watchdog = import_module(f"{package.__name__}.interpreter.watchdog")
         if beside:  # it runs for some other reason
             watchdog.add_job(self, lambda now: float("inf"))
@@ -110,7 +119,7 @@ class StuckOrSlow(unittest.TestCase):
         limits = import_module(f"{package.__name__}.testing.limits")
         watchdog = import_module(f"{package.__name__}.interpreter.watchdog")
         watchdog.add_job(self, lambda now: float("inf"))
-        run = limits.Limits(1.2, method=method)
+        run = limits.Limits(self.LIMIT, method=method)
         try:
             import_module(f"{package.__name__}.testing.part").Group(run, "a.test", run.timeout).call("test", body)
         except PhaseTimeout as error:
@@ -133,14 +142,14 @@ class StuckOrSlow(unittest.TestCase):
             self.assertRegex(self.motion(spin, enforce), self.SAME + "computing")
 
     def test_moving(self):
-        enforcer = import_module(f"{package.__name__}.interrupting.enforcer").Enforcer()
+        watch = enforcer.Enforcer()
         scene = import_module(f"{package.__name__}.diagnosis.snapshot").Scene(sys._getframe())
         for at, function in ((10, spin), (15, move)):
-            enforcer.phases.append(None)
-            enforcer.at = 20
-            enforcer.next(at)
-            enforcer.see([(function.__code__, 5)], at)
-        scene.seen, scene.at = enforcer.seen, 20
+            watch.phases.append(None)
+            watch.at = 20
+            watch.next(at)
+            watch.see([(function.__code__, 5)], at)
+        scene.seen, scene.at = watch.seen, 20
         self.assertRegex(scene.motion(), r"^Moving: last seen at File .*, line 5, in move, 5\.00 s earlier: slow")
 
     def test_in_another_thread(self):
@@ -158,7 +167,7 @@ class StuckOrSlow(unittest.TestCase):
         manager = TimeoutManager(60, enforce=True)
 
         async def fetch():
-            async with manager.timed_operation("fetch", limit=1.2):
+            async with manager.timed_operation("fetch", limit=self.LIMIT):
                 await asyncio.sleep(60)
 
         with self.assertRaises(PhaseTimeout) as caught:
@@ -190,18 +199,20 @@ class StuckOrSlow(unittest.TestCase):
     def test_a_recursion_that_is_deep_and_ends_in_time_is_not_disturbed(self):
         code = f"""
 import sys, time
+from importlib import import_module
 sys.path.insert(0, {ROOT!r})
 import {package.__name__} as package
 
 def descend(depth):
     if depth:
         return descend(depth - 1)
-    end = time.monotonic() + 1.3
+    end = time.monotonic() + 0.5
     while time.monotonic() < end:
         pass
 
+import_module(package.__name__ + ".interrupting.enforcer").SHORTEST = 0.4
 try:
-    with package.TimeoutManager(2, enforce=True).timed_operation("phase"):
+    with package.TimeoutManager(0.8, enforce=True).timed_operation("phase"):
         descend(sys.getrecursionlimit() - 5)
 except package.PhaseTimeout:  # a slow machine
     pass
@@ -210,7 +221,9 @@ print("done")
         self.assertEqual(python("-c", code), "done\n")
 
     def test_not_for_less_than_a_second(self):
-        self.assertEqual(self.motion(hang, limit=0.5), "")
+        with mock.patch.object(enforcer, "SHORTEST", SHORTEST):
+            self.assertEqual(self.motion(hang, limit=0.5), "")
+            self.assertEqual(SHORTEST, 1)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from subprocess import PIPE, run
 
 from .. import package
 from ..helpers.child import PYTHON, ROOT, at_once, environment
+from ..helpers.forks import run_code
 
 HAS_GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
 LINUX_CPYTHON = sys.platform == "linux" and sys.implementation.name == "cpython"
@@ -53,8 +54,7 @@ start, watchdog.start_new_thread = watchdog.start_new_thread, no
 
 class Kill(unittest.TestCase):
     def go(self, code):
-        command = [*PYTHON, "-W", "ignore", "-c", PROGRAM + code]
-        return run(command, stdout=PIPE, stderr=PIPE, text=True, timeout=60, env=environment())
+        return run_code("import warnings\nwarnings.simplefilter('ignore')\n" + PROGRAM + code)
 
     def assert_killed(self, code):
         done = self.go(code)

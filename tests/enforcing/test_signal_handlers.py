@@ -4,8 +4,9 @@ import signal
 import unittest
 
 from .. import package
-from ..helpers.child import ROOT, at_once, python
+from ..helpers.child import ROOT, at_once
 from ..helpers.enforced import MARGIN, NAMES
+from ..helpers.forks import run_code
 
 START = f"""
 import os, signal, sys, time
@@ -68,11 +69,11 @@ class WhereverTheyCome(unittest.TestCase):
 
         def run(case):
             name, enforce = case
-            return python("-c", START + HANDLERS[name] + code, enforce, timeout=3 * MARGIN)
+            return run_code(START + HANDLERS[name] + code, enforce, timeout=3 * MARGIN)
 
         cases = [(name, enforce) for name in HANDLERS for enforce in NAMES]
-        for case, printed in zip(cases, at_once(run, cases)):
-            self.assertEqual(printed.split()[-1:], ["fine"], (case, printed))
+        for case, done in zip(cases, at_once(run, cases)):
+            self.assertEqual((done.returncode, done.stdout), (0, "fine\n"), (case, done))
 
     def test_before_the_watch_of_a_phase_begins(self):
         self.go(

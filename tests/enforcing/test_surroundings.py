@@ -58,27 +58,29 @@ class RecursionLimit(unittest.TestCase):
             "def deep():\n"
             "    try: return deep()\n"
             "    except RecursionError: pass\n"
-            "    end = time.monotonic() + 0.8\n"
+            "    end = time.monotonic() + 0.5\n"
             "    while time.monotonic() < end:\n"
             "        try:\n"
             "            while time.monotonic() < end: pass\n"
             "        except RecursionError: pass\n"
-            "for _ in range(4):\n"
+            "for _ in range(3):\n"
             "    try:\n"
-            "        with package.TimeoutManager(enforce='signal').timed_operation('run', limit=0.2): deep()\n"
+            "        with package.TimeoutManager(enforce='signal').timed_operation('run', limit=0.1): deep()\n"
             "    except package.PhaseTimeout: print('ended')\n"
         )
-        self.assertEqual(python("-c", code).split(), ["ended"] * 4)
+        self.assertEqual(python("-c", code).split(), ["ended"] * 3)
 
     def test_a_look_before_the_limit_does_no_harm(self):
         code = START + (
-            "def spin(depth):\n"
-            "    if depth: return spin(depth - 1)\n"
-            "    end = time.monotonic() + 0.9\n"
+            "from importlib import import_module\n"
+            "import_module(package.__name__ + '.interrupting.enforcer').SHORTEST = 0.5  # there is a look\n"
+            "def spin(depth, seconds):\n"
+            "    if depth: return spin(depth - 1, seconds)\n"
+            "    end = time.monotonic() + seconds\n"
             "    while time.monotonic() < end: pass\n"
-            "spin(sys.getrecursionlimit() - 4)\n"
-            "with package.TimeoutManager(enforce='signal').timed_operation('run', limit=1.4):\n"
-            "    spin(sys.getrecursionlimit() - 4)\n"
+            "spin(sys.getrecursionlimit() - 4, 0)\n"
+            "with package.TimeoutManager(enforce='signal').timed_operation('run', limit=1):\n"
+            "    spin(sys.getrecursionlimit() - 4, 0.6)\n"
             "print('fine')\n"
         )
         self.assertEqual(python("-c", code).strip(), "fine")

@@ -1,7 +1,7 @@
-"""Run modules as ``python -m`` does, in forks of one interpreter that has loaded the package: most of a start is that.
+"""Run modules as ``python -m`` does, and code as ``python -c``, in forks of one interpreter that has the package.
 
-What serves is nobody's child, so that no test finds a child that it has not started, and ends with the tests. Beside
-each fork another one waits for it and tells of its end.
+Most of a run is its start. What serves is nobody's child, so that no test finds a child that it has not started, and
+ends with the tests. Beside each fork another one waits for it and tells of its end.
 """
 
 import atexit
@@ -20,7 +20,7 @@ from .child import PYTHON, ROOT, environment
 
 CAN_FORK = hasattr(os, "fork") and hasattr(socket, "send_fds")
 SERVER = """
-import json, os, runpy, signal, socket, sys, unittest.main
+import gc, json, os, runpy, signal, socket, sys, unittest.main
 from importlib import import_module
 
 def serve():
@@ -58,12 +58,17 @@ if os.fork():
     os._exit(0)
 for name in sys.argv[1:]:
     import_module(name)
+if hasattr(gc, "freeze"):
+    gc.freeze()  # lest the forks copy all that is loaded when they collect garbage
 module, sys.argv[1:], directory, variables = serve()
 os.chdir(directory)
 sys.path[0] = os.getcwd()
 os.environ.clear()
 os.environ.update(variables)
-runpy._run_module_as_main(module)
+if module == "-c":
+    exec(compile(sys.argv.pop(1), "<string>", "exec"))
+else:
+    runpy._run_module_as_main(module)
 """
 LOADED = "commandline.unittest_command", "commandline.run_command", "testing.runner", "enforcing.choice"
 STREAMS = "stdout", "stderr"
@@ -146,3 +151,13 @@ class Fork:
 
     def kill(self):
         self.send_signal(signal.SIGKILL)
+
+
+def run_code(code, *arguments, timeout=60):
+    """Run code as ``python -c`` does; return what came of it."""
+    if not CAN_FORK:
+        how = dict(capture_output=True, text=True, timeout=timeout, env=environment())
+        return subprocess.run([*PYTHON, "-c", code, *arguments], **how)
+    fork = Fork("-c", [code, *arguments], os.getcwd(), environment())
+    stdout, stderr = fork.communicate(timeout=timeout)
+    return subprocess.CompletedProcess(fork.args, fork.returncode, stdout, stderr)

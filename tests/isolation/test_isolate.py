@@ -268,10 +268,10 @@ class Text(Isolated):
             import sys, unittest
             class Flags(unittest.TestCase):
                 def test(self):
-                    print(sys.argv, sys.flags.optimize, sys.stdout.write_through, sys.warnoptions, sys._xoptions)
+                    print(sys.argv, sys.flags.bytes_warning, sys.stdout.write_through, sys.warnoptions, sys._xoptions)
                     print("stdin:", sys.stdin.read(), file=sys.stderr)
         """)
-        flags = "-W", "error::ImportWarning", "-X", "utf8", "-u", "-O"
+        flags = "-W", "error::ImportWarning", "-X", "utf8", "-u", "-b"
         command = [*PYTHON, *flags, "-m", package.__name__, "unittest"]
         how = dict(cwd=self.directory, env=environment(PYTHONPATH=ROOT), stdin=subprocess.DEVNULL)
         runs = [

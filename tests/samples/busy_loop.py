@@ -10,7 +10,7 @@ def count_to(end):
 
 manager = package.TimeoutManager(60, enforce=True)
 try:
-    with manager.timed_operation("count", limit=2):
+    with manager.timed_operation("count", limit=1.2):
         count_to(100)
 except package.PhaseTimeout as error:
     print(error)
