@@ -1,6 +1,7 @@
 """Nothing is left of a command whose time is over, also where little is known of processes."""
 
 import contextlib
+import functools
 import os
 import pickle
 import signal
@@ -30,24 +31,24 @@ class NoSurvivor(unittest.TestCase):
         self.word = f"{os.getpid()}{time.monotonic_ns()}"
         self.addCleanup(lambda: [os.kill(pid, signal.SIGKILL) for pid in alive(self.word)])
 
-    def end(self, script, limit=0.5, grace=0.2, count=0, **options):
+    def end(self, script, limit=0.5, grace=0.2, until=None, **options):
         """Run a script of the shell in which SLEEP is a long sleep with the word; return the error.
 
-        Where the count of its processes is given, its time is over when there are so many.
+        Where a condition is given, its time is over when that is true.
         """
         script = script.replace("SLEEP", f"sleep 60.{self.word}").replace("PYTHON", " ".join(PYTHON))
         began = time.monotonic()
-        manager = TimeoutManager(limit, enforce=count > 0)
-        if count:
-            threading.Thread(target=self.reset, args=(manager, count)).start()
+        manager = TimeoutManager(60 if until else limit, enforce=until is not None)
+        if until:
+            threading.Thread(target=self.reset, args=(manager, until)).start()
         with self.assertRaises(PhaseTimeout) as caught:
             manager.run(["bash", "-c", script, self.word], "tree", grace=grace, **options)
         self.assertLess(time.monotonic() - began, 30)
         self.assertEqual(alive(self.word), [], script)
         return caught.exception
 
-    def reset(self, manager, count):
-        while len(alive(self.word)) < count:
+    def reset(self, manager, until):
+        while not until():
             time.sleep(0.02)
         manager.reset(0)
 
@@ -95,7 +96,7 @@ class NoSurvivor(unittest.TestCase):
         self.assertEqual(error.output, b"said\n")
 
     def test_of_two_hundred(self):
-        self.end("for i in {1..100}; do SLEEP & setsid SLEEP & done; wait", limit=2)
+        self.end("for i in {1..100}; do SLEEP & setsid SLEEP & done; wait", until=lambda: len(alive(self.word)) == 201)
 
     def test_that_forks_while_it_is_killed(self):
         self.end("trap '' TERM; f() { SLEEP & sleep 0.02; f & }; f; while :; do SLEEP & sleep 0.02; done", grace=0.3)
@@ -109,7 +110,8 @@ class NoSurvivor(unittest.TestCase):
         )
         for _ in range(3):
             with tempfile.TemporaryFile() as file:
-                self.end(f"PYTHON -c \"{code}\" & SLEEP", stdout=file)
+                is_long = functools.partial(lambda number: os.fstat(number).st_size > 10, file.fileno())
+                self.end(f"PYTHON -c \"{code}\" & SLEEP", until=is_long, stdout=file)
                 length = file.seek(0, os.SEEK_END)
                 self.assertGreater(length, 5)
                 time.sleep(0.1)
@@ -164,7 +166,8 @@ class NoSurvivor(unittest.TestCase):
         self.assertRegex(error.diagnosis, f"(?s)had to be killed:\n.*{last}")
 
     def test_and_what_is_killed_is_told_in_short(self):
-        error = self.end("trap '' TERM; for i in {1..50}; do SLEEP & done; wait; : \033[2J " + "x" * 9999, 60, count=51)
+        script = "trap '' TERM; for i in {1..50}; do SLEEP & done; wait; : \033[2J " + "x" * 9999
+        error = self.end(script, until=lambda: len(alive(self.word)) == 51)
         self.assertEqual(len(error.killed), 51)
         self.assertLess(len(error.diagnosis), 9999)
         self.assertTrue(error.diagnosis.endswith("\n  and 21 more"), error.diagnosis)
