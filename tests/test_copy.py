@@ -1,6 +1,5 @@
 """The package works as a copy under another name, inside another package, with nothing but itself."""
 
-import compileall
 import os
 import shutil
 import sys
@@ -27,15 +26,13 @@ class ARenamedCopy(unittest.TestCase):
     def test_passes_the_same_tests(self):
         with tempfile.TemporaryDirectory() as directory:
             left_out = () if WHOLE else LONG
-            bytecode = shutil.ignore_patterns("__pycache__")
             apart = "test_copy.py", "test_readme.py", "test_manual.py"  # the pages have the name
-            leave_out = shutil.ignore_patterns("__pycache__", *apart, *left_out)
+            leave_out = shutil.ignore_patterns(*apart, *left_out)
             utils = os.path.join(directory, "vendored", "utils")
-            shutil.copytree(DIRECTORY, os.path.join(utils, "limits"), ignore=bytecode)
+            shutil.copytree(DIRECTORY, os.path.join(utils, "limits"))  # with its bytecode, which knows no place
             shutil.copytree(TESTS, os.path.join(directory, "tests"), ignore=leave_out)
             for folder in (os.path.dirname(utils), utils):
                 open(os.path.join(folder, "__init__.py"), "w").close()
-            compileall.compile_dir(utils, quiet=2)  # what the tests start writes no bytecode
             marker = os.path.join(directory, "tests", "__init__.py")
             with open(marker) as file:
                 text = file.read()
