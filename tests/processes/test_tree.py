@@ -20,7 +20,7 @@ from ..helpers.tree import LINUX, alive, children
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
 originals = import_module(f"{package.__name__}.originals")
-table, tree = (import_module(f"{package.__name__}.processes.{each}") for each in ("table", "tree"))
+table, members, tree = (import_module(f"{package.__name__}.processes.{each}") for each in ("table", "members", "tree"))
 
 
 @unittest.skipUnless(LINUX, "processes are found by /proc")
@@ -298,7 +298,7 @@ class LittleIsKnown(unittest.TestCase):
         return caught.exception
 
     def without_proc(self, *ps):
-        for module in table, tree:
+        for module in table, members, tree:
             patch = mock.patch.object(module, "has_proc", lambda: False)
             patch.start()
             self.addCleanup(patch.stop)
@@ -323,7 +323,9 @@ class LittleIsKnown(unittest.TestCase):
             self.without_proc(*ps)
             with self.assertRaises(OSError, msg=ps):
                 table.processes()
-            error = self.end("SLEEP & SLEEP; SLEEP")
+            with mock.patch.object(table, "_by_ps", side_effect=table._by_ps) as asked:
+                error = self.end("SLEEP & SLEEP; SLEEP")
+            self.assertEqual(asked.call_count, 1)  # one that does not end takes its time
             self.assertEqual([each.parent for each in error.killed], [os.getpid()])
             self.assertIn("bash -c sleep", str(pickle.loads(pickle.dumps(error)).killed))
         error = self.end("trap '' TERM; SLEEP & while :; do SLEEP; done")

@@ -20,6 +20,7 @@ class Guard:
     """Guards this process from now on, until it is let go. It is to be made before there are threads."""
 
     def __init__(self, tree: Tree) -> None:
+        signals.signal(signals.SIGCHLD, signals.SIG_DFL)  # whoever started this process may have had it ignored
         waiting, self._pipe = system.pipe()
         first = system.fork()
         if not first:

@@ -49,6 +49,7 @@ class Members:
         self.mark = number if since is None else ""  # what others have started has none
         self.began = uptime() if since is None else since  # whatever has been there before is not of the tree
         self.found: dict[tuple[int, float], Process] = {}  # by number and start
+        self.asks_ps = True  # it has not failed, which may take its time
         self.adopts = False  # this process gets what loses its parent, and had no children before
 
     def variables(self) -> dict[str, str]:
@@ -64,10 +65,11 @@ class Members:
         """Take hold of what is in the tree now, and has not ended."""
         try:
             members = self._find(roots)
-        except OSError:  # too many open files, perhaps
+        except OSError:
             self.let_go()
+            self.asks_ps = has_proc()
             try:
-                members = self._find(roots)
+                members = self._find(roots)  # there were too many open files, perhaps
             except OSError:
                 members = self._groups(roots)
         for process in self.found.values():
@@ -106,6 +108,8 @@ class Members:
 
     def _find(self, roots: Collection[Any]) -> list[Process]:
         """Return the members of the tree; OSError if the processes of this machine are not known."""
+        if not self.asks_ps:
+            raise OSError("ps does not tell")
         others = {pid: process for pid, process in processes().items() if process.started >= self.began}
         others.pop(system.getpid(), None)
         own = {root.pid for root in roots if root.returncode is None and is_child(root.pid)}
