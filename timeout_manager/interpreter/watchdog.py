@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 AGAIN = 1.0  # seconds until a job is called again that has raised an error
 LINGER = 1.0  # seconds for which it waits for the next job
+BIRTH = 1.0  # seconds that a thread has to begin
 MOMENT = 0.001  # seconds between looks whether the thread has ended
 
 guests: list[Job] = []  #: what it does besides, while it runs anyway
@@ -60,7 +61,8 @@ def missing() -> str:
 def add_job(key: object, job: Job, at: float = -INFINITY, lasting: bool = False) -> None:
     """Have the watchdog call the job at this instant at the latest; start it if it does not run yet.
 
-    A lasting job goes on until no Python thread runs any more, also while exit handlers run.
+    A lasting job goes on until no Python thread runs any more, also while exit handlers run. For one of these it is
+    waited until the watchdog runs: up to 3.10 an interpreter crashes that ends while a thread is being born.
     """
     with _starting:
         if lasting:
@@ -76,6 +78,9 @@ def add_job(key: object, job: Job, at: float = -INFINITY, lasting: bool = False)
                 del _jobs[key]
                 raise
     expect(at)
+    end = clock.monotonic() + BIRTH * lasting
+    while _wakes == -INFINITY and clock.monotonic() < end:
+        clock.sleep(MOMENT)
 
 
 def remove_job(key: object, lingers: bool = False) -> None:
