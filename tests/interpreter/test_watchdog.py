@@ -36,6 +36,11 @@ class TheWatchdog(unittest.TestCase):
         is_added.set()
         self.assertTrue(came.wait(LONG / 6))
 
+    def test_has_begun_before_the_interpreter_ends(self):
+        code = f"import {watchdog.__name__} as watchdog\nwatchdog.add_job('job', lambda now: now + 9, lasting=True)"
+        variables = environment(PYTHONPATH=ROOT, PYTHONMALLOC="debug")  # which overwrites what is freed
+        self.assertEqual(python("-c", code, env=variables), "")
+
 
 @unwatched
 class Lingering(unittest.TestCase):
@@ -85,11 +90,6 @@ class Lingering(unittest.TestCase):
             watchdog.remove_job(self, lingers=True)
             watchdog.remove_job(self)
         self.assertLess(self.wait(), LONG / 2)
-
-    def test_has_begun_before_the_interpreter_ends(self):
-        code = f"import {watchdog.__name__} as watchdog\nwatchdog.add_job('job', lambda now: now + 9, lasting=True)"
-        variables = environment(PYTHONPATH=ROOT, PYTHONMALLOC="debug")  # which overwrites what is freed
-        self.assertEqual(python("-c", code, env=variables), "")
 
     def test_does_not_keep_the_interpreter_from_its_end(self):
         code = f"import {watchdog.__name__} as watchdog\nwatchdog.LINGER = 300\n"
