@@ -137,7 +137,7 @@ class Scene:
 
     def motion(self) -> str:
         """Tell whether it is stuck or slow; nothing if it was not looked at before."""
-        where = self.where()
+        where = self.stack[0] if WALKABLE and self.stack else self.where()  # that is what was looked at
         late = self._lateness()
         if late or not self.seen or where is None:
             return late
