@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import itertools
+import os
 import re
 import selectors
 import signal
@@ -22,6 +23,8 @@ PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
 enforcer = import_module(f"{package.__name__}.interrupting.enforcer")
 SHORTEST = enforcer.SHORTEST
 CPYTHON = sys.implementation.name == "cpython"
+SCHEDULED = os.path.exists("/proc/self/schedstat")
+KNOWN = SCHEDULED or hasattr(time, "pthread_getcpuclockid")
 WHOLE_STACKS = getattr(sys, "_is_gil_enabled", lambda: True)()  # of threads that may run on while they are looked at
 
 
@@ -127,7 +130,7 @@ class StuckOrSlow(unittest.TestCase):
         finally:
             watchdog.remove_job(self)
 
-    @unittest.skipUnless(hasattr(time, "pthread_getcpuclockid"), "the processor time of a thread is not known")
+    @unittest.skipUnless(KNOWN, "the processor time of a thread is not known")
     def test_stuck(self):
         for enforce in "signal", "thread":
             self.assertRegex(self.motion(hang, enforce), self.SAME + "waiting: ")
@@ -136,10 +139,25 @@ class StuckOrSlow(unittest.TestCase):
     def test_by_a_signal_it_is_looked_at_only_where_the_watchdog_runs(self):
         self.assertEqual(self.motion(hang, "signal", beside=False), "")
 
-    @unittest.skipUnless(hasattr(time, "pthread_getcpuclockid"), "the processor time of a thread is not known")
+    @unittest.skipUnless(KNOWN, "the processor time of a thread is not known")
     def test_busy(self):
         for enforce in "signal", "thread":
             self.assertRegex(self.motion(spin, enforce), self.SAME + "computing")
+
+    def test_busy_where_others_have_the_processor(self):
+        scene = import_module(f"{package.__name__}.diagnosis.snapshot").Scene(sys._getframe())
+        scene.seen, scene.use = [(scene.at - 5, scene.where(), (1.0, 2.0))], (1.2, 6.5)
+        self.assertRegex(scene.motion(), self.SAME.replace("SOON", "5.00 s") + "computing")
+        scene.use = (1.0, 6.5)
+        self.assertRegex(scene.motion(), self.SAME.replace("SOON", "5.00 s") + "waiting")
+        scene.due = scene.at - 4
+        self.assertNotIn("after the limit", scene.motion())
+
+    @unittest.skipUnless(SCHEDULED, "the system does not tell of that")
+    def test_who_waits_for_a_processor_is_known(self):
+        used, waited = import_module(f"{package.__name__}.interpreter.processor").use_of(threading.get_ident())
+        self.assertGreater(used, 0)
+        self.assertGreater(waited, 0)
 
     def test_moving(self):
         watch = enforcer.Enforcer()
@@ -174,7 +192,7 @@ class StuckOrSlow(unittest.TestCase):
             asyncio.run(fetch())
         self.assertRegex(caught.exception.diagnosis, r"\nAt the same line for the last .* \(seen \d times?\), waiting")
 
-    @unittest.skipUnless(hasattr(time, "pthread_getcpuclockid"), "the processor time of a thread is not known")
+    @unittest.skipUnless(KNOWN, "the processor time of a thread is not known")
     def test_in_an_event_loop_that_waits_for_its_tasks(self):
         async def deadlock():
             await asyncio.Event().wait()
@@ -193,7 +211,7 @@ class StuckOrSlow(unittest.TestCase):
 
     def test_nothing_of_an_event_loop_whose_tasks_were_not_looked_at(self):
         scene = import_module(f"{package.__name__}.diagnosis.snapshot").Scene(sys._getframe())
-        scene.seen = [(scene.at - 5, (selectors.SelectSelector.select.__code__, 5), 0.0)]
+        scene.seen = [(scene.at - 5, (selectors.SelectSelector.select.__code__, 5), (0.0, 0.0))]
         self.assertEqual(scene.motion(), "")
 
     def test_a_recursion_that_is_deep_and_ends_in_time_is_not_disturbed(self):

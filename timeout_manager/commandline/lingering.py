@@ -15,7 +15,7 @@ from functools import partial
 from ..diagnosis.lines import line_of
 from ..enforcing import kill_after, kill_children
 from ..interpreter import watchdog
-from ..interpreter.frames import shown, stack, up
+from ..interpreter.frames import module_of, shown, stack, up
 from ..interpreter.stderr import tell
 from ..originals import clock, python, thread
 from ..processes.family import family, has_children
@@ -66,7 +66,7 @@ def _waits_for(frame: FrameType | None) -> tuple[object, str]:
     """Return what the end waits for: what tells it from the next, and a text."""
     frames = list(up(frame))
     threads = []
-    if any(each.f_code.co_name == "_shutdown" and each.f_globals.get("__name__") == "threading" for each in frames):
+    if any(each.f_code.co_name == "_shutdown" and module_of(each) == "threading" for each in frames):
         threads = [each for each in _living() if not each.daemon and each is not _main]
     if threads:
         names = "".join(f"\n  {each.name}{_place(each)}" for each in threads)

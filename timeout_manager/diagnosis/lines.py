@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..originals import loaded
-from ..interpreter.frames import awaiting, own, shown, stack, text, up
+from ..interpreter.frames import awaiting, module_of, own, shown, stack, text, up
 from ..seconds import plain
 
 TYPE_CHECKING = False
@@ -52,7 +52,7 @@ def grouped(kind: str, groups: list[tuple[tuple[Line, ...], list[str]]]) -> list
 
 
 def runs_a_loop(frame: FrameType) -> bool:
-    return frame.f_code.co_name == "run_forever" and frame.f_globals.get("__name__") == "asyncio.base_events"
+    return frame.f_code.co_name == "run_forever" and module_of(frame) == "asyncio.base_events"
 
 
 def loop_of(frame: FrameType) -> Any:

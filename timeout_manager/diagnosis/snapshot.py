@@ -13,9 +13,9 @@ from ..processes.family import descendants, family, has_children
 from ..counting.report import lines as lines_of
 from ..seconds import INFINITY, text
 from ..interpreter import stalls
-from ..interpreter.frames import UNKNOWN, WALKABLE, awaiting, in_task, is_of_package, own, place
-from ..interpreter.frames import processor_time, stack, up
+from ..interpreter.frames import WALKABLE, awaiting, in_task, is_of_package, own, place, stack, up
 from ..interpreter.frames import text as text_of
+from ..interpreter.processor import UNKNOWN, use_of
 from ..interpreter.turns import asyncio_task, running_loop
 from .lines import grouped, in_order, label_of, loop_of, name_of_task, name_of_thread, runs_a_loop, tasks_of, titled
 
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from ..counting.ledger import Phase
-    from ..interpreter.frames import Line, Sample
+    from ..interpreter.frames import Line
+    from ..interpreter.processor import Sample
     from ..processes.table import Process
 
     T = TypeVar("T")
@@ -58,7 +59,7 @@ class Scene:
         self.at = clock.monotonic()
         self.due = due
         self.seen = list(seen)
-        self.busy = processor_time(get_ident()) if self.seen else UNKNOWN
+        self.use = use_of(get_ident()) if self.seen else (UNKNOWN, 0.0)
         self.problems: list[str] = []
         self.thread = get_ident()
         self.stack = stack(up(frame))
@@ -142,17 +143,19 @@ class Scene:
         if late or not self.seen or where is None:
             return late
         looks = 0
-        for at, line, busy in reversed(self.seen):
+        for at, line, before in reversed(self.seen):
             if line != where:
                 break
-            looks, since, used = looks + 1, self.at - at, self.busy - busy
+            looks, since = looks + 1, self.at - at
+            used, waited = (now - then for now, then in zip(self.use, before))
         if not looks:
             if own([line]) is None and own([where]):
                 return ""  # it was in the event loop, whose tasks were not looked at
             return f"Moving: last seen at {place(line)}, {text(self.at - at)} earlier: slow rather than stuck."
-        if self.task or used <= since / 20:  # on a busy machine it does not get much
+        least = since / (20 if since - used - waited > since / 10 else 100)  # what never sleeps has what others leave
+        if self.task or used <= least:
             what = ", waiting: a deadlock, or something that never comes"
-        elif used > since / 20:
+        elif used > least:
             what = ", computing: an endless loop, or too much work for its limit"
         else:  # not known
             what = ""
@@ -160,7 +163,8 @@ class Scene:
 
     def _lateness(self) -> str:
         """Tell why it was interrupted long after it was due, if it was: the line is not to blame for that."""
-        late = self.at - self.due
+        waited = self.use[1] - self.seen[-1][2][1] if self.seen else 0.0  # for a processor: so no call did
+        late = self.at - self.due - waited
         came_back = "This is the line it came back to: look at the call before it."
         if late > stalls.LATE and stalls.held(self.due, self.at):
             return f"When the limit passed, C code held the GIL, and it ran on for {text(late)}. {came_back}"

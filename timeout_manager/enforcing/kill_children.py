@@ -17,7 +17,7 @@ from itertools import takewhile
 from ..counting.verdict import is_debugged
 from ..errors import LET_PASS, PhaseTimeout
 from ..interpreter import fork, watchdog
-from ..interpreter.frames import suspended_in, up
+from ..interpreter.frames import module_of, suspended_in, up
 from ..interrupting.escalation import Escalation
 from ..originals import python, signals, thread
 from ..processes import bound, readers
@@ -189,7 +189,7 @@ class _Child:
 
 def _waits_for(frame: FrameType) -> Any:
     """Return the process for which a frame waits, if it is of ``subprocess``, ``multiprocessing`` or ``asyncio``."""
-    module = str(frame.f_globals.get("__name__"))
+    module = module_of(frame)
     process = frame.f_locals.get("self")
     if module == "subprocess":
         return process if hasattr(process, "poll") else None  # a Popen, whatever a test has put in its place

@@ -6,7 +6,7 @@ import sys
 from itertools import chain, islice
 
 from ..originals import python, thread
-from .frames import WALKABLE, up
+from .frames import WALKABLE, module_of, up
 from .stderr import tell
 
 get_ident = thread.get_ident
@@ -32,7 +32,7 @@ def present() -> str:
         frames = python._current_frames()
         frames.pop(get_ident(), None)
         others = [islice(up(frame), WALKABLE) for frame in frames.values()]
-        if any(frame.f_globals.get("__name__") in ("pdb", "bdb") for frame in chain(up(own), *others)):
+        if any(module_of(frame) in ("pdb", "bdb") for frame in chain(up(own), *others)):
             return "pdb"
     return name(python.gettrace()) or _monitor()
 

@@ -14,7 +14,7 @@ from os import sep
 from os.path import dirname
 from types import FunctionType
 
-from ..originals import clock, files, system
+from ..originals import files, system
 from .turns import held
 
 TYPE_CHECKING = False
@@ -24,13 +24,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     Line = tuple[CodeType, int]
-    Sample = tuple[float, Line, float]  # when, where, and how much processor time the thread had used
 
 DEPTH = 200  # frames of a stack that are looked at
 SHOWN = 40  # of them that are shown
 WALKABLE = None if getattr(sys, "_is_gil_enabled", lambda: True)() else 1  # frames of a thread that may run on
-
-UNKNOWN = float("nan")  # seconds
 
 _LIBRARY = dirname(library)
 _TESTS = f"{_LIBRARY}{sep}test"  # its own
@@ -41,9 +38,15 @@ _HIDDEN = f"{_PACKAGE}.", "unittest."
 _RUNNER = f"{_PACKAGE}.testing.part"  # what calls the code under test; what has called that is not of interest
 
 
+def module_of(frame: FrameType) -> str:
+    """Return the name of the module whose code a frame runs; "" if it is no text, but what others have made."""
+    name = frame.f_globals.get("__name__")
+    return name if name.__class__ is str else ""
+
+
 def is_of_package(frame: FrameType) -> bool:
     """Tell whether a frame is ours; a thread whose outermost one is was started here."""
-    return f"{frame.f_globals.get('__name__')}.".startswith(_HIDDEN[0])
+    return f"{module_of(frame)}.".startswith(_HIDDEN[0])
 
 
 def up(frame: FrameType | None) -> Iterator[FrameType]:
@@ -79,8 +82,8 @@ def stack(frames: Iterable[FrameType]) -> list[Line]:
     """Return the lines of these frames, the innermost first, without those of this package and of unittest."""
     found: list[Line] = []
     for frame in islice(frames, DEPTH):
-        name = frame.f_globals.get("__name__")
-        if name.__class__ is not str or not f"{name}.".startswith(_HIDDEN):
+        name = module_of(frame)
+        if not f"{name}.".startswith(_HIDDEN):
             found.append((frame.f_code, frame.f_lineno))
         elif name == _RUNNER:
             break
@@ -111,16 +114,6 @@ def in_task(lines: list[Line]) -> list[Line]:
     """Return those of the lines of a thread that are of the task which runs there, without the event loop."""
     ends = (at for at, (code, _) in enumerate(lines) if code.co_name == "_run" and code.co_filename.endswith(_LOOP))
     return lines[: next(ends, None)]
-
-
-def processor_time(ident: Any) -> float:
-    """Return the seconds of processor time that a living thread has used; UNKNOWN where nothing tells."""
-    if not ident or ident.__class__ is not int:  # the C library crashes if there is no such thread
-        return UNKNOWN
-    try:
-        return clock.clock_gettime(clock.pthread_getcpuclockid(ident))
-    except (AttributeError, OSError):
-        return UNKNOWN
 
 
 def own(lines: Iterable[Line]) -> Line | None:

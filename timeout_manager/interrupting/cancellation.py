@@ -12,6 +12,7 @@ from weakref import ref
 
 from ..originals import loaded
 from ..errors import CancelMessage, chain, message_of
+from ..interpreter.frames import module_of
 from ..interpreter.turns import asyncio_task, running_loop
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
@@ -116,7 +117,7 @@ def cancel_main(expiry: Expiry, outermost: Phase, stack: dict[FrameType, None]) 
     for frame in stack:
         if frame is outermost.frame:
             break
-        name = _MAIN.get((str(frame.f_globals.get("__name__")), frame.f_code.co_name))
+        name = _MAIN.get((module_of(frame), frame.f_code.co_name))
         if name is not None:
             main = frame.f_locals.get(name)
             caller = frame.f_back.f_locals.get("self") if frame.f_back is not None else None

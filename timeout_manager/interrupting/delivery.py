@@ -23,6 +23,7 @@ from itertools import islice
 from ..interpreter.bytecode import entry, handlers, misplaced, returns, stand, swallower
 from ..diagnosis.snapshot import Scene
 from ..errors import LET_PASS, PhaseInterrupt
+from ..interpreter.frames import module_of
 from ..interpreter.safepoints import guarded
 from ..originals import python
 from .whereabouts import abandon, bind, find_borders, next_look, place, whereabouts
@@ -216,7 +217,7 @@ def mark(struck: list[Phase], expiry: Expiry) -> None:
 def _is_between(position: Position) -> bool:
     """Tell whether an exception raised here would do harm: miss a handler, or leave somebody's work half done."""
     frame = position.frame
-    module = str(frame.f_globals.get("__name__")).partition(".")[0]
+    module = module_of(frame).partition(".")[0]
     if module == "contextlib" or module == _STARTS.get(frame.f_code.co_name):
         return True  # ExitStack, between two of its callbacks; a process that is started, and known to nobody yet
     if position.sent_to >= 0:

@@ -8,7 +8,8 @@ from ..counting.ledger import Phase
 from ..diagnosis.lines import lines_at
 from ..errors import message_of
 from ..interpreter import safepoints
-from ..interpreter.frames import WALKABLE, own, processor_time, up
+from ..interpreter.frames import WALKABLE, own, up
+from ..interpreter.processor import use_of
 from ..originals import loaded, python, uninterrupted
 from ..seconds import INFINITY
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from weakref import ref
 
     from ..errors import LetPass, PhaseTimeout
-    from ..interpreter.frames import Line, Sample
+    from ..interpreter.frames import Line
+    from ..interpreter.processor import Sample
     from .expiry import Expiry
     from .position import Position
 
@@ -172,7 +174,7 @@ class Enforcer:
         """Note where the phases stand: nothing but that is due."""
         line = own(lines) or next(iter(lines), None)
         if line is not None and self.phases:
-            self.seen = [*self.seen[1 - SAMPLES :], (now, line, processor_time(self.thread.key))]
+            self.seen = [*self.seen[1 - SAMPLES :], (now, line, use_of(self.thread.key))]
         self.sample = _halfway(now, self.at, BRIEFEST) if self.phases else INFINITY
 
     def forget(self) -> None:

@@ -19,7 +19,7 @@ from __future__ import annotations
 from ..interpreter.bytecode import LOSES_EXITS, entry, has_called, inside, returns, suspended
 from ..errors import LET_PASS, PhaseTimeout
 from ..counting.ledger import caller
-from ..interpreter.frames import codes, first_argument, runs, suspended_in, up
+from ..interpreter.frames import codes, first_argument, module_of, runs, suspended_in, up
 from ..interpreter.turns import greenlet, is_alive
 from ..seconds import INFINITY
 from .enforcer import SUSPENDED
@@ -168,7 +168,7 @@ def find_users(phase: Phase, frame: FrameType) -> None:
 
 def _user_of(frame: FrameType) -> FrameType:
     """Return the frame, or for one of contextlib who has called that."""
-    while frame.f_globals.get("__name__") == "contextlib" and frame.f_back is not None:
+    while module_of(frame) == "contextlib" and frame.f_back is not None:
         frame = frame.f_back
     return frame
 

@@ -1,0 +1,42 @@
+"""How long a thread has had a processor, and how long it has waited for one, as on a busy machine.
+
+What computes there has little of a processor, like what waits for something else: that one does not wait for a
+processor tells them apart. Linux says how long a thread has waited, in ``schedstat``.
+"""
+
+from __future__ import annotations
+
+from ..originals import clock, files, loaded
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .frames import Line
+
+    Use = tuple[float, float]  # seconds that a thread has computed, and that it has waited for a processor
+    Sample = tuple[float, Line, Use]  # when and where a thread was seen, and what it had used
+
+UNKNOWN = float("nan")  # seconds
+
+
+def use_of(ident: Any) -> Use:
+    """Return both for a living thread; UNKNOWN where nothing tells of the first, and 0.0 for the second."""
+    if not ident or ident.__class__ is not int:  # the C library crashes if there is no such thread
+        return UNKNOWN, 0.0
+    ran, waited = _scheduled(ident)
+    try:
+        return clock.clock_gettime(clock.pthread_getcpuclockid(ident)), waited
+    except (AttributeError, OSError):
+        return ran or UNKNOWN, waited
+
+
+def _scheduled(ident: int) -> Use:
+    """Return what the scheduler of Linux has counted, to a tick; zeros where nothing is known."""
+    known: Any = getattr(loaded("threading"), "_active", {}).get(ident)
+    try:
+        with files.open(f"/proc/self/task/{known.native_id}/schedstat", "rb") as file:
+            ran, waited = map(int, file.read().split()[:2])
+        return ran / 1e9, waited / 1e9
+    except (AttributeError, OSError, ValueError):
+        return 0.0, 0.0
