@@ -85,6 +85,18 @@ class Ends(Directory):
         self.assertIn("keep the process alive:\n  the left one\n", ran.stderr)
         self.assertEqual(ran.status, 124)
 
+    def test_the_status_where_no_test_ran_since_its_fixture_failed(self):
+        self.write(
+            test_left="""
+            import time, unittest
+            def setUpModule(): time.sleep(60)
+            class Left(unittest.TestCase):
+                def test(self): pass
+            """
+        )
+        ran = self.unittest("--timeout=0.5")
+        self.assertEqual((ran.status, ran.last), (1, "FAILED (timeouts=1, not run=1)"))
+
     @unittest.skipUnless(hasattr(os, "fork"), "multiprocessing cannot fork here")
     def test_exit_handlers_and_children(self):
         self.end_all(

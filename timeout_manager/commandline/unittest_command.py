@@ -78,8 +78,9 @@ def main(program: str, arguments: list[str]) -> NoReturn:
 
 
 def _status(ran: Any, is_well: bool, plan: Plan) -> int:
-    is_empty = not (ran.testsRun or ran.skipped or plan.shard and plan.shard.of)
-    return NOTHING if is_empty else int(not (ran.wasSuccessful() and is_well))
+    if not (ran.wasSuccessful() and is_well):
+        return 1
+    return 0 if ran.testsRun or ran.skipped or plan.shard and plan.shard.of else NOTHING
 
 
 def _end(status: Any, results: list[Any], limits: Limits) -> NoReturn:
