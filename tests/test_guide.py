@@ -88,7 +88,7 @@ class FourPhases(unittest.TestCase):
     def test_one_that_hangs_is_named(self):
         seconds = {"build": 60}
         with self.assertRaisesRegex(TimeoutError, "^Timeout exceeded after build phase!") as caught:
-            self.job(seconds, timeout_from_marker=4)
+            self.job(seconds, timeout_from_marker=2)
         self.assertIsInstance(caught.exception.__cause__, subprocess.TimeoutExpired)
         self.assertEqual(seconds["ended"], [("convert", "done"), ("build", "timeout")])
 

@@ -83,7 +83,7 @@ HUNG = """
         def test_before(self): pass
 
     class Async(unittest.IsolatedAsyncioTestCase):
-        timeout = 2  # a loop may take its time to start
+        timeout = 1  # a loop may take its time to start
         async def asyncTearDown(self): print("asyncTearDown of", self.id())
         async def test_await(self):
             try: await asyncio.sleep(60)
@@ -252,8 +252,8 @@ class AHungTest(Directory):
                 "test_package/part_2": "import unittest\nclass P(unittest.TestCase):\n def test_p(self): pass\n",
             },
         )
-        for arguments in (), ("test_a", "test_b", "test_c", "test_package"):
-            ran = self.unittest("--timeout", "0.5", *arguments)
+        limit = "--timeout", "0.5"
+        for ran in self.unittest_at_once(limit, (*limit, "test_a", "test_b", "test_c", "test_package")):
             late = {name for name, outcome in ran.outcomes.items() if outcome == "timeout"}
             self.assertEqual(late, {"test_a", "test_c", "part_1"}, ran.stderr)
             self.assertEqual((ran.outcomes["test_b"], ran.outcomes["test_p"]), ("passed", "passed"))
@@ -363,12 +363,12 @@ class TheWholeRun(Directory):
 
     def test_ends_when_its_total_is_spent(self):
         self.write(test_slow=self.SLOW)
-        for arguments, variables, source in (
-            (("--total", "1"), {}, "--total"),
-            (("--timeout=40",), {"TEST_TIMEOUT": "2"}, "TEST_TIMEOUT, less a margin"),
-            ((), {"TEST_TIMEOUT": "2", "TIMEOUT_MANAGER_SCALE": "30"}, "TEST_TIMEOUT, less a margin"),
-        ):
-            ran = self.unittest(*arguments, **variables)
+        runs = self.unittest_at_once(
+            ("--total", "1"),
+            ("--timeout=40", {"TEST_TIMEOUT": "2"}),
+            ({"TEST_TIMEOUT": "2", "TIMEOUT_MANAGER_SCALE": "30"},),
+        )
+        for ran, source in zip(runs, ("--total", *["TEST_TIMEOUT, less a margin"] * 2)):
             self.assertEqual(ran.status, 124, ran.stderr)
             self.assertEqual(ran.outcomes["test_b"], "timeout")
             self.assertEqual(ran.report["not run"], ["test_slow.Slow.test_c", "test_slow.Slow.test_d"])

@@ -13,7 +13,7 @@ from contextlib import suppress
 from itertools import repeat
 
 from .. import package
-from ..helpers.child import PYTHON
+from ..helpers.child import PYTHON, at_once
 from ..helpers.enforced import CPYTHON, LATE, LIMIT, LONG, burn, by_each_enforcer, spin, swallow_exceptions
 from ..stress import BODIES, holes
 
@@ -108,8 +108,10 @@ class Blocks:
             "select": lambda: select.select([one], [], [], seconds),
             "join": lambda: thread.join(seconds),
         }
-        if self.ends_blocking_calls:
-            calls["recv"] = lambda: one.recv(1)
+        if not self.ends_blocking_calls:
+            at_once(self.assert_times_out, calls.values())  # each in a thread of its own
+            return
+        calls["recv"] = lambda: one.recv(1)
         for name, call in calls.items():
             with self.subTest(name):
                 self.assert_times_out(call)
