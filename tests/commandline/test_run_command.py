@@ -142,25 +142,32 @@ class Habits(Directory):
         os.kill(int(done.stdout), signal.SIGKILL)
 
     def test_whatever_is_known_of_processes(self):
-        for ps in "/no/such/ps", "true":
-            self.write(
-                blind=f"""
-                from {package.__name__}.commandline import run_command
-                from {package.__name__}.processes import table, tree
-                table.has_proc = tree.has_proc = lambda: False
-                table.PS = ({ps!r},)
-                run_command.main("blind", {["-k", "0.3", "0.3"]} + __import__("sys").argv[1:])
-                """
-            )
-            for script, statuses in (
-                ("sleep WORD & sleep WORD; :", (124,)),
-                ("trap '' TERM; sleep WORD & while :; do sleep WORD; done", (137,)),
-                ("(trap '' TERM; exec sleep WORD) & sleep WORD; :", (124, -signal.SIGKILL)),  # no subreaper elsewhere
-            ):
-                word = f"60.{os.getpid()}{time.monotonic_ns()}"
-                ran = self.end(self.start("sh", "-c", script.replace("WORD", word), module="blind"))
-                self.assertIn(ran.status, statuses, (script, ran.stderr))
-                self.assert_gone(word)
+        self.write(
+            blind=f"""
+            import sys
+            from {package.__name__}.commandline import run_command
+            from {package.__name__}.processes import table, tree
+            table.has_proc = tree.has_proc = lambda: False
+            table.PS = (sys.argv[1],)
+            run_command.main("blind", ["-k", "0.3", "0.3", *sys.argv[2:]])
+            """
+        )
+
+        def end(case):
+            ps, script = case
+            word = f"60.{os.getpid()}{time.monotonic_ns()}"
+            ran = self.end(self.start(ps, "sh", "-c", script.replace("WORD", word), module="blind"))
+            self.assert_gone(word)
+            return ran
+
+        scripts = {
+            "sleep WORD & sleep WORD; :": (124,),
+            "trap '' TERM; sleep WORD & while :; do sleep WORD; done": (137,),
+            "(trap '' TERM; exec sleep WORD) & sleep WORD; :": (124, -signal.SIGKILL),  # no subreaper elsewhere
+        }
+        cases = [(ps, script) for ps in ("/no/such/ps", "true") for script in scripts]
+        for (ps, script), ran in zip(cases, at_once(end, cases)):
+            self.assertIn(ran.status, scripts[script], (ps, script, ran.stderr))
 
     def test_on_a_terminal_in_the_background(self):
         import pty
@@ -196,11 +203,17 @@ class Habits(Directory):
     def test_streams_that_are_closed_or_full(self):
         ours = f"{' '.join(PYTHON)} -m {package.__name__} run -v"
         full = "2>/dev/full" if os.path.exists("/dev/full") else "2>&-"
-        with self.environment():
-            for streams in "<&-", ">&-", "2>&-", "<&- >&- 2>&-", full:
-                for line, expected in ("5 sh -c 'kill -TERM $$'", 143), ("0.2 sleep 5", 124), ("x true", 125):
-                    done = subprocess.run(["bash", "-c", f"({ours} {line}) {streams}"], capture_output=True, timeout=60)
-                    self.assertEqual((done.returncode, done.stdout), (expected, b""), (streams, line))
+
+        def run(case):
+            script = f"({ours} {case[1]}) {case[0]}"
+            how = dict(env=environment(PYTHONPATH=ROOT), capture_output=True, timeout=60)
+            done = subprocess.run(["bash", "-c", script], **how)
+            return done.returncode, done.stdout
+
+        statuses = {"5 sh -c 'kill -TERM $$'": 143, "0.2 sleep 5": 124, "x true": 125}
+        cases = [(streams, line) for streams in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-", full) for line in statuses]
+        expected = {case: (statuses[case[1]], b"") for case in cases}
+        self.assertEqual(dict(zip(cases, at_once(run, cases))), expected)
 
     def test_no_module_of_the_folder_is_imported(self):
         self.write(signal="print('run')", json="print('run')", subprocess="print('run')", ctypes="print('run')")

@@ -89,7 +89,7 @@ class TheMixin(unittest.TestCase):
         log = []
 
         class Hung(testing().TimeLimitMixin, unittest.IsolatedAsyncioTestCase):
-            timeout = 3  # a loop may take its time to start
+            timeout = 1  # a loop may take its time to start
 
             async def asyncTearDown(self):
                 log.append("asyncTearDown")
