@@ -3,6 +3,7 @@
 import _thread
 import ast
 import asyncio
+import functools
 import importlib
 import os
 import signal
@@ -43,10 +44,14 @@ def modules():
                     raise
 
 
+@functools.cache
 def sources():
+    """Return the modules of the package, by path and as trees."""
+    found = []
     for path in PATHS:
         with open(path, encoding="utf-8") as file:
-            yield os.path.relpath(path, DIRECTORY), ast.parse(file.read())
+            found.append((os.path.relpath(path, DIRECTORY), ast.parse(file.read())))
+    return found
 
 
 def run_nodes(tree):
@@ -268,7 +273,7 @@ MOCKED = """
     def there(): return [name for name in NAMES if hasattr(sys.modules[name.split(".")[0]], name.split(".")[1])]
 
     class Mocks(unittest.TestCase):
-        timeout = 1
+        timeout = 0.5
         def test_a_module_is_emptied(self):
             with mock.patch.dict(sys.modules, clear=True): hang()
         def test_b_environment_is_emptied(self):
