@@ -69,7 +69,8 @@ class Process:
         self.descriptor = -1
 
     def __repr__(self) -> str:
-        return f"{self.pid} {self.command} ({self.age:.1f} s) {self.signal}".rstrip()
+        age = f"({self.age:.1f} s) " if self.started < INFINITY else ""
+        return f"{self.pid} {self.command} {age}{self.signal}".rstrip()
 
     def hold(self) -> bool:
         """Take hold of it, as long as there are descriptors enough; tell whether that was in time."""
