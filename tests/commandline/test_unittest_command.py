@@ -315,15 +315,20 @@ class MeddlingTests(Directory):
             import os, unittest
             class Close(unittest.TestCase):
                 def test_a(self): os.closerange(3, 100)
-                def test_b(self): pass
-                @classmethod
-                def tearDownClass(cls): os.closerange(3, 100)
+                def test_b(self):
+                    self.addClassCleanup(os.closerange, 3, 100)
+                    for name in "abcd":  # they get the numbers that are free
+                        os.write(os.open(name, os.O_RDWR | os.O_CREAT), b'"mine"')
+                def test_c(self):
+                    os.remove("trace.json")
             """
         )
-        for test in "test_close", "test_close.Close.test_b":
-            ran = self.unittest("--junit-xml", "junit.xml", "--trace", "trace.json", test)
-            self.assertEqual((ran.status, ran.last), (0, "OK"), ran.stderr)
-            self.assertIn("report.json cannot be written any more: ", ran.stderr)
+        ran = self.unittest("--junit-xml", "junit.xml", "--trace", "trace.json", "test_close")
+        self.assertEqual((ran.status, ran.last), (0, "OK"), ran.stderr)
+        self.assertEqual([ran.outcomes.get(f"test_{each}") for each in "abc"], ["passed"] * 3)
+        self.assertEqual([self.read(each) for each in "abcd"], ["mine"] * 4)
+        self.assertEqual(len(self.junit()), 3)
+        self.assertIn("trace.json cannot be written any more: ", ran.stderr)
 
     @unittest.skipUnless(POSIX and CPYTHON, "needs a way into another thread")
     def test_that_block_or_replace_every_signal_while_they_run_in_python(self):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 
 from ..interpreter.stderr import tell
-from ..originals import files, system
+from ..originals import system
 
 
 class WholeFile:
@@ -16,7 +15,10 @@ class WholeFile:
         folder = os.path.dirname(path)
         if folder:
             os.makedirs(folder, exist_ok=True)
-        self._file = files.open(path, "wb", buffering=0)
+        self._path = path
+        self._place = os.path.abspath(path)
+        self._descriptor = self._open(system.O_CREAT | system.O_TRUNC)
+        self._identity = self._known()
         self._process = system.getpid()
         self._end = self._size = 0
         self._before = ""
@@ -39,19 +41,38 @@ class WholeFile:
         self._before = head
 
     def _write(self, at: int, data: bytes) -> None:
-        if system.getpid() != self._process or self._file.closed:  # a child process that a test has forked
+        if self._descriptor < 0 or system.getpid() != self._process:  # a child process that a test has forked
             return
         try:
-            self._file.seek(at)
-            self._file.write(data)
-            self._file.truncate(self._size)
+            if self._known() != self._identity:  # a test has closed it, and its number may be that of another file now
+                self._descriptor = self._open()
+                if self._known() != self._identity:
+                    system.close(self._descriptor)
+                    raise OSError("it was closed, and there is another one in its place")
+            system.lseek(self._descriptor, at, 0)
+            while data:
+                data = data[system.write(self._descriptor, data) :]
+            system.ftruncate(self._descriptor, self._size)
         except OSError as error:  # the results of the run are worth more than the file
-            tell(f"{self._file.name} cannot be written any more: {error}\n")
+            tell(f"{self._path} cannot be written any more: {error}\n")
             self.close()
 
+    def _open(self, flags: int = 0) -> int:
+        more = getattr(system, "O_CLOEXEC", 0) | getattr(system, "O_BINARY", 0)
+        return system.open(self._place, system.O_WRONLY | flags | more, 0o666)
+
+    def _known(self) -> tuple[int, int] | None:
+        """Return what tells the file that is open from all others; None if none is."""
+        try:
+            status = system.fstat(self._descriptor)
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
     def close(self) -> None:
-        with suppress(OSError):  # a test may have closed it
-            self._file.close()
+        if self._known() == self._identity:
+            system.close(self._descriptor)
+        self._descriptor = -1
 
 
 def _bytes(text: str) -> bytes:
