@@ -58,8 +58,18 @@ class InAnotherThread(ByWatchdogInAnotherThread, unittest.TestCase):
         watchdog = importlib.import_module(f"{package.__name__}.interpreter.watchdog")
         self.assertEqual(watchdog._jobs, {})
 
-    def test_a_blocking_call_ends_when_it_returns(self):
-        self.assert_times_out(lambda: time.sleep(LATE))
+    def test_a_blocking_call_ends_when_it_returns_and_within_its_try(self):
+        ended = []
+
+        def body():
+            try:
+                time.sleep(LATE)
+            finally:
+                for each in "begun", "done":
+                    ended.append(each)
+
+        self.assert_times_out(body)
+        self.assertEqual(ended, ["begun", "done"])
 
 
 class InTheMainThread(unittest.TestCase):

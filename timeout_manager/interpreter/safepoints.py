@@ -59,7 +59,7 @@ def guarded(frame: FrameType) -> bool:
 class _Visit:
     """What is to be called in a thread, and how to take it back."""
 
-    __slots__ = ("arrive", "pid", "codes", "met", "frames", "undo")
+    __slots__ = ("arrive", "pid", "codes", "met", "frames", "stood", "undo")
 
     def __init__(self, arrive: Arrive) -> None:
         self.arrive = arrive
@@ -67,10 +67,16 @@ class _Visit:
         self.codes: set[CodeType] = set()  # what is monitored,
         self.met: set[CodeType] = set()  # and of that, where the thread has been seen
         self.frames: dict[FrameType, tuple[bool, bool]] = {}  # what is traced, and how it was before
+        self.stood: dict[FrameType, tuple[int, int]] = {}  # where, when it was set from outside: instruction and line
         self.undo: Callable[[], None] = lambda: None
 
     def note(self, frame: FrameType) -> None:
         self.frames.setdefault(frame, (frame.f_trace_opcodes, frame.f_trace_lines))
+
+    def goes_on(self, frame: FrameType) -> bool:
+        """Tell whether a frame has only gone on in the line where it stood, as one does in which a call returns."""
+        at, line = self.stood.get(frame, (sys.maxsize, 0))
+        return frame.f_lasti > at and frame.f_lineno == line
 
     def at(self, frame: FrameType, at: int) -> None:
         is_here = at in landings(frame.f_code) and self.pid == system.getpid()
@@ -175,7 +181,8 @@ class _Gate:
 
     An error that is raised at the event of a line is forgotten by the event of the instruction that follows. So frames
     are traced by instructions, without lines, before anything is raised in them, and it is their own thread that sets
-    this: another one could do so between the two events.
+    this: another one could do so between the two events. The first event after a call that has blocked is none of a line:
+    the `try` around the call is not left yet.
     """
 
     def __init__(self, visit: _Visit) -> None:
@@ -185,10 +192,10 @@ class _Gate:
     @uninterrupted
     def __bool__(self) -> bool:
         frame = python._getframe(1)
-        if frame in self.set:
+        is_instruction = frame in self.set or self.visit.goes_on(frame)
+        self.trace(frame)
+        if is_instruction:
             self.visit.at(frame, frame.f_lasti)
-        else:
-            self.trace(frame)
         return False
 
     def trace(self, frame: FrameType | None) -> None:
@@ -228,6 +235,7 @@ def _trace(ident: int, state: int, frames: Iterable[FrameType], arrive: Arrive) 
         if not debugger.name(frame.f_trace):  # which knows no such event, and may take the tracing back
             visit.note(frame)
             frame.f_trace_opcodes = True
+            visit.stood[frame] = frame.f_lasti, frame.f_lineno
     return True
 
 
