@@ -52,8 +52,9 @@ def take_away(names):
         sys.platform = "darwin"
         for module, lacking in (
             (_signal, "SIGRTMIN SIGRTMAX pidfd_send_signal sigtimedwait"),
-            (os, "pidfd_open memfd_create sched_getaffinity"),
+            (os, "pidfd_open memfd_create sched_getaffinity waitid pipe2 eventfd"),
             (time, "pthread_getcpuclockid CLOCK_BOOTTIME"),
+            (__import__("select"), "epoll"),
         ):
             for name in lacking.split():
                 module.__dict__.pop(name, None)

@@ -317,6 +317,20 @@ class LittleIsKnown(unittest.TestCase):
         self.assertGreater(len(error.killed), 3)
 
     @unittest.skipUnless(hasattr(os, "killpg"), "POSIX")
+    def test_but_what_the_ps_of_another_system_tells(self):
+        own = f"{os.getpid()} {os.getppid()} {os.getpgrp()}"
+        lines = (  # as that of macOS
+            *("    1     0     1 Ss   /sbin/launchd", f"{own} S+ Python -m unittest", f"$$ {os.getpid()} 1 R+   ps -A"),
+            *("77771     1 77770 U    /Applications/A B.app/a -x", "77772 77771 77770 Z    (sleep)"),
+            "77773 77771 77770 ?Es ",
+        )
+        self.without_proc("sh", "-c", "; ".join(f'echo "{line}"' for line in lines))
+        told = table.processes()
+        states = {pid: process.state for pid, process in told.items()}
+        self.assertEqual(states, {1: "S", os.getpid(): "S", 77771: "U", 77772: "Z", 77773: "?"})
+        self.assertEqual((told[77771].command, told[77772].parent), ("/Applications/A B.app/a -x", 77771))
+
+    @unittest.skipUnless(hasattr(os, "killpg"), "POSIX")
     def test_and_there_is_no_ps_or_a_bad_one(self):
         another = f"echo 1 0 1 S init; echo {os.getpid()} 1 {os.getpgrp()} S us; echo $$ 1 1 S stranger"
         for ps in ("/no/such/ps",), ("true",), ("sleep", "60"), ("echo", "what?"), ("sh", "-c", another):

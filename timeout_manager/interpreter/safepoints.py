@@ -181,8 +181,8 @@ class _Gate:
 
     An error that is raised at the event of a line is forgotten by the event of the instruction that follows. So frames
     are traced by instructions, without lines, before anything is raised in them, and it is their own thread that sets
-    this: another one could do so between the two events. The first event after a call that has blocked is none of a line:
-    the `try` around the call is not left yet.
+    this: another one could do so between the two events. The first event after a call that has blocked is not that of a
+    line, and the `try` around the call is not left yet.
     """
 
     def __init__(self, visit: _Visit) -> None:
