@@ -5,7 +5,7 @@ import select
 import signal
 import sys
 import unittest
-from subprocess import PIPE, run
+from subprocess import run
 
 from .. import package
 from ..helpers.child import PYTHON, ROOT, at_once, environment
@@ -42,6 +42,7 @@ def go(body):
         body()
 """
 
+WARNINGS = "import warnings\nwarnings.simplefilter({!r})\n"
 NO_THREADS = """
 kill, watchdog = (
     sys.modules[f"{package.__name__}.{name}"] for name in ("enforcing.kill_after", "interpreter.watchdog")
@@ -54,7 +55,7 @@ start, watchdog.start_new_thread = watchdog.start_new_thread, no
 
 class Kill(unittest.TestCase):
     def go(self, code):
-        return run_code("import warnings\nwarnings.simplefilter('ignore')\n" + PROGRAM + code)
+        return run_code(WARNINGS.format("ignore") + PROGRAM + code)
 
     def assert_killed(self, code):
         done = self.go(code)
@@ -346,8 +347,7 @@ except package.PhaseTimeout:
 
     def count(self, code, **variables):
         """Run a program whose manager only counts."""
-        command = [*PYTHON, "-W", "error", "-c", PROGRAM.replace("enforce=True, ", "") + code]
-        return run(command, stdout=PIPE, stderr=PIPE, text=True, timeout=60, env=environment(**variables))
+        return run_code(WARNINGS.format("error") + PROGRAM.replace("enforce=True, ", "") + code, **variables)
 
     def test_works_where_time_is_only_counted(self):
         sleep = "time.sleep(60)"

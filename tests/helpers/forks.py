@@ -153,11 +153,11 @@ class Fork:
         self.send_signal(signal.SIGKILL)
 
 
-def run_code(code, *arguments, timeout=60):
+def run_code(code, *arguments, timeout=60, **variables):
     """Run code as ``python -c`` does; return what came of it."""
     if not CAN_FORK:
-        how = dict(capture_output=True, text=True, timeout=timeout, env=environment())
+        how = dict(capture_output=True, text=True, timeout=timeout, env=environment(**variables))
         return subprocess.run([*PYTHON, "-c", code, *arguments], **how)
-    fork = Fork("-c", [code, *arguments], os.getcwd(), environment())
+    fork = Fork("-c", [code, *arguments], os.getcwd(), environment(**variables))
     stdout, stderr = fork.communicate(timeout=timeout)
     return subprocess.CompletedProcess(fork.args, fork.returncode, stdout, stderr)
