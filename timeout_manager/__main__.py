@@ -40,6 +40,7 @@ Environment: TIMEOUT_MANAGER_SCALE multiplies all limits, and 0 switches them of
 `{PROGRAM} help environment`.
 """
 COMMANDS = "unittest", "run", "suggest", "merge", "help"
+IS_SAFE = getattr(sys.flags, "safe_path", sys.flags.isolated)  # then no folder is put before the path
 
 
 def main(arguments: list[str]) -> NoReturn:
@@ -60,11 +61,13 @@ def main(arguments: list[str]) -> NoReturn:
 
 
 def script() -> NoReturn:
-    """Be the command `timeout-manager`."""
+    """Be the command `timeout-manager`, which finds the tests that `python -m` finds."""
+    if sys.argv[1:2] == ["unittest"] and not IS_SAFE:
+        sys.path[0] = os.getcwd()  # in place of the folder of the script
     main(sys.argv[1:])
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] != ["unittest"] and not getattr(sys.flags, "safe_path", sys.flags.isolated):
+    if sys.argv[1:2] != ["unittest"] and not IS_SAFE:
         del sys.path[0]  # the folder in which it is run: only tests are to be found there
     main(sys.argv[1:])

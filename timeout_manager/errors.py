@@ -19,9 +19,12 @@ if TYPE_CHECKING:
         """What is known of a process that had to be ended; as text it is one line."""
 
         pid: int
-        command: str  #: as far as one line shows it
-        age: float  #: seconds that it had lived
-        signal: str  #: the last one that it got, as "TERM" or "KILL"
+        command: str
+        """The command line, cut to a line."""
+        age: float
+        """The seconds that it had lived."""
+        signal: str
+        """The last signal that it got, as "TERM" or "KILL"."""
 
 
 STATUS = 124  # of a process whose time was over, as of coreutils' timeout
@@ -34,18 +37,30 @@ class PhaseTimeout(TimeoutError):
     It pickles and copies with its attributes. All times are seconds.
     """
 
-    phase: str = ""  #: the innermost phase that was running (``check_timeout``: the name that it was given)
-    phase_path: tuple[str, ...] = ()  #: the open phases of that manager, outermost first
-    limited_by: str = "budget"  #: "budget", "limit" (of a phase) or "inherited" (from a parent process)
-    limited_phase: str | None = None  #: the phase whose own limit it was; None for the budget
-    timeout: float | None = None  #: that limit
-    elapsed: float | None = None  #: the time used against it
-    interrupted: bool = False  #: True: the block was cut short; False: it ended by itself, too late
-    cmd: Any = None  #: the command whose time ran out, of ``run`` or of the cause; None if there was none
-    output: Any = None  #: what it had written, str or bytes as far as it came; None if that was not captured
-    stderr: Any = None  #: the same of its stderr
-    killed: tuple[EndedProcess, ...] = ()  #: processes that ``run`` or ``kill_children`` had to end
-    survivors: tuple[EndedProcess, ...] = ()  #: those that could not be ended: somebody else's, or waiting for a device
+    phase: str = ""
+    """The name of the innermost phase that was running (``check_timeout``: the name that it was given)."""
+    phase_path: tuple[str, ...] = ()
+    """The names of all phases of that manager that were open, outermost first."""
+    limited_by: str = "budget"
+    """Whose limit it was: "budget", "limit" (of a phase) or "inherited" (from a parent process)."""
+    limited_phase: str | None = None
+    """The name of the phase whose own limit it was; None for the budget."""
+    timeout: float | None = None
+    """The limit that has passed, in seconds."""
+    elapsed: float | None = None
+    """The seconds that were used against that limit."""
+    interrupted: bool = False
+    """True if the block was cut short; False if it ended by itself, too late."""
+    cmd: Any = None
+    """The command whose time ran out, of ``run`` or of the cause; None if there was none."""
+    output: Any = None
+    """What the command had written, as str or bytes; None if that was not captured."""
+    stderr: Any = None
+    """What the command had written on stderr, as str or bytes; None if that was not captured."""
+    killed: tuple[EndedProcess, ...] = ()
+    """The processes that ``run`` or ``kill_children`` had to end."""
+    survivors: tuple[EndedProcess, ...] = ()
+    """The processes that could not be ended: they are another user's, or wait for a device."""
 
     owner: Any = None  # whose limit it was, for matching by identity; stays at home when the error travels,
     outermost: Any = None  # as does the outermost phase that is interrupted by it

@@ -1,7 +1,12 @@
-"""A mistyped command, topic or option is told with the nearest one that there is; what is right is left alone."""
+"""What the command line understands: the mistyped is told with what is nearest, what is right is left alone."""
 
+import os
+import subprocess
+import sys
 import unittest
 
+from .. import package
+from ..helpers.child import ROOT, environment
 from ..helpers.command import Directory
 
 MISTYPED = {
@@ -12,6 +17,7 @@ MISTYPED = {
     "unittest --failfats": "--failfats is not known; did you mean --failfast?",
     "unittest --junit x.xml": "--junit is not known; did you mean --junit-xml?",
     "unittest -timeout 5": "-timeout is not known; did you mean --timeout?",
+    "unittest --isolate=yes": "--isolate takes no value",
     "--verson": "did you mean --version?",
     "run --kil-after 5 10 true": "did you mean --kill-after?",
     "suggest --ell monday.json": "did you mean --all?",
@@ -30,6 +36,17 @@ class Mistyped(Directory):
                     self.assertIn(MISTYPED[words], ran.stderr)
                 else:
                     self.assertNotIn("did you mean", ran.stderr + ran.stdout)
+
+    def test_the_installed_command_finds_the_tests_of_the_folder_where_it_is_run(self):
+        script = os.path.join(self.directory, "bin", "timeout-manager")
+        os.mkdir(os.path.dirname(script))
+        with open(script, "w") as file:
+            file.write(f"from {package.__name__}.__main__ import script\nscript()\n")
+        self.write(test_here="import unittest\nclass Here(unittest.TestCase):\n    def test_it(self): pass\n")
+        words = [sys.executable, script, "unittest", "test_here"]
+        environ = environment(PYTHONPATH=ROOT)
+        ran = subprocess.run(words, cwd=self.directory, env=environ, stderr=subprocess.PIPE, text=True)
+        self.assertTrue(ran.stderr.endswith("\nOK\n"), ran.stderr)
 
 
 if __name__ == "__main__":

@@ -52,6 +52,15 @@ class Order(unittest.TestCase):
                 self.assertEqual(plan.earlier_report(path), {})
         self.assertEqual(plan.earlier_report(path), {})
 
+    @unittest.skipUnless(os.path.exists("/dev/fd"), "this system has no paths of pipes")
+    def test_a_pipe_is_not_read(self):
+        reader, writer = os.pipe()
+        self.addCleanup(os.close, reader)
+        os.write(writer, b"{}")
+        os.close(writer)
+        self.assertEqual(plan.earlier_report(f"/dev/fd/{reader}"), {})
+        self.assertEqual(os.read(reader, 9), b"{}")
+
 
 class Shards(unittest.TestCase):
     def shards(self, report, total):

@@ -37,13 +37,28 @@ TOPICS = {
 }
 
 
+def usage(program: str, pages: str) -> str:
+    return f"""usage: {program} [TOPIC]
+
+Print a page of the manual. Without a topic, print this list.
+
+topics:
+{pages}
+to copy:
+  {program} unittest
+  {program} migration | less
+
+Exit status: 0 if there is such a page; {USAGE} if not.
+"""
+
+
 def main(program: str, arguments: list[str]) -> NoReturn:
     """Print a page, or the list of them; exit with 2 if there is none of that name."""
     topic = arguments[0] if arguments else ""
     if topic in ("", "-h", "--help"):
         wide = max(map(len, TOPICS))
         pages = "".join(f"  {name:{wide}}  {what}\n" for name, what in TOPICS.items())
-        show(f"usage: {program} [TOPIC]\n\ntopics:\n{pages}\nExit status: {USAGE} if there is no such page.\n")
+        show(usage(program, pages))
         sys.exit(0)
     if topic not in TOPICS or len(arguments) > 1:
         what = hint(topic, TOPICS) or f"; `{program}` lists them"

@@ -74,9 +74,10 @@ to copy:
 Which method: auto is right for most suites. It takes what tests are least likely to disturb: on Linux the timer,
 elsewhere the thread. Choose signal if os.fork must not warn of threads.
 
-Exit status: 0 all tests passed; 1 some did not; 2 an option makes no sense; 5 no test ran (from Python 3.12); {STATUS}
-the total was spent, or --kill-after has ended the process.
-Environment: TIMEOUT_MANAGER_TIMEOUT is the limit where --timeout is not given; TIMEOUT_MANAGER_SCALE multiplies limits.
+Exit status: 0 if all tests passed; 1 if some did not; 2 if an option makes no sense; 5 if no test ran (from Python
+3.12); {STATUS} if the total was spent, or --kill-after has ended the process. After Ctrl-C it dies of SIGINT.
+Environment: TIMEOUT_MANAGER_TIMEOUT is the limit where --timeout is not given; TIMEOUT_MANAGER_SCALE multiplies limits;
+TIMEOUT_MANAGER_ENFORCE overrides --method.
 
 All other options are unittest's own:
 """
@@ -91,8 +92,10 @@ def split(program: str, arguments: list[str]) -> tuple[dict[str, str], list[str]
         name, equals, value = argument.partition("=")
         if argument == "--":
             rest += [argument, *left]
-        elif argument == "--isolate":
-            own[argument] = ""
+        elif name == "--isolate":
+            if equals:
+                fail(program, f"{name} takes no value")
+            own[name] = ""
         elif name not in OPTIONS:
             rest.append(argument)
         elif equals:

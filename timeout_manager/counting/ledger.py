@@ -74,8 +74,8 @@ class Budget:
 class Ledger:
     """A budget, and the phases that spend it, in the order of entry."""
 
-    kind: type[Phase]  #: of what is entered
-    enforce: bool | str | None = False  #: how limits are enforced; None: not at all, whatever was asked for
+    kind: type[Phase]  # of what is entered
+    enforce: bool | str | None = False  # how limits are enforced; None: not at all, whatever was asked for
 
     def __init__(self, seconds: float | None, clock: Callable[[], float]) -> None:
         self.clock = clock
@@ -185,10 +185,14 @@ class Phase:
 
     __slots__ = ("name", "limit", "parent", "outcome", "ledger", "key", "started", "ended", "until", "rest")
 
-    name: str  #: as given
-    limit: float | None  #: the most this phase may take by itself, in seconds; None = no limit of its own
-    parent: Phase | None  #: the phase of the same manager that was open around it in this thread or task
-    outcome: str  #: "new" before it is entered, then "running", then "done", "failed" or "timeout"
+    name: str
+    """Its name, as given."""
+    limit: float | None
+    """The seconds that this phase may take by itself; None = no limit of its own."""
+    parent: Phase | None
+    """The phase of the same manager that was open around it in this thread or task."""
+    outcome: str
+    """What became of it: "new" before it is entered, then "running", then "done", "failed" or "timeout"."""
 
     is_cleanup = False
     ledger: Any  # where it is listed: a `Ledger`, or what enforces its limits

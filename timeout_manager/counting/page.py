@@ -210,7 +210,7 @@ h1 { font-size: 1.5em; margin-bottom: 0 } h2 { font-size: 1.15em; margin-top: 2e
 .row { display: flex } .label { flex: 0 0 9em; overflow: hidden; text-overflow: ellipsis; white-space: nowrap }
 .lane { flex: 1; position: relative; height: calc(var(--lanes) * 1.5em); margin-bottom: 2px; background: var(--soft) }
 .lane i { position: absolute; top: calc(var(--depth) * 1.5em); height: 1.4em; min-width: 1px; box-sizing: border-box;
-  overflow: hidden; white-space: nowrap; color: #fff;
+  overflow: hidden; white-space: nowrap; color: var(--back);
   font: 12px/1.7 system-ui, sans-serif; text-indent: 3px }
 .apart { border-right: 1px solid var(--back); border-radius: 2px }
 .axis { flex: 1; position: relative; height: 1.5em; overflow: hidden; font-size: 12px }

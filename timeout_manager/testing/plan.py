@@ -145,8 +145,10 @@ def _times_of(report: Mapping[str, Any]) -> dict[str, float]:
 
 def earlier_report(path: str | None) -> dict[str, Any]:
     """Return the report that is about to be replaced; an empty one if there is none, or it is something else."""
+    if not (path and os.path.isfile(path)):  # a pipe would be waited for
+        return {}
     try:
-        with files.open(path or "", "rb") as file:
+        with files.open(path, "rb") as file:
             report = load(file)
         Plan(report)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
