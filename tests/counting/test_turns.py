@@ -14,6 +14,7 @@ import types
 import unittest
 import warnings
 import weakref
+from unittest import mock
 
 from .. import package
 from ..helpers.clock import FakeClock
@@ -218,12 +219,19 @@ class NotLost(Imitation):
         for owner in self.main, self.stack(self.main):
             phase = self.wait_in_hub(owner, 0.1, kill_after=LONG)
             seen = []
-            watcher = threading.Thread(target=lambda: seen.append(package.enforcing.kill_after._is_running(phase)))
+            kill_after = package.enforcing.kill_after
+
+            def look():
+                seen.append(kill_after._is_running(phase))
+                with mock.patch.object(kill_after, "python", mock.Mock(_current_frames=dict)):  # it runs C code alone
+                    seen.append(kill_after._is_running(phase))
+
+            watcher = threading.Thread(target=look)
             watcher.start()
             watcher.join(LONG)
             with self.assertRaises(PhaseTimeout):
                 phase.__exit__(None, None, None)
-            self.assertEqual(seen, [True])
+            self.assertEqual(seen, [True, True])
 
     def test_a_task_is_cancelled_where_a_greenlet_runs_a_part_of_it(self):
         async def main():

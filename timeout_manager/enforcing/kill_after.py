@@ -25,7 +25,7 @@ from functools import partial
 from warnings import warn
 
 from ..errors import LET_PASS, STATUS
-from ..originals import clock, files, python, system, thread
+from ..originals import clock, files, loaded, python, system, thread
 from ..processes import bound
 from ..seconds import INFINITY, path, text
 from ..interpreter import fork, watchdog
@@ -151,7 +151,8 @@ def _is_running(phase: Phase) -> bool:
 def _waits(phase: Phase, frame: FrameType, stack: list[FrameType]) -> bool:
     """Tell whether a frame of the phase waits in its greenlet, while another one runs on this stack of its thread."""
     if phase.key.__class__ is int:  # the greenlet of the thread itself is not known, but what it began with
-        return "greenlet" in sys.modules and stack != [] and [*up(frame)][-1] not in stack
+        here = stack or phase.key in getattr(loaded("threading"), "_active", ())  # or C code alone, without a frame
+        return "greenlet" in sys.modules and bool(here) and [*up(frame)][-1] not in stack
     return phase.greenlet is not None and frame in waits(phase.greenlet)
 
 
