@@ -25,9 +25,8 @@ from importlib import import_module
 
 def serve():
     connection = socket.socket(fileno=os.dup(0))
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody here waits for those who wait
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    for number in signal.SIGCHLD, signal.SIGINT, signal.SIGHUP:  # nobody here waits for those who wait
+        signal.signal(number, signal.SIG_IGN)
     while True:
         request, descriptors, _, _ = socket.recv_fds(connection, 1 << 16, 4)
         while request and not request.endswith(b"\\n"):
@@ -49,6 +48,8 @@ def serve():
         os.write(told, b"%d" % os.waitpid(child, 0)[1])
         os._exit(0)
     os.close(told)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
