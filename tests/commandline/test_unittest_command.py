@@ -242,7 +242,8 @@ class AHungTest(Directory):
     def test_in_an_import_is_named_and_discovery_goes_on(self):
         os.mkdir(self.path("test_package"))
         self.write(
-            test_a="import time\ntime.sleep(60)\n",
+            test_a="import a_1\n",
+            a_1="import time\ntime.sleep(60)\n",
             test_b="import unittest\nclass B(unittest.TestCase):\n def test_b(self): pass\n",
             test_c="import time\ndef load_tests(loader, tests, pattern): time.sleep(60)\n",
             **{
@@ -258,7 +259,11 @@ class AHungTest(Directory):
             self.assertEqual(late, {"test_a", "test_c", "part_1"}, ran.stderr)
             self.assertEqual((ran.outcomes["test_b"], ran.outcomes["test_p"]), ("passed", "passed"))
             self.assertIn("TIMEOUT: import test_a\n", ran.stderr)
-            self.assertIn('  File "test_a.py", line 2, in <module>\n', ran.stderr)
+            stack = (
+                r'  File "test_a.py", line 1, in <module>\n    import a_1\n'
+                r'  File "a_1.py", line 2, in <module>\n    time.sleep'
+            )
+            self.assertRegex(ran.stderr, stack)
             self.assertEqual(ran.last, "FAILED (timeouts=3)")
 
     def test_in_the_import_of_a_package_to_discover_is_named(self):

@@ -35,6 +35,7 @@ _INSTALLED = f"-packages{sep}"
 _LOOP = f"asyncio{sep}events.py"
 _PACKAGE = __name__.rsplit(".", 2)[0]  # __package__ is not set while 3.9 loads a module from a zip
 _HIDDEN = f"{_PACKAGE}.", "unittest."
+_IMPORTS = "importlib._bootstrap", "_frozen_importlib"
 _RUNNER = f"{_PACKAGE}.testing.part"  # what calls the code under test; what has called that is not of interest
 
 
@@ -79,10 +80,12 @@ def first_argument(frame: FrameType) -> object:
 
 
 def stack(frames: Iterable[FrameType]) -> list[Line]:
-    """Return the lines of these frames, the innermost first, without those of this package and of unittest."""
+    """Return the lines of these frames, the innermost first, without those of this package, unittest and imports."""
     found: list[Line] = []
     for frame in islice(frames, DEPTH):
         name = module_of(frame)
+        if found and name.startswith(_IMPORTS):
+            continue  # Python leaves out what is between an import and the module, too
         if not f"{name}.".startswith(_HIDDEN):
             found.append((frame.f_code, frame.f_lineno))
         elif name == _RUNNER:
