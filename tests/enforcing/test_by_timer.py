@@ -88,6 +88,7 @@ class InTime(unittest.TestCase):
                     with manager.timed_operation("second"):
                         self.assert_undisturbed(150)
 
+    @unwatched
     def test_in_a_session_whose_budget_has_stood_still(self):
         for enforce in NAMES:
             with self.subTest(enforce):
@@ -132,6 +133,7 @@ class ItsSignal(unittest.TestCase):
             phase(4 * LIMIT, spin)
         self.assertEqual(len(calls), 1)
 
+    @unwatched
     def test_is_unblocked_for_the_phase(self):
         phase(LONG)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [ours()])
