@@ -23,8 +23,8 @@ HELP = f"""usage: {PROGRAM} COMMAND [OPTIONS] ...
 commands:
   unittest   run a unittest suite, unchanged, with a time limit for every test
   run        run a command with a time limit, as `timeout` does, and end everything that it has started
-  suggest    suggest limits for tests and phases, from the reports of earlier runs
-  merge      merge the reports of shards into one
+  suggest    suggest limits for tests and phases, from the report files of earlier runs
+  merge      merge the report files of shards, parts of a suite, into one
   help       print a page of the manual; `{PROGRAM} help` lists the pages
 
 to copy:

@@ -253,7 +253,8 @@ class Options(Directory):
             ran = self.end(self.start(*arguments))
             self.assertEqual(ran.status, 0)
             self.assertIn(f"python -m {package.__name__} unittest --timeout 60", ran.stdout)
-        ran = self.end(self.start("unittest", "--help"))
+        ran = self.end(self.start("unittest", "--report", "report.json", "--help"))
+        self.assertIsNone(ran.report)
         for option in ("--timeout SECONDS", "--junit-xml FILE", "--failfast", f"python -m {package.__name__} unittest"):
             self.assertIn(option, ran.stdout)
         self.assertEqual(self.end(self.start("nonsense")).status, 2)

@@ -24,13 +24,14 @@ LEFT = "the shard that was to run it did not come to it"
 def usage(program: str) -> str:
     return f"""usage: {program} REPORT.json... [--report FILE] [--junit-xml FILE] [--trace FILE] [--html FILE]
 
-Merge the reports of shards, which `unittest --shard I/N --report` has written, and write the reports asked for.
+Merge the report files of shards (the parts of a suite that `unittest --shard I/N --report FILE` has run on several
+machines), print what came of all tests, and write the files asked for.
 
 to copy:
   {program} 1.json 2.json 3.json --junit-xml results.xml
   {program} 1.json 2.json 3.json --report all.json --html all.html
 
-Exit status: 0 if all tests ended well; 1 if some did not; {USAGE} if a report cannot be read, or a shard is missing or
+Exit status: 0 if all tests ended well; 1 if some did not; {USAGE} if a file cannot be read, or a shard is missing or
 given twice.
 """
 

@@ -40,10 +40,10 @@ Run COMMAND. If it is still running after DURATION, end it and everything that i
   -s, --signal SIGNAL        the first signal, by name or number; TERM if not given
       --preserve-status      exit with the status of COMMAND even if its time ran out
       --foreground           leave COMMAND in the process group of this command, and end COMMAND alone
-  -v, --verbose              report on stderr which signals are sent, and to which processes
-      --phase NAME           the name in the reports; that of COMMAND if not given
+  -v, --verbose              say on stderr which signals are sent, and to which processes
       --report FILE          write what it was and how long it took, as JSON
       --html FILE            the same as a page for a browser
+      --phase NAME           the name in these files; that of COMMAND if not given
 
 to copy:
   {program} --kill-after 5 10m make check

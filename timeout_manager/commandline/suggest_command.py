@@ -34,13 +34,13 @@ LISTED = 20  # rows at least, even if the smallest limit is enough for all
 def usage(program: str) -> str:
     return f"""usage: {program} [--all] REPORT.json...
 
-Read the reports of earlier runs that passed, and print a limit for each test or phase: 3 times the 99th percentile
+Read the report files of earlier runs that passed, and print a limit for each test or phase: 3 times the 99th percentile
 or 2.5 times the maximum, whichever is greater, rounded up to {", ".join(f"{step:g}" for step in STEPS[:6])} and so on.
-A report is what `unittest --report` or `run --report` has written, or as_dict() of a manager as JSON.
+Such a file is what `unittest --report` or `run --report` has written, or as_dict() of a manager as JSON.
 
       --all  list all of them; otherwise, after {LISTED} lines, those for which {STEPS[0]} s is enough share one
 
-runs  how often it ended well, in all reports together; runs that did not end well are counted and left out
+runs  how often it ended well, in all files together; runs that did not end well are counted and left out
 p99   the 99th percentile by nearest rank; with fewer than 100 runs this is the maximum
 max   the longest time; that of a test is setUp, the test, tearDown and the cleanups together
 
@@ -50,7 +50,7 @@ to copy:
   {program} monday.json tuesday.json
   {program} --all build.json
 
-Exit status: 0 if there are limits; {NOTHING} if nothing ended well; {USAGE} if a report cannot be read or an option is
+Exit status: 0 if there are limits; {NOTHING} if nothing ended well; {USAGE} if a file cannot be read or an option is
 wrong.
 """
 

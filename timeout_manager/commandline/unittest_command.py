@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import sys
 import unittest
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
+from io import StringIO
 from unittest.util import strclass
 
 from ..errors import STATUS, PhaseTimeout
@@ -36,7 +37,7 @@ def main(program: str, arguments: list[str]) -> NoReturn:
     open_missing()
     own, rest = options.split(program, arguments)
     if any(each in ("-h", "--help") for each in rest):
-        show(f"{options.usage(program)}\n")
+        _help(program)
     try:
         jobs, worker = 0, None
         if options.ISOLATION & own.keys():
@@ -75,6 +76,14 @@ def main(program: str, arguments: list[str]) -> NoReturn:
         _die_of_interrupt()
     reports.close()
     _end(status, results, limits)
+
+
+def _help(program: str) -> NoReturn:
+    """Show our options, and those of unittest."""
+    with redirect_stdout(StringIO()) as theirs, suppress(SystemExit):
+        unittest.main(None, argv=[program, "--help"])
+    show(f"{options.usage(program)}\n{theirs.getvalue()}")
+    sys.exit(0)
 
 
 def _status(ran: Any, is_well: bool, plan: Plan) -> int:

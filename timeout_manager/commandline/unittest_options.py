@@ -24,7 +24,7 @@ MARGIN, LONGEST_MARGIN = 0.1, 30.0  # of that, for our own report; at most so ma
 TIMES = {
     "--timeout": "for each test: setUp and the test together; tearDown and the cleanups get as much again",
     "--total": "for the whole run; the tests that are left are named, and the exit status is 124",
-    "--slow-after": "report on stderr, again and again, what has been running this long",
+    "--slow-after": "name on stderr, again and again, what has been running this long",
     "--kill-after": "end the process with status 124 if a test is still running this long after its limit",
     "--kill-children": "end the processes that a test waits for at its limit: SIGTERM, then SIGKILL this much later",
 }
@@ -57,15 +57,16 @@ limits:
   `timeout = SECONDS` on it.
 
 processes:
-  --isolate                run the tests in another process. If a test crashes it, or has to be killed with it (after
-                           --kill-after; 5 s if not given), the other tests still run
+  --isolate                run the tests in another process. If a test crashes it, or nothing helps but to kill it
+                           (after --kill-after; 5 s if not given), the other tests still run
   --jobs N|auto            the same with N processes at once; each finds its number, 1 to N, in TIMEOUT_MANAGER_JOB
 
 shards:
-  --shard I/N              run the modules of machine I of N. They are divided so that all take about as long, by the
-                           times in the file that --report will replace. If not given, Bazel's variables count
+  --shard I/N              run what machine I of N has to run: some of the modules. All machines take about equally
+                           long, by the times in the file that --report will replace. If not given, Bazel's variables
+                           count
 
-reports, complete after every test:
+report files, complete after every test:
 {files}
 to copy:
   {program} --timeout 60 --kill-after 10 --junit-xml results.xml
