@@ -186,7 +186,7 @@ class Options(Directory):
             ("discover", "inner"),
             ("nowhere",),
             ("-v", "--", "test_p"),
-            *((("--durations", "2"),) if sys.version_info >= (3, 12) else ()),
+            *((("-v", "--durations", "1", "test_p.P.test_q"),) if sys.version_info >= (3, 12) else ()),
         )
 
         def run_both(arguments):
