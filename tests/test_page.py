@@ -74,6 +74,12 @@ class OfAManager(unittest.TestCase):
         self.assertNotIn("onerror", elements.attributes)
         self.assertIn(EVIL, elements.text)
 
+    def test_can_be_written_whatever_a_phase_is_called(self):
+        manager = package.TimeoutManager(60, clock=FakeClock())
+        with manager.timed_operation("read \udcff"):
+            pass
+        self.assertIn(r"read \udcff", manager.as_html().encode().decode())
+
     def test_is_a_page_also_without_a_phase(self):
         self.assertIn("0 phases", package.TimeoutManager().as_html())
 

@@ -107,7 +107,7 @@ def of_phases(ledger: Mapping[str, Any]) -> str:
 def draw(title: str, summary: str, bars: Sequence[Bar]) -> str:
     """Return the page. Bars with the same ``row`` share a line of the timeline; ``depth`` > 0 lies inside another."""
     late = [bar for bar in bars if bar.told]
-    return "".join(
+    page = "".join(
         [
             f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n',
             '<meta name="viewport" content="width=device-width">\n',
@@ -118,6 +118,7 @@ def draw(title: str, summary: str, bars: Sequence[Bar]) -> str:
             "</body>\n</html>\n",
         ]
     )
+    return page.encode("utf-8", "backslashreplace").decode()  # a name of a file may have what UTF-8 has not
 
 
 def _timeline(bars: Sequence[Bar]) -> Iterable[str]:
