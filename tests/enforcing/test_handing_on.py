@@ -164,7 +164,7 @@ class HandingOn:
             """The methods have other names, and a phase whose time is not over is around it."""
 
             def begin(self):
-                self.around = self.phase.ledger.phase("around", LONG)
+                self.around = self.phase.ledger.kind(self.phase.ledger, "around", LONG)
                 self.around.__enter__()
                 return super().__enter__()
 
@@ -258,7 +258,7 @@ class HandingOn:
                 self.phase.__enter__()
 
             def hang(self):
-                with self.phase.ledger.phase("part", LIMIT):
+                with self.phase.ledger.kind(self.phase.ledger, "part", LIMIT):
                     spin()
 
         class Hangs(Suite):
