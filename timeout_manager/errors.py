@@ -32,9 +32,10 @@ LISTED = 30  # processes that a text names
 
 
 class PhaseTimeout(TimeoutError):
-    """Time is over for a phase; the message starts with ``Timeout exceeded after {phase} phase!``.
+    """The time of a phase is over. The message starts with ``Timeout exceeded after {phase} phase!``.
 
-    It pickles and copies with its attributes. All times are seconds.
+    With ``enforce`` it is raised inside the block, at the limit; otherwise when the block ends. It pickles and copies
+    with its attributes. All times are seconds.
     """
 
     phase: str = ""

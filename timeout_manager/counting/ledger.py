@@ -179,8 +179,9 @@ class Ledger:
 class Phase:
     """A named block of work: a context manager, an async context manager, a decorator.
 
-    As a decorator it opens a fresh phase for each call. A phase can be entered once, and must be left in the thread
-    that entered it; anything else is a RuntimeError and changes nothing.
+    ``timed_operation`` and ``cleanup_operation`` of a manager return one. As a decorator it opens a fresh phase for
+    each call. A phase can be entered once, and must be left in the thread that entered it; anything else is a
+    RuntimeError and changes nothing.
     """
 
     __slots__ = ("name", "limit", "parent", "outcome", "ledger", "key", "started", "ended", "until", "rest")
