@@ -91,7 +91,8 @@ def main(program: str, arguments: list[str]) -> NoReturn:
             left = text(error.timeout)
             say(f"{program}: time is over by {deadline.VARIABLE} of the environment, which left {left} for this")
     except OSError as error:
-        say(f"{program}: {words[1]} cannot be started: {error.strerror}")
+        order = "; options come before DURATION" if words[1].startswith("-") else ""
+        say(f"{program}: {words[1]} cannot be started: {error.strerror}{order}")
         status = NOT_FOUND if isinstance(error, FileNotFoundError) or not words[1] else NOT_STARTED
     _report(program, options, manager)
     if status < 0:  # so that whoever started us sees the same end
