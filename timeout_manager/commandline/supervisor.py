@@ -20,11 +20,11 @@ from ..interpreter.stderr import tell
 from ..originals import clock
 from ..processes import deadline
 from ..processes.child import Child
-from ..processes.group import Group
 from ..processes.orphans import adopt
-from ..processes.table import HAS_GROUPS, KILL, name_of_signal
-from ..processes.tree import BOUND, Tree
+from ..processes.table import KILL, name_of_signal
+from ..processes.tree import BOUND
 from ..seconds import INFINITY, LONGEST_WAIT
+from .own_group import UNHEARD, OwnTree, collect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 HEARD = "SIGINT", "SIGQUIT", "SIGTERM", "SIGHUP", "SIGALRM"  # and the first signal; they are handed on, but for
 ALARM = getattr(signal, "SIGALRM", -1)  # which says that time is over
-UNHEARD = {getattr(signal, name, 0) for name in ("SIGKILL", "SIGSTOP")}
 TERMINAL = {getattr(signal, name, 0) for name in ("SIGTTIN", "SIGTTOU")}  # what it sends to who is in the background
 LOOK = 0.1  # seconds until a signal is handed on where nothing tells of it, and between two looks at what is left
 
@@ -174,74 +173,6 @@ class Bell:
         longest = LONGEST_WAIT if process.returncode is None else LOOK
         if poll.poll(max(min(seconds, longest), 0.0) * 1000):
             os.read(self.descriptor, 4096)
-
-
-class OwnTree(Tree):
-    """The tree of a command that is in the group of this process."""
-
-    def group_of(self, root: Any) -> Group:
-        return OwnGroup(root, self.adopts) if HAS_GROUPS else super().group_of(root)
-
-    def is_blind(self) -> bool:
-        """Tell whether nothing was known of processes, and the group of this one is still that of the command."""
-        return any(isinstance(each, OwnGroup) and each.group == os.getpgrp() for each in self.found.values())
-
-
-class OwnGroup(Group):
-    """The command and the group of this process, where nothing else is known of processes."""
-
-    def __init__(self, root: Any, adopts: bool) -> None:
-        super().__init__(root)
-        self.group = os.getpgrp()
-        self.adopts = adopts  # all that is left of the command is a child of this process
-
-    def is_left(self) -> bool:
-        return self.adopts and collect(self.root) or self.root.poll() is None
-
-    def _send(self, number: int) -> None:
-        if number == signal.SIGKILL and (os.getpgrp() != self.group or leave_group()):
-            os.killpg(self.group, number)  # where this is the first process, all of its system but itself
-        elif number in UNHEARD:
-            self.adopts = self.adopts and number != signal.SIGKILL  # nobody else can be killed without this process
-            self.root.send_signal(number)
-        elif number:
-            before = signal.signal(number, signal.SIG_IGN)
-            os.killpg(self.group, number)
-            signal.signal(number, before)
-
-
-def leave_group() -> bool:
-    """Leave the group of this process for a new one; tell whether that could be done, or need not be.
-
-    The first process of a system is not killed from within, and Linux never lets it end in the group of another one.
-    """
-    group = os.getpgrp()
-    if os.getpid() == 1:
-        return True
-    other = os.fork()
-    if not other:
-        signal.pause()
-    try:
-        os.setpgid(other, other)
-        os.setpgid(0, other)
-    except OSError:  # it has begun its session
-        pass
-    os.kill(other, signal.SIGKILL)
-    os.waitpid(other, 0)
-    return os.getpgrp() != group
-
-
-def collect(process: Child) -> bool:
-    """Collect the children of this process that have ended; tell whether there are others."""
-    while True:
-        try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return False
-        if not pid:
-            return True
-        if pid == process.pid:
-            process.returncode = os.waitstatus_to_exitcode(status)
 
 
 def as_inherited() -> Any:

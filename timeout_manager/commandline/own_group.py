@@ -1,0 +1,89 @@
+"""A command in the group of this process: what is sent to the group must not end this process as well.
+
+Where nothing else is known of processes, the group is all there is to find what the command has started. It is sent
+what is sent to a group, and this process does not listen to that; SIGKILL it gets after this process has left it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from ..processes.child import Child
+from ..processes.group import Group
+from ..processes.table import HAS_GROUPS
+from ..processes.tree import Tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+UNHEARD = {getattr(signal, name, 0) for name in ("SIGKILL", "SIGSTOP")}
+
+
+class OwnTree(Tree):
+    """The tree of a command that is in the group of this process."""
+
+    def group_of(self, root: Any) -> Group:
+        return OwnGroup(root, self.adopts) if HAS_GROUPS else super().group_of(root)
+
+    def is_blind(self) -> bool:
+        """Tell whether nothing was known of processes, and the group of this one is still that of the command."""
+        return any(isinstance(each, OwnGroup) and each.group == os.getpgrp() for each in self.found.values())
+
+
+class OwnGroup(Group):
+    """The command and the group of this process, where nothing else is known of processes."""
+
+    def __init__(self, root: Any, adopts: bool) -> None:
+        super().__init__(root)
+        self.group = os.getpgrp()
+        self.adopts = adopts  # all that is left of the command is a child of this process
+
+    def is_left(self) -> bool:
+        return self.adopts and collect(self.root) or self.root.poll() is None
+
+    def _send(self, number: int) -> None:
+        if number == signal.SIGKILL and (os.getpgrp() != self.group or leave_group()):
+            os.killpg(self.group, number)  # where this is the first process, all of its system but itself
+        elif number in UNHEARD:
+            self.adopts = self.adopts and number != signal.SIGKILL  # nobody else can be killed without this process
+            self.root.send_signal(number)
+        elif number:
+            before = signal.signal(number, signal.SIG_IGN)
+            os.killpg(self.group, number)
+            signal.signal(number, before)
+
+
+def leave_group() -> bool:
+    """Leave the group of this process for a new one; tell whether that could be done, or need not be.
+
+    The first process of a system is not killed from within, and Linux never lets it end in the group of another one.
+    """
+    group = os.getpgrp()
+    if os.getpid() == 1:
+        return True
+    other = os.fork()
+    if not other:
+        signal.pause()
+    try:
+        os.setpgid(other, other)
+        os.setpgid(0, other)
+    except OSError:  # it has begun its session
+        pass
+    os.kill(other, signal.SIGKILL)
+    os.waitpid(other, 0)
+    return os.getpgrp() != group
+
+
+def collect(process: Child) -> bool:
+    """Collect the children of this process that have ended; tell whether there are others."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return False
+        if not pid:
+            return True
+        if pid == process.pid:
+            process.returncode = os.waitstatus_to_exitcode(status)
