@@ -146,9 +146,9 @@ class Habits(Directory):
             blind=f"""
             import sys
             from {package.__name__}.commandline import run_command
-            from {package.__name__}.processes import table, tree
+            from {package.__name__}.processes import ps, table, tree
             table.has_proc = tree.has_proc = lambda: False
-            table.PS = (sys.argv[1],)
+            ps.PS = (sys.argv[1],)
             run_command.main("blind", ["-k", "0.3", "0.3", *sys.argv[2:]])
             """
         )

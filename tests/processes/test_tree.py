@@ -302,7 +302,7 @@ class LittleIsKnown(unittest.TestCase):
             patch = mock.patch.object(module, "has_proc", lambda: False)
             patch.start()
             self.addCleanup(patch.stop)
-        patch = mock.patch.multiple(table, PS=ps or table.PS, PATIENCE=0.1 if ps else table.PATIENCE)
+        patch = mock.patch.multiple(table.ps, PS=ps or table.ps.PS, PATIENCE=0.1 if ps else table.ps.PATIENCE)
         patch.start()
         self.addCleanup(patch.stop)
 
@@ -337,7 +337,7 @@ class LittleIsKnown(unittest.TestCase):
             self.without_proc(*ps)
             with self.assertRaises(OSError, msg=ps):
                 table.processes()
-            with mock.patch.object(table, "_by_ps", side_effect=table._by_ps) as asked:
+            with mock.patch.object(table.ps, "rows", side_effect=table.ps.rows) as asked:
                 error = self.end("SLEEP & SLEEP; SLEEP")
             self.assertEqual(asked.call_count, 1)  # one that does not end takes its time
             self.assertEqual([each.parent for each in error.killed], [os.getpid()])

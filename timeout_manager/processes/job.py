@@ -12,7 +12,8 @@ from contextlib import suppress
 from ..originals import signals, system
 from ..seconds import INFINITY
 from .group import Group
-from .table import PATIENCE, Process
+from .ps import PATIENCE
+from .table import Process
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 

@@ -1,9 +1,8 @@
 """The processes of the machine: what the system says of them, and how to hold one.
 
 On Linux from ``/proc``, if it is that of the namespace in which this process is: that of another one gives the numbers
-to others. Elsewhere from POSIX's ``ps``, which knows no sessions and no starts, and is believed if it knows this
-process and itself. An OSError says that nothing is known. On Linux nothing is imported for a look, since that may come
-in the handler of a signal.
+to others. Elsewhere from `ps`. An OSError says that nothing is known. On Linux nothing is imported for a look, since
+that may come in the handler of a signal.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from errno import EMFILE, ENFILE
 from ..interpreter.stderr import POLLIN, poll
 from ..originals import clock, files, signals, system
 from ..seconds import INFINITY
+from . import ps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ WIDTH = 200  # characters of a command
 HAS_GROUPS = hasattr(system, "killpg")  # Windows has no signals either: what gets one ends
 KILL, STOP, CONT = (getattr(signals, name, 9 * (name == "SIGKILL")) for name in ("SIGKILL", "SIGSTOP", "SIGCONT"))
 ENDED = "Z", "X"  # states of processes that nobody has waited for yet
-PS = "ps", "-A", "-o", "pid=", "-o", "ppid=", "-o", "pgid=", "-o", "stat=", "-o", "args="
-PATIENCE = 5.0  # seconds for ``ps``
 SHARE = 8  # of the files that this process may open, one in so many is for holding others
 _HAS_SYSCONF = hasattr(system, "sysconf")
 _TICKS = system.sysconf("SC_CLK_TCK") if _HAS_SYSCONF else 1
@@ -125,11 +123,14 @@ def processes() -> dict[int, Process]:
     if not HAS_GROUPS:
         raise OSError("this system does not tell of its processes")
     if not has_proc():
-        try:
-            return _by_ps()
-        except Exception as error:  # of what a test has put in the place of what it uses, too
-            raise OSError(f"ps does not tell: {error!r}") from error
+        return {row[0]: _process_of_row(*row) for row in ps.rows()}
     return {process.pid: process for process in map(process_of, numbers()) if process is not None}
+
+
+def _process_of_row(pid: int, parent: int, group: int, state: str, command: str) -> Process:
+    process = Process(pid, parent, group, group, state, INFINITY)  # the leader of a group stands for its session
+    process.command = shown(command)
+    return process
 
 
 def numbers() -> list[int]:
@@ -213,34 +214,6 @@ def shown(command: str) -> str:
     """Return a command as one line that is not too long; what would move the cursor is left out."""
     line = "".join(each if each.isprintable() else "?" for each in command.strip()[: WIDTH + 1])
     return f"{line[:WIDTH]}..." if len(line) > WIDTH else line or "?"
-
-
-def _by_ps() -> dict[int, Process]:
-    """Ask POSIX's ``ps``, which knows no sessions; the leader of a group stands for one."""
-    import subprocess
-
-    ps = subprocess.Popen(PS, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, errors="replace")
-    try:
-        listing = ps.communicate(timeout=PATIENCE)[0]
-    except subprocess.TimeoutExpired:
-        raise OSError("ps does not end") from None
-    finally:
-        ps.kill()
-        try:
-            ps.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            pass
-        ps.stdout.close()  # type: ignore[union-attr]
-    found = {}
-    for words in (line.split(None, 4) for line in listing.splitlines()):
-        if len(words) >= 4 and "".join(words[:3]).isdecimal():
-            pid, parent, group = map(int, words[:3])
-            found[pid] = Process(pid, parent, group, group, words[3][:1], INFINITY)
-            found[pid].command = shown("".join(words[4:]))
-    us = found.get(system.getpid())
-    if us is None or ps.pid not in found or found.pop(ps.pid).parent != us.pid or us.parent != system.getppid():
-        raise OSError("ps does not know this process, or there is another one of its number")
-    return found
 
 
 def wait_for_one(processes: Iterable[Process], seconds: float) -> None:
