@@ -1,8 +1,8 @@
 """The tests. To test another copy of the package, change the first import below and nothing else."""
 
-import timeout_manager as package  # noqa: F401
-
 from os import environ
+
+import timeout_manager as package  # noqa: F401
 
 for name in [name for name in environ if name.startswith("TIMEOUT_MANAGER_")]:
     del environ[name]  # a scale or a deadline meant for other suites would bend the figures of this one

@@ -15,10 +15,8 @@ what its methods promise; what they do is elsewhere.
 from __future__ import annotations
 
 from .counting.ledger import Ledger, Phase
-from .originals import clock as real
-from .originals import python, uninterrupted
-from .seconds import INFINITY, LONGEST_WAIT, amount, scale, scaled, text
-from .seconds import mechanism as mechanism_of
+from .originals import clock as real, python, uninterrupted
+from .seconds import INFINITY, LONGEST_WAIT, amount, mechanism as mechanism_of, scale, scaled, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,8 +25,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn, TypeVar, overload
 
     from .counting.ledger import F
-    from .errors import PhaseInterrupt as PhaseInterrupt
-    from .errors import PhaseTimeout as PhaseTimeout
+    from .errors import PhaseInterrupt as PhaseInterrupt, PhaseTimeout as PhaseTimeout
 
     T = TypeVar("T")
 else:

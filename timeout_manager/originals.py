@@ -22,15 +22,14 @@ __all__ = ["clock", "files", "loaded", "made_anew", "python", "signals", "system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, TypeVar
-
     import _io as files
     import _thread as thread
     import posix as system
     import signal as signals  # _signal has no stubs: there are numbers and plain functions, and no classes
     import sys as python
     import time as clock
+    from collections.abc import Callable
+    from typing import Any, TypeVar
 
     F = TypeVar("F", bound=Callable[..., Any])
 

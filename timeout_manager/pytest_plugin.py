@@ -16,11 +16,11 @@ import pytest  # type: ignore[import-not-found, unused-ignore]
 
 from . import TimeoutManager, injection
 from .errors import PhaseTimeout, beneath
-from .processes.deadline import less_margin
-from .testing.limits import Limit
 from .originals import clock
-from .testing.junit import printable
+from .processes.deadline import less_margin
 from .seconds import INFINITY, MECHANISMS, amount, path, scale
+from .testing.junit import printable
+from .testing.limits import Limit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,17 +8,7 @@ from unittest import mock
 
 from .. import package
 from ..helpers.child import ROOT, python
-from ..helpers.enforced import (
-    BRIEF,
-    CPYTHON,
-    LATE,
-    LIMIT,
-    LONG,
-    MARGIN,
-    ByWatchdogInAnotherThread,
-    spin,
-    unwatched,
-)
+from ..helpers.enforced import BRIEF, CPYTHON, LATE, LIMIT, LONG, MARGIN, ByWatchdogInAnotherThread, spin, unwatched
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
 

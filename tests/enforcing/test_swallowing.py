@@ -8,8 +8,9 @@ import unittest
 from concurrent.futures import ThreadPoolExecutor
 
 from ..helpers.child import PYTHON
-from ..helpers.enforced import CPYTHON, LONG, MARGIN, burn, by_each_enforcer
-from ..helpers.enforced import retry_on_os_error, spin, swallow_exceptions
+from ..helpers.enforced import (
+    CPYTHON, LONG, MARGIN, burn, by_each_enforcer, retry_on_os_error, spin, swallow_exceptions,
+)
 
 HANG = [*PYTHON, "-c", "import time; time.sleep(60)"]
 

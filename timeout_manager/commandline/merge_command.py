@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import sys
 
-from .of_reports import USAGE, load, parsed, telling
 from ..testing.limits import Limits
 from ..testing.reports import OUTCOMES, Reports
+from .of_reports import USAGE, load, parsed, telling
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ from getopt import GetoptError, getopt
 
 from .. import TimeoutManager
 from ..counting.report import FORMAT
-from ..errors import STATUS as TIMED_OUT
-from ..errors import PhaseTimeout
+from ..errors import STATUS as TIMED_OUT, PhaseTimeout
 from ..originals import clock
 from ..processes import deadline
 from ..processes.name import name_of

@@ -14,9 +14,9 @@ import sys
 from collections import Counter
 from reprlib import repr as brief
 
+from ..seconds import HUGE, PLAIN, text
 from .of_reports import USAGE, load, parsed, telling
 from .screen import show
-from ..seconds import HUGE, PLAIN, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -18,8 +18,7 @@ from ..testing.reports import Reports
 from ..testing.result import LimitedResult
 from ..testing.runner import TextTestRunner, tests_of
 from ..testing.units import Suite
-from . import lingering
-from . import unittest_options as options
+from . import lingering, unittest_options as options
 from .screen import open_missing, show
 
 TYPE_CHECKING = False

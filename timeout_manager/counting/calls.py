@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Coroutine
 from functools import partial, wraps
-from inspect import isasyncgen, isasyncgenfunction, isawaitable, iscoroutinefunction
-from inspect import isgenerator, isgeneratorfunction
+from inspect import isasyncgen, isasyncgenfunction, isawaitable, iscoroutinefunction, isgenerator, isgeneratorfunction
 
 from ..errors import PhaseTimeout
 from .ledger import caller

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ..interpreter.debugger import present, say
 from ..errors import LetPass, PhaseInterrupt, PhaseTimeout, beneath, is_for_others, is_timeout, members, timeout_of
+from ..interpreter.debugger import present, say
 from ..originals import uninterrupted
-from .ledger import Budget
 from ..seconds import path as line, plain, text
+from .ledger import Budget
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 

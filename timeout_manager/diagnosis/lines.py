@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..originals import loaded
 from ..interpreter.frames import awaiting, module_of, own, shown, stack, text, up
+from ..originals import loaded
 from ..seconds import plain
 
 TYPE_CHECKING = False

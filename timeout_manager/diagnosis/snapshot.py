@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from itertools import islice
 
-from ..originals import clock, loaded, python, thread
-from ..processes.family import descendants, family, has_children
 from ..counting.report import lines as lines_of
-from ..seconds import INFINITY, text
 from ..interpreter import stalls
-from ..interpreter.frames import WALKABLE, awaiting, in_task, is_of_package, own, place, stack, up
-from ..interpreter.frames import text as text_of
+from ..interpreter.frames import WALKABLE, awaiting, in_task, is_of_package, own, place, stack, text as text_of, up
 from ..interpreter.processor import UNKNOWN, use_of
 from ..interpreter.turns import asyncio_task, running_loop
+from ..originals import clock, loaded, python, thread
+from ..processes.family import descendants, family, has_children
+from ..seconds import INFINITY, text
 from .lines import grouped, in_order, label_of, loop_of, name_of_task, name_of_thread, runs_a_loop, tasks_of, titled
 
 get_ident = thread.get_ident

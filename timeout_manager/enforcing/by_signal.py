@@ -40,8 +40,10 @@ from __future__ import annotations
 import atexit
 
 try:  # what `signal` wraps: numbers in, numbers out, and not what a test may have put in its place
-    from _signal import SIG_BLOCK, SIG_DFL, SIG_IGN, SIG_UNBLOCK, SIGALRM  # type: ignore[import-not-found]
-    from _signal import getsignal, pthread_kill, pthread_sigmask, raise_signal, signal
+    from _signal import (  # type: ignore[import-not-found]
+        SIG_BLOCK, SIG_DFL, SIG_IGN, SIG_UNBLOCK, SIGALRM, getsignal, pthread_kill, pthread_sigmask, raise_signal,
+        signal,
+    )
 except ImportError:  # Windows
     pass
 

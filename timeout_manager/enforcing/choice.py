@@ -49,7 +49,8 @@ def start(wish: bool | str | None, at: float) -> Enforcer | None:
         works = name_of(True)
         advice = f'enforce="{works}" works' if works != "none" else "time can only be counted"
         raise RuntimeError(f"enforce={wish!r} cannot work here: {missing[0]}; here {advice}")
-    warn(f"nothing can interrupt this thread, so time is only counted: {'; '.join(dict.fromkeys(missing))}", RuntimeWarning, 5)
+    why = "; ".join(dict.fromkeys(missing))
+    warn(f"nothing can interrupt this thread, so time is only counted: {why}", RuntimeWarning, 5)
     return None
 
 

@@ -24,10 +24,9 @@ import sys
 from functools import partial
 from warnings import warn
 
+from ..counting.report import table
+from ..counting.verdict import is_debugged, overrun, timeout_in
 from ..errors import LET_PASS, STATUS
-from ..originals import clock, files, loaded, python, system, thread
-from ..processes import bound
-from ..seconds import INFINITY, path, text
 from ..interpreter import fork, watchdog
 from ..interpreter.end_timers import EndTimers, faults
 from ..interpreter.frames import suspended_in, up
@@ -35,8 +34,9 @@ from ..interpreter.stderr import STDERR, tell
 from ..interpreter.turns import coroutine, waits
 from ..interrupting.escalation import Escalation
 from ..interrupting.whereabouts import awaits, is_by_hand, place
-from ..counting.report import table
-from ..counting.verdict import is_debugged, overrun, timeout_in
+from ..originals import clock, files, loaded, python, system, thread
+from ..processes import bound
+from ..seconds import INFINITY, path, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,8 +44,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from ..counting.ledger import Ledger
-    from ..interrupting.enforcer import InterruptiblePhase as Phase
-    from ..interrupting.enforcer import Struck
+    from ..interrupting.enforcer import InterruptiblePhase as Phase, Struck
     from ..interrupting.position import Position
 
 _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")

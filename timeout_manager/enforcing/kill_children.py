@@ -34,8 +34,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..counting.ledger import Ledger
-    from ..interrupting.enforcer import InterruptiblePhase as Phase
-    from ..interrupting.enforcer import Struck
+    from ..interrupting.enforcer import InterruptiblePhase as Phase, Struck
     from ..interrupting.position import Position
 
 SHORTLY = 0.02  # seconds before its time is over when it is seen what a phase waits for

@@ -10,10 +10,10 @@ from __future__ import annotations
 import sys
 from weakref import ref
 
-from ..originals import loaded
 from ..errors import CancelMessage, chain, message_of
 from ..interpreter.frames import module_of
 from ..interpreter.turns import asyncio_task, running_loop
+from ..originals import loaded
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 

@@ -20,18 +20,18 @@ from __future__ import annotations
 
 from itertools import islice
 
-from ..interpreter.bytecode import entry, handlers, misplaced, returns, stand, swallower
+from ..counting.verdict import is_debugged, timeout_in
 from ..diagnosis.snapshot import Scene
 from ..errors import LET_PASS, PhaseInterrupt
+from ..interpreter.bytecode import entry, handlers, misplaced, returns, stand, swallower
 from ..interpreter.frames import module_of
 from ..interpreter.safepoints import guarded
 from ..originals import python
-from .whereabouts import abandon, bind, find_borders, next_look, place, whereabouts
-from ..counting.verdict import is_debugged, timeout_in
 from .cancellation import cancel_main
-from .position import Position
 from .enforcer import MOMENT, Enforcer
 from .expiry import LAST, Expiry
+from .position import Position
+from .whereabouts import abandon, bind, find_borders, next_look, place, whereabouts
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 

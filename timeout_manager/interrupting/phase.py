@@ -22,6 +22,7 @@ __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
+
     from ..counting.ledger import Phase
     from .enforcer import Struck
 

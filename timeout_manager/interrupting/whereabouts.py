@@ -16,9 +16,9 @@
 
 from __future__ import annotations
 
-from ..interpreter.bytecode import LOSES_EXITS, entry, has_called, inside, returns, suspended
-from ..errors import LET_PASS, PhaseTimeout
 from ..counting.ledger import caller
+from ..errors import LET_PASS, PhaseTimeout
+from ..interpreter.bytecode import LOSES_EXITS, entry, has_called, inside, returns, suspended
 from ..interpreter.frames import codes, first_argument, module_of, runs, suspended_in, up
 from ..interpreter.turns import greenlet, is_alive
 from ..seconds import INFINITY
@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import FrameType
 
-    from .enforcer import Enforcer
-    from .enforcer import InterruptiblePhase as Phase
+    from .enforcer import Enforcer, InterruptiblePhase as Phase
 
     Place = tuple[FrameType, int]  # a frame, and its instruction that has entered
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 import signal
 import subprocess
 
-from . import bound, deadline, sigchld
 from ..errors import PhaseTimeout
 from ..originals import uninterrupted
 from ..seconds import amount
+from . import bound, deadline, sigchld
 from .child import DRAIN, Child
 from .name import name_of
 from .tree import BOUND, Tree

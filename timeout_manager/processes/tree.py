@@ -18,8 +18,9 @@ from ..originals import clock, system, uninterrupted
 from ..seconds import INFINITY
 from .group import to_group
 from .members import LOOK, Members
-from .table import CONT, ENDED, HAS_GROUPS, KILL, STOP, Process
-from .table import has_proc, is_child, last_born, numbers, process_of, wait_for_one
+from .table import (
+    CONT, ENDED, HAS_GROUPS, KILL, STOP, Process, has_proc, is_child, last_born, numbers, process_of, wait_for_one,
+)
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 

@@ -7,9 +7,9 @@ import unittest
 from contextlib import nullcontext
 
 from ..errors import PhaseTimeout
-from .part import Group
 from ..originals import clock, python
 from .entry import Entry
+from .part import Group
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

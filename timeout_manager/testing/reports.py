@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from json import dumps
 
-from . import junit
-from ..counting.report import FORMAT
-from ..counting.report import entry as phase_entry
+from ..counting.report import FORMAT, entry as phase_entry
 from ..originals import clock, system
+from . import junit
 from .whole_file import WholeFile
 
 TYPE_CHECKING = False

@@ -5,13 +5,13 @@ from __future__ import annotations
 import unittest
 from unittest.util import strclass
 
-from . import loader  # its ImportTimeout would be taken for a test where its name is
 from ..interpreter import watchdog
-from .suite import limited_fixtures
-from .limits import Limit, Limits, limit_from_environ
+from . import loader  # its ImportTimeout would be taken for a test where its name is
 from .call import limited_tests
+from .limits import Limit, Limits, limit_from_environ
 from .result import LimitedResult
 from .slow import Slow
+from .suite import limited_fixtures
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
