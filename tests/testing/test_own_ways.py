@@ -135,6 +135,25 @@ class TestsWithAWayOfTheirOwn(unittest.TestCase):
         parts = [told.split(" after ")[0] for _, told in result.timeouts]
         self.assertEqual(parts, [f"Time ran out in {part}" for part in ("call", "call", "tearDown")], printed)
 
+    def test_are_told_of_once_also_if_telling_takes_its_time(self):
+        class Stream(StringIO):
+            def write(self, text):
+                time.sleep(0.1 if text == "T" else 0)
+                return super().write(text)
+
+        class Own(unittest.TestCase):
+            timeout = 0.1
+
+            def run(self, result=None):
+                return super().run(result)
+
+            def test_hung(self):
+                time.sleep(60)
+
+        suite = unittest.defaultTestLoader.loadTestsFromTestCase(Own)
+        result = testing().TextTestRunner(stream=Stream()).run(suite)
+        self.assertEqual((len(result.timeouts), result.errors), (1, []))
+
     def test_are_limited_for_a_result_of_their_own_and_have_the_limit_in_each_attempt(self):
         attempts = []
 

@@ -37,7 +37,7 @@ __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 __unittest = True  # unittest leaves our frames out of its tracebacks
 
 SECOND_CHANCE = 0.1  # of the limit, for each cleanup that comes after the one that has used it up
-PATIENCE = 0.5  # seconds after its limit in which a part may end by itself that runs in another thread
+PATIENCE = 0.5  # seconds that the call around a part has at least after that: to tell of it, and to come back
 CALL = "call"  # the part around all others of a test
 
 _running: dict[int, Part] = {}  # by thread
@@ -154,14 +154,17 @@ class Group:
         try:
             yield
         finally:
-            manager.reset(max(left / self.limits.factor, (self.limit.seconds or 0.0) * SECOND_CHANCE))
+            manager.reset(max(left / self.limits.factor, self._spare()))
             self.limits.watcher.goes_on(self)
 
     def longest(self) -> float:
         """Return how long another thread waits for a part: a call that blocks in this one is not interrupted."""
         left = self.manager.remaining_timeout
-        late = max((self.limit.seconds or 0.0) * SECOND_CHANCE, PATIENCE) + (self.limits.kill_children or 0.0)
+        late = self._spare() + (self.limits.kill_children or 0.0)
         return inf if left is None else left / self.limits.factor + late
+
+    def _spare(self) -> float:
+        return max((self.limit.seconds or 0.0) * SECOND_CHANCE, PATIENCE)
 
     def __str__(self) -> str:
         return f"{text(self.manager.initial_timeout)} ({self.limit.source})"
