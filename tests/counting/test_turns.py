@@ -33,13 +33,14 @@ class Stack:
     def __init__(self, parent=None):
         self.parent = parent
         self.dead = False
-        self._enters, self._goes_on, self._leaves = threading.Event(), threading.Event(), threading.Event()
+        self._enters, self._goes_on, self._is_inside, self._leaves = (threading.Event() for _ in range(4))
         self._thread = threading.Thread(target=self._stand, daemon=True)
         self._thread.start()
         self._enters.wait(LONG)
 
     def _stand(self):
         with self:
+            self._is_inside.set()
             self._leaves.wait(LONG)
 
     def __enter__(self):
@@ -58,6 +59,7 @@ class Stack:
         """Enter a phase as if its `with` were the one in which this stands, and go on into the block."""
         phase.__enter__(self._frame)
         self._goes_on.set()
+        self._is_inside.wait(LONG)
         return phase
 
     def end(self):

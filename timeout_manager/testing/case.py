@@ -18,7 +18,7 @@ from ..errors import PhaseTimeout
 from ..originals import thread
 from .entry import Entry, name_of
 from .limits import Limit, Limits
-from .part import CALL, Group
+from .part import CALL, PATIENCE, Group
 
 get_ident = thread.get_ident
 
@@ -82,8 +82,8 @@ class LimitedTest(Entry):
 
     def _call_whole(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         limit = self.limit
-        if limit.seconds and self.handed_on:
-            limit = Limit(2 * limit.seconds, limit.source)  # for setUp and the test, and for what comes after
+        if limit.seconds and self.handed_on:  # for setUp and the test, and for what comes after
+            limit = Limit(limit.seconds + max(limit.seconds, PATIENCE), limit.source)
         self.whole = self.groups[len(self.groups)] = Group(self.limits, self.name, limit)
         return self.whole.call(CALL, function, *args, **kwargs)
 
