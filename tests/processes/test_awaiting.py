@@ -69,6 +69,7 @@ class AnAwaitedCommand(unittest.TestCase):
             self.assertEqual((error.output, error.stderr, error.cmd), ("out\n", "err\n", command))
             self.assertIsInstance(error.__cause__, subprocess.TimeoutExpired)
             self.assertEqual(manager.phases[0].outcome, "timeout")
+            self.assertEqual([phase.name for phase in manager.phases], ["build", "end build"])  # not from the budget
             if LINUX:
                 self.assertIn("KILL", {each.signal for each in error.killed})
             with self.assertRaises(PhaseTimeout):  # nothing is left, so it is not even started

@@ -38,7 +38,7 @@ async def run(
                 attendant = Attendant(command, phase.remaining)
                 try:
                     attendant.start()
-                    await attendant.wait()
+                    await attendant.talk()
                 except GeneratorExit:  # nothing can be awaited any more
                     attendant.is_over = True
                     raise
@@ -47,8 +47,6 @@ async def run(
                         with manager.cleanup_operation(f"end {command.name}", limit=LOOK + command.longest_end()):
                             await attendant.end()
                     raise
-                if attendant.error is not None:
-                    raise attendant.error
     except PhaseTimeout as error:
         if attendant is not None:
             command.explain(error)
@@ -65,7 +63,8 @@ class Attendant:
         self.error: BaseException | None = None
         self.thread: Thread | None = None
         self.loop = asyncio.get_running_loop()
-        self.ended: asyncio.Future[None] = self.loop.create_future()
+        self.talked: asyncio.Future[None] = self.loop.create_future()  # the command has ended, or is being ended;
+        self.ended: asyncio.Future[None] = self.loop.create_future()  # that is over, too
 
     def start(self) -> None:
         """Start the command and the thread."""
@@ -86,12 +85,16 @@ class Attendant:
         try:
             self.thread.start()
         except RuntimeError:  # no thread can be started
-            self._set_ended()
+            self._set(self.talked)
+            self._set(self.ended)
             self.command.end(0.0)
             raise
 
-    async def wait(self) -> None:
-        await asyncio.shield(self.ended)
+    async def talk(self) -> None:
+        """Wait for the end of the command; raise what has come in between."""
+        await asyncio.shield(self.talked)
+        if self.error is not None:
+            raise self.error
 
     async def end(self) -> None:
         """Have the command ended, and wait for that; a cancellation ends the grace."""
@@ -99,7 +102,7 @@ class Attendant:
         self._employ()
         while not self.ended.done():
             try:
-                await self.wait()
+                await asyncio.shield(self.ended)
             except asyncio.CancelledError:
                 self.command.tree.is_hurried = True
 
@@ -108,14 +111,18 @@ class Attendant:
             self._talk()
         except BaseException as error:
             self.error = error
+        self._tell(self.talked)
         try:
             if self.error is not None or self.is_over:
                 self.command.end(self.command.grace)
                 self.command.explain(self.error)
         except BaseException as error:
             self.error = self.error or error
+        self._tell(self.ended)
+
+    def _tell(self, done: asyncio.Future[None]) -> None:
         try:
-            self.loop.call_soon_threadsafe(self._set_ended)
+            self.loop.call_soon_threadsafe(self._set, done)
         except RuntimeError:  # the loop is closed
             pass
 
@@ -131,6 +138,7 @@ class Attendant:
                     raise
                 input = None  # it is under way
 
-    def _set_ended(self) -> None:
-        if not self.ended.done():
-            self.ended.set_result(None)
+    @staticmethod
+    def _set(done: asyncio.Future[None]) -> None:
+        if not done.done():
+            done.set_result(None)
