@@ -218,6 +218,8 @@ class NotLost(Imitation):
             self.assertEqual((phase.outcome, manager._ledger.open), ("failed", {}), entered_by_hand)
 
     def test_kill_after_is_for_those_that_wait_too(self):
+        with TimeoutManager(LONG, enforce=True, kill_after=LONG).timed_operation("loads what is needed"):
+            pass
         for owner in self.main, self.stack(self.main):
             phase = self.wait_in_hub(owner, 0.1, kill_after=LONG)
             seen = []

@@ -174,7 +174,7 @@ class TestsWithAWayOfTheirOwn(unittest.TestCase):
                 time.sleep(60)
 
             def test_b_passes_in_the_end(self):
-                time.sleep(0.15)
+                time.sleep(0.08)  # more than the limit in all
                 if len(attempts) % 3:
                     self.fail()
 
