@@ -6,21 +6,16 @@ import os
 import subprocess
 import sys
 import unittest
-from codecs import getincrementaldecoder
 from json import dumps, loads
 
 from ..originals import clock, files, signals, system
 from ..processes.tree import Tree
 from .channel import HASHES, VARIABLE
-
-try:
-    import fcntl
-except ImportError:  # not Unix: there are no workers there
-    pass
+from .nameless import Book, Spool, are_one, first_of, in_memory, on_disk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from typing import Any
 
     from ..processes.table import Process
@@ -43,74 +38,6 @@ def own_command() -> list[bytes]:
     return [os.fsencode(sys.executable) if sys.executable else words[0], *words[1:]]
 
 
-def in_memory() -> int:
-    """Return the descriptor of a new file without a name."""
-    return int(system.memfd_create(_PACKAGE))
-
-
-def on_disk() -> int:
-    import tempfile  # is slow to load, and needed with several jobs alone
-
-    number, path = tempfile.mkstemp()
-    system.unlink(path)
-    return number
-
-
-def _first_of(*ways: Callable[[], int]) -> int:
-    """Return what the first of these ways gives that can be gone."""
-    try:
-        return ways[0]()
-    except (AttributeError, OSError):  # memory: not Linux, or refused; disk: there is no place for files
-        return ways[1]()
-
-
-class Book:
-    """What the workers are told, in a file that all of them can read: an order is a place in it."""
-
-    def __init__(self) -> None:
-        self._descriptor = _first_of(in_memory, on_disk)
-        self.reader = system.open(f"/proc/self/fd/{self._descriptor}", system.O_RDONLY | system.O_CLOEXEC)
-        self._size = 0
-
-    def write(self, order: Any) -> tuple[int, int]:
-        data = dumps(order).encode()
-        begin = self._size
-        while data:
-            written = system.pwrite(self._descriptor, data, self._size)
-            data, self._size = data[written:], self._size + written
-        return begin, self._size - begin
-
-
-class Spool:
-    """What a worker has written to a stream, to be shown later."""
-
-    descriptor = -1
-
-    def __init__(self) -> None:
-        self.descriptor = _first_of(on_disk, in_memory)
-        self._decode = getincrementaldecoder("utf-8")("replace").decode  # what is read may end amid a character
-        flags = fcntl.fcntl(self.descriptor, fcntl.F_GETFL)
-        fcntl.fcntl(self.descriptor, fcntl.F_SETFL, flags | os.O_APPEND)
-
-    def size(self) -> int:
-        return int(system.fstat(self.descriptor).st_size)
-
-    def read(self, begin: int, end: int) -> str:
-        return self._decode(system.pread(self.descriptor, max(end - begin, 0), begin))
-
-    def __del__(self) -> None:
-        if self.descriptor >= 0:
-            system.close(self.descriptor)
-
-
-def _are_one() -> bool:
-    """Tell whether stdout and stderr are the same, a terminal or a file: then there is an order in what is written."""
-    try:
-        return os.path.samestat(system.fstat(1), system.fstat(2))
-    except OSError:
-        return False
-
-
 class OrphansTree(Tree):
     """The tree of a worker; where it is the only one, whatever has lost its parent is of it."""
 
@@ -129,7 +56,7 @@ class Hired:
         self.job = job
         self.lost: dict[str, Any] = orders["lost"]
         self.is_lister = bool(orders["is to list"])
-        self.spools = [Spool() for _ in range(1 if _are_one() else 2)] if orders["has files"] else []
+        self.spools = [Spool() for _ in range(1 if are_one() else 2)] if orders["has files"] else []
         self._shown = [0, 0]
         self.tree = OrphansTree()
         self.unit: Unit | None = None
@@ -148,7 +75,7 @@ class Hired:
         self._seen, self._buffer = 0, b""
         self._is_asked = False  # where it stands
         self._token = system.urandom(8).hex()
-        self._words = _first_of(in_memory, on_disk)
+        self._words = first_of(in_memory, on_disk)
         self.ear, out = system.pipe()
         orders_end, self._mouth = system.pipe()
         self._ends = self.ear, out, orders_end, self._mouth, self._words  # all stay open: no end of file tells

@@ -15,8 +15,9 @@ from .bell import Bell
 from .course import Course
 from .ends import Ends
 from .guard import Guard
-from .hired import Book, Hired, OrphansTree, own_command
+from .hired import Hired, OrphansTree, own_command
 from .live import line, told_of
+from .nameless import Book
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ..testing.plan import Unit
     from .far import Result
-    from .hired import Spool
+    from .nameless import Spool
 
 
 class Showing:
