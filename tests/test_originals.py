@@ -201,6 +201,16 @@ class WithoutImports(unittest.TestCase):
                 thread.join(LONG)
                 self.assertEqual(len(found), 1)
 
+    @unittest.skipUnless("timer" in NAMES, "no timers of the kernel")
+    def test_a_timer_is_set(self):
+        timers = importlib.import_module(f"{package.__name__}.interpreter.timer")
+        timer = timers.Timer(timers.TO_THREAD, timers.free_signals()[0])
+        for without in no_imports, no_modules:
+            with without():
+                timer.set(LONG)
+                timer.off()
+        timer.delete()
+
     def test_tasks_are_interrupted(self):
         async def awaits(without, coroutine):
             async with package.TimeoutManager(0.1, enforce=True).timed_operation("run"):

@@ -52,6 +52,7 @@ class Timer:
             raise NoTimer(f"the system refuses timer_create ({_reason()})")
         self._spec = (ctypes.c_long * 4)(int(interval), int(interval % 1 * 1e9))  # and the seconds, and nanoseconds
         self._never = (ctypes.c_long * 4)()
+        self._plain, self._nothing = ctypes.c_int(), ctypes.c_void_p()  # of 0 and None PyPy makes them by an import
         if libc.timer_settime(self._timer, 0, self._never, None):
             why = _reason()
             self.delete()
@@ -67,11 +68,11 @@ class Timer:
         spec = self._spec
         spec[2] = whole = int(seconds)
         spec[3] = int((seconds - whole) * 1e9)
-        self._settime(self._timer, 0, spec, None)
+        self._settime(self._timer, self._plain, spec, self._nothing)
 
     def off(self) -> None:
         """Do not go off any more."""
-        self._settime(self._timer, 0, self._never, None)
+        self._settime(self._timer, self._plain, self._never, self._nothing)
 
     def delete(self) -> None:
         library().timer_delete(self._timer)
