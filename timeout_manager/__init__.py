@@ -224,10 +224,9 @@ class TimeoutManager:
     def cleanup_operation(self, phase_name: str = "cleanup", *, limit: float) -> Phase:
         """Return a phase outside the budget, with a limit of its own, for teardown after a timeout.
 
-        ``limit``, seconds, is required, since a cleanup can hang, too: None is a TypeError, infinity has to be asked
-        for; 0 or less = spent already.
-        Only this limit ends the cleanup, by PhaseTimeout. Its time is not charged to the budget, even inside an open
-        phase, and while it is open all other interrupts of this manager wait in this thread or task.
+        ``limit``, seconds, is required, since a cleanup can hang, too; 0 or less = spent already, infinity = no limit,
+        None is a TypeError. Only this limit ends the cleanup, by PhaseTimeout. Its time is not charged to the budget,
+        even inside an open phase. While it is open, all other interrupts of this manager wait in this thread or task.
         """
         if limit is None:
             raise TypeError("limit must be a number of seconds, not None: a cleanup may not hang either")

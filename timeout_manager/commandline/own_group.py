@@ -1,7 +1,7 @@
 """A command in the group of this process: what is sent to the group must not end this process as well.
 
-Where nothing else is known of processes, the group is all there is to find what the command has started. It is sent
-what is sent to a group, and this process does not listen to that; SIGKILL it gets after this process has left it.
+Where nothing else is known of processes, the group is all there is to find what the command has started. Signals go to
+the whole group, and this process ignores its own. Before the group gets SIGKILL, this process leaves it.
 """
 
 from __future__ import annotations

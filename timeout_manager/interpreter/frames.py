@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from functools import __file__ as library, lru_cache  # that of what is frozen may be a guess
+from functools import __file__ as library, lru_cache  # a file: that of a frozen module may be a guess
 from itertools import islice
 from os import sep
 from os.path import dirname

@@ -78,9 +78,10 @@ def add_job(key: object, job: Job, at: float = -INFINITY, lasting: bool = False)
                 del _jobs[key]
                 raise
     expect(at)
-    end = clock.monotonic() + BIRTH * lasting
-    while _wakes == -INFINITY and clock.monotonic() < end:
-        clock.sleep(MOMENT)
+    if lasting:
+        end = clock.monotonic() + BIRTH
+        while _wakes == -INFINITY and clock.monotonic() < end:
+            clock.sleep(MOMENT)
 
 
 def remove_job(key: object, lingers: bool = False) -> None:
