@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import signal
 
-from ..processes.child import Child
 from ..processes.group import Group
+from ..processes.orphans import collect
 from ..processes.table import HAS_GROUPS
 from ..processes.tree import Tree
 
@@ -41,7 +41,7 @@ class OwnGroup(Group):
         self.adopts = adopts  # all that is left of the command is a child of this process
 
     def is_left(self) -> bool:
-        return self.adopts and collect(self.root) or self.root.poll() is None
+        return self.adopts and collect([self.root]) or self.root.poll() is None
 
     def _send(self, number: int) -> None:
         if number == signal.SIGKILL and (os.getpgrp() != self.group or leave_group()):
@@ -74,16 +74,3 @@ def leave_group() -> bool:
     os.kill(other, signal.SIGKILL)
     os.waitpid(other, 0)
     return os.getpgrp() != group
-
-
-def collect(process: Child) -> bool:
-    """Collect the children of this process that have ended; tell whether there are others."""
-    while True:
-        try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return False
-        if not pid:
-            return True
-        if pid == process.pid:
-            process.returncode = os.waitstatus_to_exitcode(status)

@@ -20,11 +20,11 @@ from ..interpreter.stderr import tell
 from ..originals import clock
 from ..processes import deadline
 from ..processes.child import Child
-from ..processes.orphans import adopt
+from ..processes.orphans import adopt, collect
 from ..processes.table import KILL, name_of_signal
 from ..processes.tree import BOUND
 from ..seconds import INFINITY, LONGEST_WAIT
-from .own_group import UNHEARD, OwnTree, collect
+from .own_group import UNHEARD, OwnTree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Supervisor:
     def _is_left(self, ending: bool) -> bool:
         """Tell whether the command is there; if it is to be ended, also whether there is something else of it."""
         if self.tree.adopts:
-            others = collect(self.process)
+            others = collect([self.process])
             return self.process.returncode is None or ending and others
         if self.process.poll() is None:
             return True
@@ -132,7 +132,7 @@ class Supervisor:
         else:
             self.tree.end(self._roots(), KILL, 0.0)
             told = [each for each in self.tree.killed if each.signal == "KILL"]
-            if self.tree.is_blind() and collect(self.process):  # what lives on is in our group, if anywhere
+            if self.tree.is_blind() and collect([self.process]):  # what lives on is in our group, if anywhere
                 os.killpg(0, signal.SIGKILL)
         self._tell("sending signal KILL to", told, self.verbose)
         self._tell("what could not be ended:", self.tree.survivors, True)

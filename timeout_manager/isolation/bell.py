@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 
 from ..originals import signals, system
-from ..processes.orphans import adopt
+from ..processes.orphans import adopt, collect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Bell:
         self._is_told = bool(came - {self._ear})
         if self._ear in came:
             self._drain()
-            self.collect(workers)
+            collect(worker.popen for worker in workers)
         return came
 
     def _drain(self) -> None:
@@ -53,19 +53,6 @@ class Bell:
                 pass
         except BlockingIOError:
             pass
-
-    def collect(self, workers: Iterable[Hired] = ()) -> bool:
-        """Collect the children that have ended, orphans among them; tell whether there are others."""
-        by_pid = {worker.popen.pid: worker for worker in workers}
-        while True:
-            try:
-                pid, status = system.waitpid(-1, system.WNOHANG)
-            except ChildProcessError:
-                return False
-            if not pid:
-                return True
-            if pid in by_pid:
-                by_pid[pid].popen.returncode = _exit_code(status)
 
     def let_go(self) -> None:
         signals.set_wakeup_fd(-1)
@@ -78,7 +65,3 @@ def _ready(descriptors: Iterable[int], seconds: float) -> set[int]:
     for descriptor in descriptors:
         poll.register(descriptor, select.POLLIN)
     return {descriptor for descriptor, _ in poll.poll(seconds * 1000 + 1)}
-
-
-def _exit_code(status: int) -> int:
-    return -system.WTERMSIG(status) if system.WIFSIGNALED(status) else system.WEXITSTATUS(status)

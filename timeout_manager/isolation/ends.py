@@ -7,6 +7,7 @@ import sys
 from ..errors import listed
 from ..interpreter.stderr import tell
 from ..originals import clock, files, signals
+from ..processes.orphans import collect
 from ..processes.table import name_of_signal
 from ..seconds import text
 from .showing import write
@@ -60,7 +61,7 @@ class Ends:
         if left:
             sys.stderr.write(f"\nWhat could not be killed: {'; '.join(listed(left))}\n")
         if worker.popen.returncode is None:
-            self.bell.collect(self.course.workers)
+            collect(each.popen for each in self.course.workers)
         self.course.workers.remove(worker)
 
     def _lose(self, worker: Hired, outcome: str, why: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 
 from ..originals import clock, signals, system
+from ..processes.orphans import collect
 from ..seconds import text
 from ..testing.plan import Plan, next_unit
 from .bell import Bell
@@ -123,10 +124,10 @@ class Parent:
     def _end_all(self) -> None:
         for worker in list(self.workers):
             self._ends.bury(worker)
-        if not self._bell.adopts or self._bell.collect():
+        if not self._bell.adopts or collect():
             self._marks.is_only = self._bell.adopts
             self._marks.end([], signals.SIGKILL, 0.0)
-            self._bell.collect()
+            collect()
         self._guard.let_go()
         self._bell.let_go()
 

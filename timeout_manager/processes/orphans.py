@@ -6,6 +6,11 @@ import sys
 
 from ..originals import system
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
 SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
 
 
@@ -23,3 +28,17 @@ def adopt() -> bool:
         return sys.platform == "linux" and not ctypes.CDLL(None).prctl(SUBREAPER, long(1), long(0), long(0), long(0))
     except (ImportError, OSError, AttributeError):
         return False
+
+
+def collect(known: Iterable[Any] = ()) -> bool:
+    """Collect the children of this process that have ended; tell whether there are others. Known ones are told how."""
+    by_pid = {child.pid: child for child in known}
+    while True:
+        try:
+            pid, status = system.waitpid(-1, system.WNOHANG)
+        except ChildProcessError:
+            return False
+        if not pid:
+            return True
+        if pid in by_pid:
+            by_pid[pid].returncode = system.waitstatus_to_exitcode(status)
