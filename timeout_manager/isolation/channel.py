@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from json import dumps, loads
 
+from ..interpreter.descriptor import Descriptor
 from ..interpreter.fork import in_child
 from ..originals import system, thread, uninterrupted
 
@@ -30,35 +31,14 @@ RETURNED = 70  # exit status of a forked process that comes back to the runner
 ABOVE = 1000  # where descriptors are out of the way of tests, if there may be so many
 
 
-class Shared:
+class Shared(Descriptor):
     """A pipe or file of the parent's; `number` is that of a descriptor of the parent's, to open it anew."""
 
     def __init__(self, descriptor: int, parent: int, number: int, flags: int) -> None:
-        self._place = f"/proc/{parent}/fd/{number}"
-        self._flags = flags
-        self._descriptor = _out_of_the_way(descriptor)
-        self._identity = _identity(self._descriptor)
+        super().__init__(f"/proc/{parent}/fd/{number}", flags, _out_of_the_way(descriptor))
 
-    def is_intact(self) -> bool:
-        return _identity(self._descriptor) == self._identity
-
-    def descriptor(self) -> int:
-        """Return a descriptor of it; OSError if there is none any more."""
-        if not self.is_intact():
-            self._descriptor = _out_of_the_way(system.open(self._place, self._flags | system.O_CLOEXEC))
-        return self._descriptor
-
-    def close(self) -> None:
-        if self.is_intact():  # otherwise it is somebody else's
-            system.close(self._descriptor)
-
-
-def _identity(descriptor: int) -> tuple[int, int] | None:
-    try:
-        found = system.fstat(descriptor)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
+    def _open(self) -> int:
+        return _out_of_the_way(super()._open())
 
 
 def _out_of_the_way(descriptor: int) -> int:
@@ -111,7 +91,7 @@ class Channel:
             data = self._line
             try:
                 while data:
-                    data = data[system.write(self._ends["out"].descriptor(), data) :]
+                    data = data[system.write(self._ends["out"].number(), data) :]
             except OSError:  # there is no parent, or no way to it: what happens here would never be known
                 system._exit(RETURNED)
             self._line = b""
@@ -121,7 +101,7 @@ class Channel:
         line = b""
         try:
             while not line.endswith(b"\n"):
-                byte = system.read(self._ends["orders"].descriptor(), 1)
+                byte = system.read(self._ends["orders"].number(), 1)
                 if not byte:
                     return None
                 line += byte
@@ -134,7 +114,7 @@ class Channel:
         """Return what the parent has written there."""
         data = b""
         while len(data) < size:
-            more = system.pread(self._ends["book"].descriptor(), size - len(data), begin + len(data))
+            more = system.pread(self._ends["book"].number(), size - len(data), begin + len(data))
             if not more:
                 raise OSError("the book of orders is torn")
             data += more

@@ -158,7 +158,7 @@ def _tell_of_the_end(channel: Channel) -> int:
     from ..interpreter.timer import NoTimer, free_signals
 
     was_enabled, number = faulthandler.is_enabled(), 0
-    words = channel.words.descriptor()
+    words = channel.words.number()
     faulthandler.enable(words, all_threads=True)
     try:
         number = free_signals()[-2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from ..interpreter.descriptor import Descriptor
 from ..interpreter.stderr import tell
 from ..originals import system
 
@@ -16,9 +17,10 @@ class WholeFile:
         if folder:
             os.makedirs(folder, exist_ok=True)
         self._path = path
-        self._place = os.path.abspath(path)
-        self._descriptor = self._open(system.O_CREAT | system.O_TRUNC)
-        self._identity = self._known()
+        more = getattr(system, "O_CLOEXEC", 0) | getattr(system, "O_BINARY", 0)
+        number = system.open(path, system.O_WRONLY | system.O_CREAT | system.O_TRUNC | more, 0o666)
+        self._descriptor = Descriptor(os.path.abspath(path), system.O_WRONLY, number)
+        self._is_closed = False
         self._process = system.getpid()
         self._end = self._size = 0
         self._before = ""
@@ -41,38 +43,22 @@ class WholeFile:
         self._before = head
 
     def _write(self, at: int, data: bytes) -> None:
-        if self._descriptor < 0 or system.getpid() != self._process:  # a child process that a test has forked
+        if self._is_closed or system.getpid() != self._process:  # a child process that a test has forked
             return
         try:
-            if self._known() != self._identity:  # a test has closed it, and its number may be that of another file now
-                self._descriptor = self._open()
-                if self._known() != self._identity:
-                    system.close(self._descriptor)
-                    raise OSError("it was closed, and there is another one in its place")
-            system.lseek(self._descriptor, at, 0)
+            number = self._descriptor.number()
+            system.lseek(number, at, 0)
             while data:
-                data = data[system.write(self._descriptor, data) :]
-            system.ftruncate(self._descriptor, self._size)
+                data = data[system.write(number, data) :]
+            system.ftruncate(number, self._size)
         except OSError as error:  # the results of the run are worth more than the file
             tell(f"{self._path} cannot be written any more: {error}\n")
             self.close()
 
-    def _open(self, flags: int = 0) -> int:
-        more = getattr(system, "O_CLOEXEC", 0) | getattr(system, "O_BINARY", 0)
-        return system.open(self._place, system.O_WRONLY | flags | more, 0o666)
-
-    def _known(self) -> tuple[int, int] | None:
-        """Return what tells the file that is open from all others; None if none is."""
-        try:
-            status = system.fstat(self._descriptor)
-        except OSError:
-            return None
-        return status.st_dev, status.st_ino
-
     def close(self) -> None:
-        if self._known() == self._identity:
-            system.close(self._descriptor)
-        self._descriptor = -1
+        if not self._is_closed:
+            self._is_closed = True
+            self._descriptor.close()
 
 
 def _bytes(text: str) -> bytes:
