@@ -8,7 +8,7 @@ from importlib import import_module
 
 from . import __version__
 from .commandline.nearest import hint
-from .commandline.screen import show
+from .commandline.screen import refuse, show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,16 +48,13 @@ def main(arguments: list[str]) -> NoReturn:
     name = arguments[0] if arguments else "--help"
     if name in ("-h", "--help"):
         show(HELP)
-        sys.exit(0)
     if name == "--version":
-        print(f"timeout_manager {__version__}")
-        sys.exit(0)
+        show(f"timeout_manager {__version__}\n")
     if name in COMMANDS:
         command = import_module(f".commandline.{name}_command", __package__)
         command.main(f"{PROGRAM} {name}", arguments[1:])
     what = hint(name, (*COMMANDS, "--help", "--version")) or f"; `{PROGRAM}` lists them"
-    print(f"{PROGRAM}: there is no command {name!r}{what}", file=sys.stderr)
-    sys.exit(2)
+    refuse(f"{PROGRAM}: there is no command {name!r}{what}")
 
 
 def script() -> NoReturn:

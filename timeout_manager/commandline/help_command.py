@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pkgutil
-import sys
 
 from .nearest import hint
-from .screen import show
+from .screen import USAGE, refuse, show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
 
 __unittest = True
 
-USAGE = 2
 PACKAGE = __name__.rsplit(".", 2)[0]  # __package__ is not set while 3.9 loads a module from a zip
 TOPICS = {
     "unittest": "a limit for every test of a suite, in CI and elsewhere",
@@ -59,12 +57,9 @@ def main(program: str, arguments: list[str]) -> NoReturn:
         wide = max(map(len, TOPICS))
         pages = "".join(f"  {name:{wide}}  {what}\n" for name, what in TOPICS.items())
         show(usage(program, pages))
-        sys.exit(0)
     if topic not in TOPICS or len(arguments) > 1:
         what = hint(topic, TOPICS) or f"; `{program}` lists them"
-        print(f"{program}: there is no page on {' '.join(arguments)!r}{what}", file=sys.stderr)
-        sys.exit(USAGE)
+        refuse(f"{program}: there is no page on {' '.join(arguments)!r}{what}")
     page = pkgutil.get_data(PACKAGE, f"manual/{topic}.md")  # also from a zip
     assert page is not None, "the loader of the package cannot read files"
     show(page.decode("utf-8"))
-    sys.exit(0)

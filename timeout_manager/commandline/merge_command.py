@@ -9,7 +9,8 @@ import sys
 
 from ..testing.limits import Limits
 from ..testing.reports import OUTCOMES, Reports
-from .of_reports import USAGE, load, parsed, telling
+from .of_reports import load, parsed, telling
+from .screen import USAGE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 from contextlib import contextmanager
 from getopt import GetoptError, gnu_getopt
 
 from .nearest import told
-from .screen import show
+from .screen import refuse, show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
-
-USAGE = 2  # exit status
 
 
 @contextmanager
@@ -25,8 +22,7 @@ def telling(program: str, options: Sequence[str]) -> Iterator[None]:
         yield
     except (GetoptError, OSError, ValueError) as error:
         said = str(error) if isinstance(error, OSError) else told(error, options)
-        print(f"{program}: error: {said}", file=sys.stderr)
-        sys.exit(USAGE)
+        refuse(f"{program}: error: {said}")
 
 
 def parsed(arguments: Sequence[str], options: Sequence[str], usage: str) -> tuple[dict[str, str], list[str]]:
@@ -35,7 +31,6 @@ def parsed(arguments: Sequence[str], options: Sequence[str], usage: str) -> tupl
     found = dict(given)
     if "--help" in found or "-h" in found:
         show(usage)
-        sys.exit(0)
     if not paths:
         raise ValueError("REPORT.json is needed; see --help")
     return found, paths

@@ -64,7 +64,6 @@ def main(program: str, arguments: list[str]) -> NoReturn:
         options = {SHORT.get(name, name): value for name, value in given}
         if "--help" in options:
             show(usage(program))
-            sys.exit(0)
         if len(words) < 2:
             raise ValueError("DURATION and COMMAND are needed")
         limit = duration(words[0], "DURATION")

@@ -15,8 +15,8 @@ from collections import Counter
 from reprlib import repr as brief
 
 from ..seconds import HUGE, PLAIN, text
-from .of_reports import USAGE, load, parsed, telling
-from .screen import show
+from .of_reports import load, parsed, telling
+from .screen import USAGE, show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,7 +80,6 @@ def main(program: str, arguments: list[str]) -> NoReturn:
     if limits:
         lines.append(f"For all tests, fixtures and imports together: --timeout {max(limits):g}")
     show("\n".join([*lines, ""]))
-    sys.exit(0)
 
 
 def read(path: str) -> Iterator[tuple[bool, str, str, float]]:

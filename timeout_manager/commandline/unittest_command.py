@@ -19,7 +19,7 @@ from ..testing.result import LimitedResult
 from ..testing.runner import TextTestRunner, tests_of
 from ..testing.units import Suite
 from . import lingering, unittest_options as options
-from .screen import open_missing, show
+from .screen import USAGE, open_missing, refuse, show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,14 +49,14 @@ def main(program: str, arguments: list[str]) -> NoReturn:
         options.check(limits)
         plan, reports = _planned(own, limits, worker is not None)
     except (ValueError, OSError) as error:
-        options.fail(program, str(error))
+        refuse(f"{program}: error: {error}")
     sys.argv[:] = argv = [program, *rest]
     if worker is not None:
         isolated.work(worker, argv, limits)
 
     def check(is_bound: bool) -> None:
         for option in sorted(options.AFTER_LIMITS & own.keys()) if not is_bound else ():
-            options.fail(program, f"{option} counts from a limit, and there is none: {options.ADVICE}")
+            refuse(f"{program}: error: {option} counts from a limit, and there is none: {options.ADVICE}")
 
     results: list[Any] = []
     status: Any = 0
@@ -68,7 +68,7 @@ def main(program: str, arguments: list[str]) -> NoReturn:
         status = _status(results[-1], is_well, plan)
     except SystemExit as end:
         status = end.code
-        if status == options.USAGE:
+        if status == USAGE:
             options.tell_hint(program, rest)
     except KeyboardInterrupt:
         print("\nCtrl-C, while the tests were being loaded", file=sys.stderr)
@@ -82,7 +82,6 @@ def _help(program: str) -> NoReturn:
     with redirect_stdout(StringIO()) as theirs, suppress(SystemExit):
         unittest.main(None, argv=[program, "--help"])
     show(f"{options.usage(program)}\n{theirs.getvalue()}")
-    sys.exit(0)
 
 
 def _status(ran: Any, is_well: bool, plan: Plan) -> int:

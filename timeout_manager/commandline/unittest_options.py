@@ -10,14 +10,10 @@ from ..interpreter import watchdog
 from ..seconds import duration
 from ..testing.limits import METHODS, Limit, Limits, limit_from_environ, seconds_from_environ
 from .nearest import hint
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import NoReturn
+from .screen import refuse
 
 __unittest = True
 
-USAGE = 2
 TOTAL_VARIABLE = "TEST_TIMEOUT"  # of Bazel, which kills the process then
 MARGIN, LONGEST_MARGIN = 0.1, 30.0  # of that, for our own report; at most so many seconds
 
@@ -95,7 +91,7 @@ def split(program: str, arguments: list[str]) -> tuple[dict[str, str], list[str]
             rest += [argument, *left]
         elif name == "--isolate":
             if equals:
-                fail(program, f"{name} takes no value")
+                refuse(f"{program}: error: {name} takes no value")
             own[name] = ""
         elif name not in OPTIONS:
             rest.append(argument)
@@ -104,7 +100,7 @@ def split(program: str, arguments: list[str]) -> tuple[dict[str, str], list[str]
         else:
             own[name] = next(left, "")
             if not own[name]:
-                fail(program, f"{name} needs a value")
+                refuse(f"{program}: error: {name} needs a value")
     return own, rest
 
 
@@ -151,8 +147,3 @@ def tell_hint(program: str, arguments: list[str]) -> None:
         near = hint(f"--{name.lstrip('-')}", known)
         if near and not any(each.startswith(name) for each in OF_UNITTEST):  # it takes beginnings of its own
             print(f"{program}: {name} is not known{near}", file=sys.stderr)
-
-
-def fail(program: str, message: str) -> NoReturn:
-    print(f"{program}: error: {message}", file=sys.stderr)
-    raise SystemExit(USAGE)
