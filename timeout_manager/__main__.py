@@ -8,7 +8,8 @@ from importlib import import_module
 
 from . import __version__
 from .commandline.nearest import hint
-from .commandline.screen import refuse, show
+from .commandline.screen import USAGE, refuse, show
+from .errors import STATUS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ to copy:
   {PROGRAM} --version
 
 Which method: the best one for the code is taken. `unittest --help` says when to ask for another.
-Exit status: that of the tests or of the command; 124 if their time ran out; 2 if the command line is wrong.
+Exit status: that of the tests or of the command; {STATUS} if their time ran out; {USAGE} if the command line is wrong.
 Environment: TIMEOUT_MANAGER_SCALE multiplies all limits, and 0 switches them off; the others are in
 `{PROGRAM} help environment`.
 """

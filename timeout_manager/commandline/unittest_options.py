@@ -7,6 +7,7 @@ import sys
 from ..enforcing import choice
 from ..errors import STATUS
 from ..interpreter import watchdog
+from ..processes.deadline import less_margin
 from ..seconds import duration
 from ..testing.limits import METHODS, Limit, Limits, limit_from_environ, seconds_from_environ
 from .nearest import hint
@@ -15,13 +16,13 @@ from .screen import refuse
 __unittest = True
 
 TOTAL_VARIABLE = "TEST_TIMEOUT"  # of Bazel, which kills the process then
-MARGIN, LONGEST_MARGIN = 0.1, 30.0  # of that, for our own report; at most so many seconds
+MARGIN = 0.1, 30.0  # of that, for our own report; at most so many seconds
 
 TIMES = {
     "--timeout": "for each test: setUp and the test together; tearDown and the cleanups get as much again",
-    "--total": "for the whole run; the tests that are left are named, and the exit status is 124",
+    "--total": f"for the whole run; the tests that are left are named, and the exit status is {STATUS}",
     "--slow-after": "name on stderr, again and again, what has been running this long",
-    "--kill-after": "end the process with status 124 if a test is still running this long after its limit",
+    "--kill-after": f"end the process with status {STATUS} if a test is still running this long after its limit",
     "--kill-children": "end the processes that a test waits for at its limit: SIGTERM, then SIGKILL this much later",
 }
 FILES = {
@@ -109,8 +110,7 @@ def limits_of(own: dict[str, str]) -> Limits:
     given = {name: Limit(duration(own[name], name), name) for name in TIMES if name in own}
     seconds = None if "--total" in given else seconds_from_environ(TOTAL_VARIABLE)
     if seconds is not None:
-        less = seconds - min(seconds * MARGIN, LONGEST_MARGIN)
-        given["--total"] = Limit(less, f"{TOTAL_VARIABLE}, less a margin", scaled=False)
+        given["--total"] = Limit(less_margin(seconds, *MARGIN), f"{TOTAL_VARIABLE}, less a margin", scaled=False)
     method = own.get("--method", "auto")
     if method not in METHODS:
         raise ValueError(f"--method must be one of {', '.join(METHODS)}, not {method!r}")

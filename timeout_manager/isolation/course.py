@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 
 from ..originals import clock
+from ..testing.entry import Entry
 from ..testing.plan import Unit
+from ..testing.reports import data_of
 from ..testing.result import SETS_UP
 from .showing import Showing, write
 
@@ -178,11 +180,10 @@ class Course:
             self.reports.tell_running(running)
 
     def _entry(self, worker: Hired, outcome: str, text: str) -> dict[str, Any]:
-        kind, name, _ = worker.at
-        elapsed = 0.0 if outcome == "running" else clock.monotonic() - worker.began
-        times = {"started": worker.began - self.limits.began, "elapsed": elapsed, "phases": []}
-        told = {"text": text, "diagnosis": "", "job": worker.job}
-        return {"id": name, "kind": kind, "outcome": outcome, **times, **told}
+        entry = Entry(*worker.at[:2])
+        entry.began, entry.outcome, entry.texts = worker.began, outcome, [text]
+        entry.elapsed = 0.0 if outcome == "running" else clock.monotonic() - worker.began
+        return {**data_of(entry, self.limits.began), "job": worker.job}
 
     # -- what becomes of a unit whose worker is lost
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 VARIABLE = "TIMEOUT_MANAGER_DEADLINE"
-MARGIN, LONGEST_MARGIN = 0.05, 5.0  # of what is left, at most seconds: the child reports before its parent kills
+MARGIN = 0.05, 5.0  # of what is left, at most seconds: the child reports before its parent kills
 
 
 #: the environment of this process as it is kept, which ``os.environ`` decodes and encodes word by word
@@ -51,9 +51,9 @@ def inherited() -> float:
     return max(left, 0.0)
 
 
-def less_margin(seconds: float) -> float:
+def less_margin(seconds: float, share: float = MARGIN[0], longest: float = MARGIN[1]) -> float:
     """Return the share of what a parent has left that is a child's to use."""
-    return seconds - min(seconds * MARGIN, LONGEST_MARGIN)
+    return seconds - min(seconds * share, longest)
 
 
 def deadline(seconds: float) -> str:
