@@ -9,8 +9,8 @@ there, and so is its group, in which this process is: it does not listen to that
 from __future__ import annotations
 
 import os
-import select
 import signal
+from contextlib import suppress
 from errno import ENOEXEC
 from shutil import which
 from subprocess import TimeoutExpired
@@ -20,8 +20,9 @@ from ..interpreter.stderr import tell
 from ..originals import clock
 from ..processes import deadline
 from ..processes.child import Child
+from ..processes.ear import Ear
 from ..processes.orphans import adopt, collect
-from ..processes.table import KILL, name_of_signal
+from ..processes.table import HAS_GROUPS, KILL, name_of_signal
 from ..processes.tree import BOUND
 from ..seconds import INFINITY, LONGEST_WAIT
 from .own_group import UNHEARD, OwnTree
@@ -52,7 +53,7 @@ class Supervisor:
         if not self.foreground and hasattr(os, "setpgid") and os.getpid() != os.getsid(0):
             os.setpgid(0, 0)  # what the terminal sends, it sends to both
         self.tree.adopts = not self.foreground and adopt()
-        self.bell = Bell()
+        self.ear = Ear() if HAS_GROUPS else None
         heard = {number, *(getattr(signal, name, number) for name in HEARD)}
         heard = (heard if self.foreground else heard | TERMINAL) - {0, *UNHEARD}
         for each in heard:
@@ -99,9 +100,17 @@ class Supervisor:
                 if kill_after is not None:
                     kill_at = min(kill_at, now + kill_after)
             else:
-                self.bell.wait(self.process, min(INFINITY if self.is_late else due, kill_at) - now)
+                self._rest(min(INFINITY if self.is_late else due, kill_at) - now)
         status = self.process.returncode
         return -KILL if status is None else status  # None: not even that has ended it, at least not yet
+
+    def _rest(self, seconds: float) -> None:
+        """Wait for so many seconds at most. What is left after the end of the command does not ring everywhere."""
+        if self.ear is not None:
+            self.ear.wait(min(seconds, LONGEST_WAIT if self.process.returncode is None else LOOK))
+        else:
+            with suppress(TimeoutExpired):
+                self.process.wait(max(min(seconds, LOOK), 0.0))
 
     def _is_left(self, ending: bool) -> bool:
         """Tell whether the command is there; if it is to be ended, also whether there is something else of it."""
@@ -136,10 +145,8 @@ class Supervisor:
                 os.killpg(0, signal.SIGKILL)
         self._tell("sending signal KILL to", told, self.verbose)
         self._tell("what could not be ended:", self.tree.survivors, True)
-        try:
+        with suppress(TimeoutExpired):
             self.process.wait(0.0 if self.tree.survivors else BOUND)
-        except TimeoutExpired:
-            pass
 
     def _roots(self) -> list[Child]:
         return [self.process] if self.process.returncode is None else []
@@ -147,32 +154,6 @@ class Supervisor:
     def _tell(self, what: str, told: Sequence[object], wanted: bool) -> None:
         if told and wanted:
             say(f"{self.program}: {what} {'; '.join(listed(told))}")
-
-
-class Bell:
-    """Wakes this process when a signal comes, that of the end of a child included."""
-
-    def __init__(self) -> None:
-        if hasattr(signal, "SIGCHLD"):
-            signal.signal(signal.SIGCHLD, lambda *_: None)  # where it is ignored, the system forgets how children end
-            self.descriptor, writer = os.pipe()
-            for each in self.descriptor, writer:
-                os.set_blocking(each, False)
-            signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-
-    def wait(self, process: Child, seconds: float) -> None:
-        """Wait for so many seconds at most. What is left after the end of the process does not ring everywhere."""
-        if not hasattr(signal, "SIGCHLD"):
-            try:
-                process.wait(max(min(seconds, LOOK), 0.0))
-            except TimeoutExpired:
-                pass
-            return
-        poll = select.poll()
-        poll.register(self.descriptor, select.POLLIN)
-        longest = LONGEST_WAIT if process.returncode is None else LOOK
-        if poll.poll(max(min(seconds, longest), 0.0) * 1000):
-            os.read(self.descriptor, 4096)
 
 
 def as_inherited() -> Any:

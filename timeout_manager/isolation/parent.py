@@ -178,7 +178,7 @@ class Parent:
         dues += [] if self._kill_at is None else [self._kill_at - now]
         dues += [] if self._line is None else [self._line_at - now]
         seconds = max(min([LONGEST, *dues]), 0.0)
-        came = self._bell.wait(self.workers, seconds)
+        came = self._bell.hear(self.workers, seconds)
         self._rouse(clock.monotonic() - now - seconds)
         for worker in list(self.workers):
             if worker.ear in came:
