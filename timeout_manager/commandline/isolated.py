@@ -50,9 +50,9 @@ def role() -> Worker | None:
 
 
 def run(
-    argv: list[str], limits: Limits, reports: Reports, jobs: int, plan: Plan, check: Any, results: list[Any]
-) -> bool:
-    """Have the tests run, and add their result to the results; tell whether all workers have ended well.
+    argv: list[str], limits: Limits, reports: Reports, jobs: int, plan: Plan, check: Any
+) -> tuple[Any, bool]:
+    """Have the tests run; return their result, and whether all workers have ended well.
 
     `check` is told whether a limit binds one of the tests.
     """
@@ -61,18 +61,17 @@ def run(
 
     parent = Parent(limits, reports, jobs, plan)
 
-    class Runner(far.Runner):
-        def run(self, test: Any) -> Any:
-            check(parent.course.is_bound)
-            results.append(super().run(test))
-            return results[-1]
+    def load() -> Parent:
+        parent.load()
+        check(parent.course.is_bound)
+        return parent
 
-    Runner.limits, Runner.reports = limits, reports
+    far.Runner.limits, far.Runner.reports = limits, reports
     try:
-        unittest.main(None, argv=argv, testRunner=Runner, testLoader=far.Loader(parent.load), exit=False)
+        ran = unittest.main(None, argv=argv, testRunner=far.Runner, testLoader=far.Loader(load), exit=False).result
     finally:
         crashes = parent.end()
-    return not crashes
+    return ran, not crashes
 
 
 def work(role: Worker, argv: list[str], limits: Limits) -> NoReturn:

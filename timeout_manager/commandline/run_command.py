@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 from getopt import GetoptError, getopt
@@ -15,6 +14,7 @@ from ..originals import clock
 from ..processes import deadline
 from ..processes.name import name_of
 from ..seconds import duration, text
+from .dying import die_of
 from .nearest import told
 from .screen import show
 from .supervisor import Supervisor, say
@@ -93,8 +93,8 @@ def main(program: str, arguments: list[str]) -> NoReturn:
         say(f"{program}: {words[1]} cannot be started: {error.strerror}{order}")
         status = NOT_FOUND if isinstance(error, FileNotFoundError) or not words[1] else NOT_STARTED
     _report(program, options, manager)
-    if status < 0:  # so that whoever started us sees the same end
-        _die(-status)
+    if status < 0:
+        die_of(-status)  # which has left a core if it was to
     sys.exit(status)
 
 
@@ -121,16 +121,3 @@ def _write(program: str, path: str, report: str) -> None:
             file.write(report)
     except OSError as error:
         say(f"{program}: the report cannot be written: {error}")
-
-
-def _die(number: int) -> NoReturn:
-    try:
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the command has left one if it was to
-    except (ImportError, OSError, ValueError):
-        pass
-    if number not in (signal.SIGKILL, signal.SIGSTOP):
-        signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
-    sys.exit(128 + number)

@@ -6,11 +6,12 @@ import gc
 import sys
 import unittest
 from contextlib import redirect_stdout, suppress
+from functools import partial
 from io import StringIO
 from unittest.util import strclass
 
 from ..errors import STATUS, PhaseTimeout
-from ..originals import signals, system
+from ..originals import signals
 from ..testing.limits import Limits
 from ..testing.loader import TestLoader
 from ..testing.plan import Plan, earlier_report, shard_of
@@ -19,6 +20,7 @@ from ..testing.result import LimitedResult
 from ..testing.runner import TextTestRunner, tests_of
 from ..testing.units import Suite
 from . import lingering, unittest_options as options
+from .dying import die_of
 from .screen import USAGE, open_missing, refuse, show
 
 TYPE_CHECKING = False
@@ -53,28 +55,23 @@ def main(program: str, arguments: list[str]) -> NoReturn:
     sys.argv[:] = argv = [program, *rest]
     if worker is not None:
         isolated.work(worker, argv, limits)
-
-    def check(is_bound: bool) -> None:
-        for option in sorted(options.AFTER_LIMITS & own.keys()) if not is_bound else ():
-            refuse(f"{program}: error: {option} counts from a limit, and there is none: {options.ADVICE}")
-
-    results: list[Any] = []
-    status: Any = 0
+    check = partial(options.check_bound, program, own)
+    ran: Any = None
     try:
         if jobs:
-            is_well = isolated.run(argv, limits, reports, jobs, plan, check, results)
+            ran, is_well = isolated.run(argv, limits, reports, jobs, plan, check)
         else:
-            is_well = _run(argv, limits, reports, plan, check, results)
-        status = _status(results[-1], is_well, plan)
+            ran, is_well = _run(argv, limits, reports, plan, check), True
+        status: Any = _status(ran, is_well, plan)
     except SystemExit as end:
         status = end.code
         if status == USAGE:
             options.tell_hint(program, rest)
     except KeyboardInterrupt:
         print("\nCtrl-C, while the tests were being loaded", file=sys.stderr)
-        _die_of_interrupt()
+        die_of(signals.SIGINT)
     reports.close()
-    _end(status, results, limits)
+    _end(status, ran, limits)
 
 
 def _help(program: str) -> NoReturn:
@@ -90,11 +87,11 @@ def _status(ran: Any, is_well: bool, plan: Plan) -> int:
     return 0 if ran.testsRun or ran.skipped or plan.shard and plan.shard.of else NOTHING
 
 
-def _end(status: Any, results: list[Any], limits: Limits) -> NoReturn:
-    """Exit with this status, or with what tells better how the tests have ended."""
-    if any(result.interrupted for result in results):
-        _die_of_interrupt()
-    if limits.spent() and any(result.not_run or result.timeouts for result in results):
+def _end(status: Any, ran: Any, limits: Limits) -> NoReturn:
+    """Exit with this status, or with what tells better how the tests have ended, if they ran."""
+    if ran and ran.interrupted:
+        die_of(signals.SIGINT)
+    if ran and limits.spent() and (ran.not_run or ran.timeouts):
         status = STATUS
     number = int(status or 0) if status is None or isinstance(status, int) else 1
     lingering.tell_of(number, limits.kill_after, limits.kill_children is not None)
@@ -110,22 +107,21 @@ def _planned(own: dict[str, str], limits: Limits, is_worker: bool) -> tuple[Plan
     return plan, reports
 
 
-def _run(argv: list[str], limits: Limits, reports: Reports, plan: Plan, check: Any, results: list[Any]) -> bool:
-    """Run the tests in this process, and add their result to the results; `check` is told whether a limit binds one."""
+def _run(argv: list[str], limits: Limits, reports: Reports, plan: Plan, check: Any) -> Any:
+    """Run the tests in this process, and return their result; `check` is told whether a limit binds one of them."""
 
     class Runner(TextTestRunner):
         def run(self, test: Any) -> Any:
             check(any(map(limits.bind, tests_of(test))))
-            results.append(super().run(_part_of(test, plan) if plan.shard else test))
-            if results[-1].timeouts:
-                _collect(limits, results[-1])
-            return results[-1]
+            return super().run(_part_of(test, plan) if plan.shard else test)
 
     Runner.limits, Runner.reports = limits, reports
     with limits:
         loader = TestLoader(limits, reports)
-        unittest.main(None, argv=argv, testRunner=Runner, testLoader=loader, exit=False)
-    return True
+        ran: Any = unittest.main(None, argv=argv, testRunner=Runner, testLoader=loader, exit=False).result
+        if ran.timeouts:
+            _collect(limits, ran)
+    return ran
 
 
 def _part_of(test: Any, plan: Plan) -> Any:
@@ -134,15 +130,6 @@ def _part_of(test: Any, plan: Plan) -> Any:
     names = [name for name, _ in suite.named()]
     mine = plan.mine([(name, strclass(type(each)), type(each).__module__) for (name, _), each in suite.named()])
     return suite.take([names[place] for place in mine])[0]
-
-
-def _die_of_interrupt() -> NoReturn:
-    """End as a program does that Ctrl-C has ended, so that whoever started us knows."""
-    with suppress(Exception):  # tests may leave anything there
-        sys.stdout.flush()
-    signals.signal(signals.SIGINT, signals.SIG_DFL)
-    system.kill(system.getpid(), signals.SIGINT)
-    raise SystemExit(128 + signals.SIGINT)
 
 
 def _collect(limits: Limits, result: LimitedResult) -> None:

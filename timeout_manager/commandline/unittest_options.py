@@ -140,6 +140,12 @@ def check(limits: Limits) -> None:
         raise ValueError(f"--kill-after cannot work here: {lacking}, and no signal interrupts a test")
 
 
+def check_bound(program: str, own: dict[str, str], is_bound: bool) -> None:
+    """Refuse what counts from a limit if none binds one of the tests."""
+    for option in sorted(AFTER_LIMITS & own.keys()) if not is_bound else ():
+        refuse(f"{program}: error: {option} counts from a limit, and there is none: {ADVICE}")
+
+
 def tell_hint(program: str, arguments: list[str]) -> None:
     """Name what an option may have been meant to be which unittest, too, does not know."""
     known = sorted(OPTIONS | OF_UNITTEST | ISOLATION)
