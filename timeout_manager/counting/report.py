@@ -74,11 +74,10 @@ def html(ledger: Ledger) -> str:
     """Return the ledger as a page of HTML, with a row for each thread or task that had phases."""
     from .page import of_phases
 
-    rows: dict[object, int] = {}
-    numbers = [rows.setdefault(_row(phase), len(rows) + 1) for phase in ledger.phases]
+    rows = _rows(ledger)
     phases = [
-        {**entry(phase, ledger.made), "row": f"thread {number}" if len(rows) > 1 else "", "diagnosis": phase.told()}
-        for number, phase in zip(numbers, ledger.phases)
+        {**entry(phase, ledger.made), "row": f"thread {row}" if max(rows) > 1 else "", "diagnosis": phase.told()}
+        for row, phase in zip(rows, ledger.phases)
     ]
     return of_phases({**data(ledger), "phases": phases})
 
@@ -97,23 +96,23 @@ def entry(phase: Phase, since: float) -> dict[str, Any]:
 
 def trace_events(ledger: Ledger) -> list[dict[str, Any]]:
     """Return a complete event ("ph": "X", microseconds) for each phase, a row for each thread or task."""
-    rows: dict[object, int] = {}
-
-    def event(phase: Phase) -> dict[str, Any]:
-        return {
+    return [
+        {
             "name": phase.name,
             "cat": "phase",
             "ph": "X",
             "ts": (phase.started - ledger.made) * 1e6,
             "dur": phase.elapsed() * 1e6,
             "pid": system.getpid(),
-            "tid": rows.setdefault(_row(phase), len(rows) + 1),
+            "tid": row,
             "args": {"outcome": phase.outcome, "limit": phase.limit},
         }
+        for row, phase in zip(_rows(ledger), ledger.phases)
+    ]
 
-    return [event(phase) for phase in ledger.phases]
 
-
-def _row(phase: Phase) -> object:
-    """Return what tells its thread or task from others; the key of a task is its number once a phase has ended."""
-    return phase.key if isinstance(phase.key, int) else id(phase.key)
+def _rows(ledger: Ledger) -> list[int]:
+    """Return for each phase the number of its thread or task, in the order in which they came."""
+    keys = [phase.key if isinstance(phase.key, int) else id(phase.key) for phase in ledger.phases]  # that, once it ends
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys), 1)}
+    return [numbers[key] for key in keys]

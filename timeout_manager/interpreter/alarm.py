@@ -14,15 +14,12 @@ from __future__ import annotations
 
 import sys
 
-try:  # what `signal` wraps: numbers in, numbers out, and not what a test may have put in its place
-    from _signal import ITIMER_REAL, getitimer, setitimer  # type: ignore[import-not-found]
-except ImportError:  # Windows; WASI and Pyodide have the signal, but not the timer
-    setitimer = None
-
-from ..originals import clock
+from ..originals import clock, signals
 from ..seconds import INFINITY
 
-IS_MISSING = setitimer is None
+IS_MISSING = not hasattr(signals, "setitimer")  # Windows; WASI and Pyodide have the signal, but not the timer
+if not IS_MISSING:
+    ITIMER_REAL, getitimer, setitimer = signals.ITIMER_REAL, signals.getitimer, signals.setitimer
 SLACK = 1e-5  # seconds: an alarm is late, never early; this is for the rounding of the figures
 REPEAT = 1.0 + id(sys.modules[__name__]) // 64 % 1000 * 1e-5  # seconds; the interval tells our timer from others
 ROUNDING = 5e-6  # of an interval that is read back

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..testing.result import LimitedResult
-from .lost import LostImport
+from .worker import LostImport
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,13 +13,14 @@ from contextlib import suppress
 from json import loads
 from math import inf
 
+from ..errors import PhaseTimeout
 from ..interpreter.fork import in_child
 from ..originals import clock, system
 from ..testing.entry import Entry
 from ..testing.limits import Watcher
+from ..testing.loader import ImportTimeout
 from ..testing.reports import data_of
 from .channel import HASHES, RETURNED, VARIABLE, Channel
-from .lost import LostImport
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +34,14 @@ __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 __unittest = True
 
 NEAR = 0.02  # seconds: instants that differ by less are one
+
+
+class LostImport(ImportTimeout):
+    """Stands for the tests of a module whose import has ended a worker so, after so many seconds: it is left out."""
+
+    def __init__(self, module: str, outcome: str, text: str, elapsed: float = 0.0) -> None:
+        super().__init__(Entry("import", module), PhaseTimeout(module))
+        self.entry.outcome, self.entry.texts, self.entry.elapsed = outcome, [text], elapsed
 
 
 class Worker(Watcher):

@@ -7,10 +7,7 @@ import signal
 from contextlib import contextmanager
 from threading import Lock, current_thread, main_thread
 
-try:
-    from _signal import SIGCHLD, getsignal  # type: ignore[import-not-found]  # without the names of handlers
-except ImportError:  # Windows
-    SIGCHLD = None
+from ..originals import signals
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
@@ -19,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+SIGCHLD = getattr(signals, "SIGCHLD", None)  # not on Windows
 _lock = Lock()
 _waiting = 0  # how many commands are run
 _nowhere: list[Any] = []  # the file into which is written that one has ended, where that takes a handler
@@ -28,7 +26,7 @@ _nowhere: list[Any] = []  # the file into which is written that one has ended, w
 def heard() -> Iterator[None]:
     """Have the system tell how children end."""
     global _waiting
-    if not _waiting and (SIGCHLD is None or getsignal(SIGCHLD) != signal.SIG_IGN):
+    if not _waiting and (SIGCHLD is None or signals.getsignal(SIGCHLD) != signals.SIG_IGN):
         yield
         return
     with _lock:
