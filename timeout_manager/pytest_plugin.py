@@ -21,6 +21,7 @@ from .processes.deadline import less_margin
 from .seconds import INFINITY, MECHANISMS, amount, path, scale
 from .testing.junit import printable
 from .testing.limits import Limit
+from .testing.replacing import replaced
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -212,9 +213,8 @@ def pytest_runtest_protocol(item: Any) -> Iterator[None]:
         if len(running.managers) < MANAGERS:
             running.managers.append(self)
 
-    setattr(TimeoutManager, "__init__", init)
-    yield
-    setattr(TimeoutManager, "__init__", original)
+    with replaced(TimeoutManager, "__init__", init):
+        yield
 
 
 @wrapper
@@ -230,9 +230,8 @@ def pytest_runtest_call(item: Any) -> Iterator[None]:
             limit = _of_marker(item)
         return _budget(item, of_test_case if limit is None else limit)
 
-    injection.limit_of = limit_of
-    yield
-    injection.limit_of = original
+    with replaced(injection, "limit_of", limit_of):
+        yield
 
 
 @wrapper

@@ -10,11 +10,12 @@ import sys
 import unittest
 import unittest.case
 import unittest.suite
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial, wraps
 
 from .limits import Limits
 from .part import at_work, group_of
+from .replacing import replaced
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 __unittest = True
 
-_MISSING: Any = object()
-
 
 @contextmanager
 def limited_fixtures(limits: Limits) -> Iterator[None]:
@@ -33,15 +32,12 @@ def limited_fixtures(limits: Limits) -> Iterator[None]:
 
     The result does it if it has a method ``call_fixture(owner, name, function, *args)``.
     """
-    suite: Any = unittest.suite.TestSuite
-    originals = {name: getattr(suite, name) for name in _FIXTURES}
-    for method, (name, owner_of) in _FIXTURES.items():
-        setattr(suite, method, _wrap(originals[method], name, owner_of, limits))
-    try:
+    suite = unittest.suite.TestSuite
+    with ExitStack() as stack:
+        for method, (name, owner_of) in _FIXTURES.items():
+            wrapped = _wrap(getattr(suite, method), name, owner_of, limits)
+            stack.enter_context(replaced(suite, method, wrapped))
         yield
-    finally:
-        for method, original in originals.items():
-            setattr(suite, method, original)
 
 
 def call_fixture(
@@ -108,29 +104,14 @@ def _in_place(owner: Any, name: str, call: Callable[..., Any]) -> Iterator[None]
         yield
         return
     fixture = getattr(owner, name)
-    before = vars(owner).get(name, _MISSING)
-
-    def put_back() -> None:
-        if vars(owner).get(name) is not once:
-            pass
-        elif before is _MISSING:
-            delattr(owner, name)
-        else:
-            setattr(owner, name, before)
 
     def once() -> Any:
-        put_back()
+        stack.close()
         return call(fixture)
 
-    try:
-        setattr(owner, name, once)
-    except TypeError:  # the class of a test that is a function
+    with ExitStack() as stack:
+        stack.enter_context(replaced(owner, name, once))
         yield
-        return
-    try:
-        yield
-    finally:
-        put_back()
 
 
 def are_limited(owner: type) -> bool:
