@@ -4,6 +4,7 @@ All imports count: at the top of a module, inside a function, and those for anno
 """
 
 import ast
+import itertools
 import os
 import unittest
 from glob import glob
@@ -26,6 +27,8 @@ FLOORS = [  # from the top down; what stands together on one floor does not know
     {"interpreter"},
     {"errors", "originals", "seconds"},
 ]
+LINES = 40  # that a function has fewer of,
+LONG = 250  # and a file at most, unless it says why
 FACADE = {"_ledger", "_another"}  # of a manager: nobody's affair, but that of the tests that have one
 FLOOR = {room: len(FLOORS) - number for number, rooms in enumerate(FLOORS) for room in rooms}
 
@@ -74,6 +77,14 @@ def room(name):
     return name.partition(".")[0]
 
 
+def differ_by_a_letter(name, other):
+    """Tell whether one name has a letter more than another one, or one letter in the place of another one."""
+    if len(name) == len(other):
+        return sum(map(str.__ne__, name, other)) == 1
+    short, long = sorted((name, other), key=len)
+    return any(short == long[:at] + long[at + 1 :] for at in range(len(long)))
+
+
 class House(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -102,6 +113,22 @@ class House(unittest.TestCase):
                 break
             below = {name: others - last for name, others in below.items() if name not in last}
         self.assertEqual(below, {})
+
+    def test_functions_are_short(self):
+        kinds = ast.FunctionDef, ast.AsyncFunctionDef
+        functions = [(name, each) for name, tree in self.modules.items() for each in ast.walk(tree)]
+        functions = [(name, each) for name, each in functions if isinstance(each, kinds)]
+        long = [f"{name}: {each.name}" for name, each in functions if each.end_lineno - each.lineno + 1 >= LINES]
+        self.assertEqual(long, [])
+
+    def test_a_long_file_says_why_it_is_one(self):
+        long = {name: tree for name, tree in self.modules.items() if tree.body and tree.body[-1].end_lineno > LONG}
+        self.assertEqual([name for name, tree in long.items() if " file" not in ast.get_docstring(tree)], [])
+
+    def test_no_two_files_have_names_that_differ_by_a_letter(self):
+        names = sorted({name.rpartition(".")[2] for name in self.modules} | set(FLOOR))
+        pairs = itertools.combinations(names, 2)
+        self.assertEqual([pair for pair in pairs if differ_by_a_letter(*pair)], [])
 
     def test_the_enforcers_are_classes_with_the_same_methods_in_the_same_order(self):
         choice = import_module(f"{package.__name__}.enforcing.choice")

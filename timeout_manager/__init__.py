@@ -76,7 +76,7 @@ class _Ledger(Ledger):
         judge(phase, error, now)
 
     def decorate(self, phase: Phase, func: F) -> F:
-        from .counting.calls import decorate
+        from .counting.functions import decorate
 
         return decorate(phase, func)
 
@@ -252,7 +252,7 @@ class TimeoutManager:
         self, operation: Callable[..., T] = BY_NAME, /, phase_name: str = "operation", **kwargs: Any
     ) -> T:
         """Return ``operation(**kwargs)``, run as a phase; see ``call_with_timeout``."""
-        from .counting.calls import call
+        from .counting.functions import call
 
         if operation is BY_NAME:
             operation = kwargs.pop("operation", BY_NAME)
@@ -267,7 +267,7 @@ class TimeoutManager:
         For an ``async def`` this returns a coroutine, and the awaiting is the phase. TypeError for a generator
         function, whose body would run after the phase.
         """
-        from .counting.calls import call
+        from .counting.functions import call
 
         if func is BY_NAME:
             func = kwargs.pop("func", BY_NAME)

@@ -10,7 +10,7 @@ from functools import wraps
 from inspect import Parameter, Signature, isasyncgenfunction, iscoroutinefunction, isgeneratorfunction, signature
 from sys import modules
 
-from .counting.calls import check_function
+from .counting.functions import check_function
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 

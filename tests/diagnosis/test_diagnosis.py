@@ -251,7 +251,7 @@ except TimeoutError: pass
     def test_a_unittest_report_has_it(self):
         limits = import_module(f"{package.__name__}.testing.limits")
         hooks = import_module(f"{package.__name__}.testing.entry")
-        files = import_module(f"{package.__name__}.testing.reports")
+        files = import_module(f"{package.__name__}.testing.report_files")
         entry, run = hooks.Entry("test", "a.test"), limits.Limits(0.1)
         part = import_module(f"{package.__name__}.testing.part")
         group = entry.groups[0] = part.Group(run, "a.test", run.timeout)

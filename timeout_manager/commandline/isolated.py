@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..isolation.worker import Worker
     from ..testing.limits import Limits
     from ..testing.plan import Plan
-    from ..testing.reports import Reports
+    from ..testing.report_files import Reports
 
 __unittest = True
 

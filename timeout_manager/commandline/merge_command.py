@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from ..testing.limits import Limits
-from ..testing.reports import OUTCOMES, Reports
+from ..testing.report_files import OUTCOMES, Reports
 from .of_reports import load, parsed, telling
 from .screen import USAGE
 

@@ -20,7 +20,7 @@ from ..interpreter.stderr import tell
 from ..originals import clock
 from ..processes import deadline
 from ..processes.child import Child
-from ..processes.ear import Ear
+from ..processes.hearing import Ear
 from ..processes.orphans import adopt, collect
 from ..processes.table import HAS_GROUPS, KILL, name_of_signal
 from ..processes.tree import BOUND

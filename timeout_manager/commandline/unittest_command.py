@@ -15,7 +15,7 @@ from ..originals import signals
 from ..testing.limits import Limits
 from ..testing.loader import TestLoader
 from ..testing.plan import Plan, earlier_report, shard_of
-from ..testing.reports import Reports
+from ..testing.report_files import Reports
 from ..testing.result import LimitedResult
 from ..testing.runner import TextTestRunner, tests_of
 from ..testing.units import Suite

@@ -60,7 +60,7 @@ class EnforcedLedger(Ledger):
         return EnforcedCleanup(self, name, limit)
 
     def decorate(self, phase: Phase, func: F) -> F:
-        from ..counting.calls import decorate
+        from ..counting.functions import decorate
 
         return decorate(phase, func)
 

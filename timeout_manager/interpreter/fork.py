@@ -18,7 +18,7 @@ ORDER = (
     *("by_timer", "by_signal", "by_thread"),  # the way to each thread, then whose phases these were
     "loop_timer",  # stands on these
     *("kill_after", "kill_children", "bound"),  # what was to end with the phases
-    *("limits", "calls", "channel", "last words"),  # of tests that the parent runs
+    *("part", "call", "channel", "last words"),  # of tests that the parent runs
 )
 _steps: dict[str, Callable[[], object]] = {}
 

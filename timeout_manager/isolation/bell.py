@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..originals import signals
-from ..processes.ear import Ear
+from ..processes.hearing import Ear
 from ..processes.orphans import adopt, collect
 
 TYPE_CHECKING = False

@@ -7,7 +7,7 @@ import sys
 from ..originals import clock
 from ..testing.entry import Entry
 from ..testing.plan import Unit
-from ..testing.reports import data_of
+from ..testing.report_files import data_of
 from ..testing.result import SETS_UP
 from .showing import Showing, write
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ..testing.limits import Limits
     from ..testing.plan import Plan
-    from ..testing.reports import Reports
+    from ..testing.report_files import Reports
     from .far import Result
     from .hired import Hired
 

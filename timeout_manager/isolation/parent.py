@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from ..testing.limits import Limits
-    from ..testing.reports import Reports
+    from ..testing.report_files import Reports
     from .far import Result
 
 GRACE = 5.0  # seconds after its limit that code has to end, where nothing else is asked for

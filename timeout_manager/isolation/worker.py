@@ -19,7 +19,7 @@ from ..originals import clock, system
 from ..testing.entry import Entry
 from ..testing.limits import Watcher
 from ..testing.loader import ImportTimeout
-from ..testing.reports import data_of
+from ..testing.report_files import data_of
 from .channel import HASHES, RETURNED, VARIABLE, Channel
 
 TYPE_CHECKING = False

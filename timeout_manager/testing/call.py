@@ -149,4 +149,4 @@ def _aside(called: list[LimitedTest]) -> AbstractContextManager[None]:
     return nullcontext() if whole is None else whole.aside()
 
 
-fork.in_child("calls", _called.clear)
+fork.in_child("call", _called.clear)

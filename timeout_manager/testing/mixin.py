@@ -7,7 +7,7 @@ from functools import partial, wraps
 from inspect import iscoroutinefunction
 
 from .. import TimeoutManager
-from ..counting.calls import check_function
+from ..counting.functions import check_function
 from .call import call_limited, is_called
 from .case import ending_sub_tests, not_as_expected
 from .limits import ATTRIBUTE, Limit, Limits, limit_from_environ

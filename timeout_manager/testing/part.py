@@ -196,4 +196,4 @@ def group_of(owner: Any, limits: Limits) -> Group:
     return Group(limits, owner.__name__, limits.of(owner))
 
 
-fork.in_child("limits", _running.clear)  # the limits of what is running are those of the parent
+fork.in_child("part", _running.clear)  # the limits of what is running are those of the parent

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .limits import Limits
-    from .reports import Reports
+    from .report_files import Reports
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 __unittest = True

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from .reports import Reports
+    from .report_files import Reports
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 __unittest = True
