@@ -55,6 +55,24 @@ def refuse(*args, **kwargs):
     raise OSError(1, "Operation not permitted")
 posix.{} = refuse
 """
+FORBIDDEN = """
+import _signal
+def refuse(*args):
+    raise _signal.ItimerError(1, "Operation not permitted")
+_signal.{0} = refuse
+"""
+AUDITED = """
+def audit(event, args):
+    if event == "ctypes.dlsym" and args[-1] == "timer_create":
+        raise RuntimeError("no such call in here")
+sys.addaudithook(audit)
+"""
+EACH = """
+manager = package.TimeoutManager(9, enforce=True, kill_after=9)
+interrupted(manager, lambda: [time.sleep(0.01) for _ in range(900)])
+for name in "timer", "signal":
+    interrupted(package.TimeoutManager(9, enforce=name), lambda: time.sleep(9))
+"""
 ISOLATED = """
 import tempfile, unittest
 tempfile.tempdir = "/proc/self/nowhere"
@@ -107,6 +125,8 @@ async def main():
 asyncio.run(main())
 """,
     ),
+    **{f"refused, {name}": (FORBIDDEN.format(name), EACH) for name in ("signal", "pthread_sigmask", "setitimer")},
+    "refused, ctypes": (AUDITED, EACH),
     "no real-time signals": (
         "import _signal\ndel _signal.SIGRTMIN, _signal.SIGRTMAX\n",
         "interrupted(package.TimeoutManager(9, enforce='thread'), lambda: time.sleep(9))\n"
@@ -200,6 +220,7 @@ for each in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
     "no stderr": ("sys.__stderr__ = None\n", "module('interpreter.stderr').tell('into another file'); print('told')"),
 }
 SIGNALS = {"no threads, best", "no threads, unittest", "no threads, method", "no real-time signals"}
+SIGNALS |= {name for name in CASES if name.startswith("refused")}
 
 
 class WhereThatIsMissing(unittest.TestCase):
@@ -260,6 +281,21 @@ class WhereThatIsMissing(unittest.TestCase):
     def test_a_task_that_blocks_is_told_to_be_counted(self):
         expected = "asyncio True\nasyncio False\n{'nothing can interrupt this thread: a task ends where it awaits; "
         self.assertEqual(self.said("nothing, task").partition("while it blocks")[0], expected)
+
+    @unittest.skipUnless(sys.implementation.name == "cpython", "PyPy has no way into a thread but signals")
+    def test_where_the_system_refuses_what_signals_take_the_watchdog_interrupts(self):
+        for name in "signal", "pthread_sigmask":
+            said = self.said(f"refused, {name}").splitlines()
+            why = "the system refuses sigaction or sigprocmask (Operation not permitted)"
+            expected = [f"enforce={kind!r} cannot work here: {why}; here " for kind in ("timer", "signal")]
+            self.assertEqual(said[0], "thread True")
+            self.assertEqual([line.partition('enforce="')[0] for line in said[1:]], expected)
+        self.assertIn("cannot work here: the system refuses setitimer (Oper", self.said("refused, setitimer"))
+
+    @unittest.skipUnless(sys.implementation.name == "cpython", "PyPy tells auditors nothing of that")
+    def test_where_ctypes_is_refused_the_alarm_interrupts(self):
+        said = self.said("refused, ctypes")
+        self.assertRegex(said, r"^signal True\n.*out of reach \(no such call in here\); here .*\nsignal True\n$")
 
     def test_the_main_thread_is_interrupted_without_real_time_signals(self):
         self.assertEqual(self.said("no real-time signals"), "thread True\n")

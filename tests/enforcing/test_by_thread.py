@@ -1,6 +1,7 @@
 """The watchdog: threads that end in a phase, and jobs that fail."""
 
 import importlib
+import signal
 import threading
 import time
 import unittest
@@ -78,6 +79,24 @@ class InTheMainThread(unittest.TestCase):
         self.assertEqual(gaps, sorted(gaps))
         self.assertLess(next(at for at, gap in zip(sent, gaps) if gap > 0.25), 1)
         self.assertEqual(gaps[-1], 1)
+
+    @unittest.skipUnless(hasattr(signal, "SIGRTMIN"), "no real-time signals here")
+    def test_takes_no_signal_that_c_code_handles_and_another_one_where_all_are_taken(self):
+        code = f"""
+import faulthandler, os, signal, sys, time
+sys.path.insert(0, {ROOT!r})
+import {package.__name__} as package
+for number in range(signal.SIGRTMIN, signal.SIGRTMAX + 1):
+    faulthandler.register(number)
+try:
+    with package.TimeoutManager({LIMIT}, enforce="thread").timed_operation("run"):
+        time.sleep({LONG})
+except package.PhaseTimeout:
+    print("interrupted")
+os.kill(os.getpid(), signal.SIGRTMAX)
+assert signal.getsignal(signal.SIGURG) == signal.SIG_DFL
+"""
+        self.assertRegex(python("-c", code), r"^interrupted\n[\s\S]*most recent call first")
 
 
 class TheWatchdog(unittest.TestCase):

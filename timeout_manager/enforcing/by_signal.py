@@ -48,14 +48,14 @@ except ImportError:  # Windows
     pass
 
 from ..interpreter import fork
-from ..interpreter.alarm import IS_MISSING, LATE, Alarm
+from ..interpreter.alarm import LATE, Alarm, missing
 from ..interpreter.frames import up
 from ..interpreter.safepoints import guarded
 from ..interrupting.enforcer import MOMENT
 from ..interrupting.expiry import FIRST
 from ..originals import clock, thread, uninterrupted
 from ..seconds import INFINITY
-from .main_thread import MainThreadEnforcer, is_deaf
+from .main_thread import MainThreadEnforcer, refusal
 
 get_ident = thread.get_ident
 
@@ -87,16 +87,12 @@ class BySignal(MainThreadEnforcer):
     @classmethod
     def missing(cls) -> str:
         global _main
-        if IS_MISSING:
-            return "this system has no setitimer"
         if get_ident() == _main:
             return "" if getsignal(SIGALRM) is not None else FOREIGN
-        if is_deaf():
-            return "this process was forked in a thread that was not the main one, and no signal handler is called here"
-        try:
-            previous = signal(SIGALRM, _fired)
-        except ValueError:
-            return "only the main thread of the main interpreter can be interrupted by a signal"
+        reason = refusal() or missing()
+        if reason:
+            return reason
+        previous = signal(SIGALRM, _fired)
         took = getsignal(SIGALRM) is _fired
         signal(SIGALRM, SIG_DFL if previous is None else previous)
         if previous is None:
@@ -114,7 +110,7 @@ class BySignal(MainThreadEnforcer):
                 return None
             self._look_after(at)
             return self
-        if IS_MISSING or get_ident() != _main and is_deaf():
+        if get_ident() != _main and (refusal() or missing()):
             return None
         previous = getsignal(SIGALRM)
         if previous is None:

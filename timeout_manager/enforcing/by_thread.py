@@ -8,7 +8,7 @@ moment when the exception arrives the phase may end, and the exception surfaces 
 
 What works: to send the thread to a function of ours, which looks and raises there (`safepoints`). What it sees is true,
 since it is the watched thread itself that looks. The main thread gets a signal instead, one of the real-time signals
-that nobody uses (SIGURG where there are none), and looks in its handler, so that blocking calls end, too. As long as it
+that nobody uses (SIGURG where there is none), and looks in its handler, so that blocking calls end, too. As long as it
 does not look, the signal comes again, each time later, up to a second: C code may begin its wait anew after each.
 
 What remains: a blocking call in a thread that is not the main one ends when it returns. While C code holds the GIL, the
@@ -22,12 +22,14 @@ import atexit
 
 from ..interpreter import fork, safepoints, watchdog
 from ..interpreter.debugger import present
+from ..interpreter.timer import free_signals
 from ..interrupting.delivery import look
 from ..interrupting.enforcer import MOMENT, SUSPENDED, ThreadEnforcer
 from ..interrupting.expiry import LAST
 from ..interrupting.whereabouts import give_up
 from ..originals import clock, signals, thread, uninterrupted
 from ..seconds import INFINITY
+from .main_thread import refusal
 
 RLock, _local, get_ident = thread.RLock, thread._local, thread.get_ident
 
@@ -36,10 +38,6 @@ __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
-
-_SIGNALS = range(getattr(signals, "SIGRTMAX", 0), getattr(signals, "SIGRTMIN", 0), -1) or (
-    [signals.SIGURG] if hasattr(signals, "pthread_kill") else []  # macOS; by default nothing happens then
-)
 
 enforcers: dict[int, ByThread] = {}  #: by the ident of the thread
 _closing = RLock()  # held while the watchdog sends a thread somewhere, lest its enforcer is gone
@@ -144,25 +142,30 @@ class ByThread(ThreadEnforcer):
                 self.wait = min(2 * self.wait, LAST if self.signum else SUSPENDED)
                 self.stale = False
                 self.excused = self.excused or present()
-                if self.signum and signals.getsignal(self.signum) is _fired:
-                    signals.pthread_kill(self.key, self.signum)
-                if not self.signum or self.wait >= SUSPENDED:  # the block may have blocked the signal, or replaced ours
+                if not self._signal() or self.wait >= SUSPENDED:  # the block may have blocked it
                     self.send_from_outside()
         finally:
             _closing.release()
         return self.next(now)
 
+    def _signal(self) -> bool:
+        """Send the signal; return False if that cannot be, or nobody would hear it."""
+        if not self.signum or signals.getsignal(self.signum) is not _fired:
+            return False
+        try:
+            signals.pthread_kill(self.key, self.signum)
+        except OSError:  # too many signals wait
+            return False
+        return True
+
     # -- the way to the thread
 
     def find_way(self) -> str:
         """Find out how the calling thread can be interrupted: by a signal, or by sending it somewhere; or why not."""
-        for signum in _SIGNALS:
+        for signum in () if refusal() else free_signals() + [signals.SIGURG]:  # by default nothing happens at that
             if signals.getsignal(signum) != signals.SIG_DFL:
                 continue  # somebody's
-            try:
-                signals.signal(signum, _fired)
-            except ValueError:  # not the main thread of the main interpreter
-                break
+            signals.signal(signum, _fired)
             if signals.getsignal(signum) is _fired:
                 self.signum = signum
                 self.blocked = signum in signals.pthread_sigmask(signals.SIG_UNBLOCK, (signum,))

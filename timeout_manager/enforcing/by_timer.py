@@ -31,7 +31,7 @@ from ..interpreter.debugger import present
 from ..interpreter.timer import TO_THREAD, NoTimer, Timer, free_signals, library
 from ..originals import clock, signals, thread, uninterrupted
 from ..seconds import INFINITY
-from .main_thread import MainThreadEnforcer, is_main_thread
+from .main_thread import ELSEWHERE, MainThreadEnforcer, refusal
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
@@ -97,8 +97,11 @@ class ByTimer(MainThreadEnforcer):
 
     def wake(self) -> None:
         with self.closing:
-            if self.is_running and signals.getsignal(_signum) is _fired:
-                signals.pthread_kill(self.key, _signum)
+            if self.is_running and _timer is not None and signals.getsignal(_signum) is _fired:
+                try:
+                    signals.pthread_kill(self.key, _signum)
+                except OSError:  # too many signals wait; there is always room for that of a timer
+                    _timer.set(0.0)
 
     def stop(self) -> None:
         if not self.key or not self.is_running or _timer is None:  # it is of the process that this was forked from
@@ -173,8 +176,11 @@ def _is_ours() -> bool:
 def _prepare() -> str:
     """Choose a signal, and make the timer for the calling thread; return why that cannot be."""
     global _main, _unable
-    if _unable or _main not in (0, thread.get_ident()) or not is_main_thread():
-        return _unable or "only the main thread of the main interpreter can be interrupted by a signal"
+    if _unable or _main not in (0, thread.get_ident()):
+        return _unable or ELSEWHERE
+    reason = refusal()
+    if reason:
+        return reason
     try:
         library()
         signums = free_signals()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 
 from ..interpreter import watchdog
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..interrupting.enforcer import Enforcer
+
+ELSEWHERE = "only the main thread of the main interpreter can be interrupted by a signal"
 
 
 class MainThreadEnforcer(ThreadEnforcer):
@@ -81,18 +84,26 @@ class MainThreadEnforcer(ThreadEnforcer):
             watchdog.expect(self.sample)
 
 
-def is_main_thread() -> bool:
-    """Tell whether this is the thread that sets handlers of signals, and whose process hears them."""
+def refusal() -> str:
+    """Return why no signal can interrupt the calling thread; it is found out by trying, and changes nothing."""
+    if _is_deaf():
+        return "this process was forked in a thread that was not the main one, and no signal handler is called here"
     try:
-        signals.signal(signals.SIGTERM, None)
-    except TypeError:  # the thread was right
-        return not is_deaf()
-    except (ValueError, AttributeError):
-        return False
-    return True
+        signals.pthread_sigmask(signals.SIG_BLOCK, ())
+        signals.signal(signals.SIGKILL, signals.SIG_DFL)  # invalid, where it is not refused
+    except AttributeError:
+        return "this system sends no signals to threads"
+    except ValueError:
+        return ELSEWHERE
+    except OSError as error:
+        if error.errno is None:  # of the handler of a signal
+            raise
+        if error.errno != errno.EINVAL:
+            return f"the system refuses sigaction or sigprocmask ({error.strerror})"
+    return ""
 
 
-def is_deaf() -> bool:
+def _is_deaf() -> bool:
     """Tell whether this is the child of a thread that was not the main one: from 3.13 it hears no signal."""
     threading = loaded("threading")
     main = None if threading is None or sys.version_info < (3, 13) else threading.main_thread()

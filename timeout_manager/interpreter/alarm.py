@@ -17,14 +17,26 @@ import sys
 from ..originals import clock, signals
 from ..seconds import INFINITY
 
-IS_MISSING = not hasattr(signals, "setitimer")  # Windows; WASI and Pyodide have the signal, but not the timer
-if not IS_MISSING:
+if hasattr(signals, "setitimer"):
     ITIMER_REAL, getitimer, setitimer = signals.ITIMER_REAL, signals.getitimer, signals.setitimer
+
 SLACK = 1e-5  # seconds: an alarm is late, never early; this is for the rounding of the figures
 REPEAT = 1.0 + id(sys.modules[__name__]) // 64 % 1000 * 1e-5  # seconds; the interval tells our timer from others
 ROUNDING = 5e-6  # of an interval that is read back
 LATE = 1.0  # for so long after one of ours an alarm of nobody may be ours
 LONGEST = 1e8  # what every setitimer takes
+
+
+def missing() -> str:
+    """Return why there is no such timer; nothing if there is. It is found out by trying, without a change."""
+    if not hasattr(signals, "setitimer"):  # Windows; WASI and Pyodide have the signal, but not the timer
+        return "this system has no setitimer"
+    try:
+        if getitimer(ITIMER_REAL) == (0.0, 0.0):
+            setitimer(ITIMER_REAL, 0.0)
+    except signals.ItimerError as error:
+        return f"the system refuses setitimer ({error.strerror})"
+    return ""
 
 
 class Alarm:

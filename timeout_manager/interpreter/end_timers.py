@@ -16,6 +16,8 @@ class EndTimers:
 
     def __init__(self, status: int) -> None:
         self.signum = free_signals()[-1]  # those who take the first are no danger then
+        faults.register(self.signum, STDERR)  # the system may refuse it
+        faults.unregister(self.signum)
         self.armed = False
         ctypes = c_types()
         self.line = ctypes.create_string_buffer(500)
@@ -31,7 +33,7 @@ class EndTimers:
         try:
             library()
             return cls(status)
-        except (NoTimer, AttributeError, IndexError):
+        except (NoTimer, AttributeError, IndexError, OSError):
             return None
 
     def set(self, at: float, line: str) -> None:

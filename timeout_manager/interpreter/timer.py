@@ -93,8 +93,11 @@ def library(use_errno: bool = False) -> Any:
         raise NoTimer("only Linux with 64 bits has timers that send a signal to one thread")
     try:
         libc = _load(None, use_errno)
-        return libc if hasattr(libc, "timer_create") else _load("librt.so.1", use_errno)  # glibc before 2.34
-    except (ImportError, OSError, TypeError) as error:
+        found = libc if hasattr(libc, "timer_create") else _load("librt.so.1", use_errno)  # glibc before 2.34
+        for name in "timer_create", "timer_settime", "timer_delete":
+            getattr(found, name)
+        return found
+    except Exception as error:  # also of a hook for imports, or of an auditor
         raise NoTimer(f"the timers of the system are out of reach ({error})") from None
 
 
@@ -105,18 +108,20 @@ def _load(name: str | None, use_errno: bool = False) -> Any:
 
 
 def free_signals() -> list[int]:
-    """Return the real-time signals that nobody uses, the best first: the last one, and blocked ones at the end."""
-    ctypes = c_types()
-    sigaction, action = _load(None).sigaction, ctypes.create_string_buffer(512)
+    """Return the real-time signals that nobody uses, the last one first; if all are blocked, these.
+
+    Without ``ctypes`` handlers of C code are not seen.
+    """
+    numbers = range(getattr(signals, "SIGRTMAX", 0), getattr(signals, "SIGRTMIN", 0), -1)
+    free = [signum for signum in numbers if signals.getsignal(signum) == signals.SIG_DFL]
+    try:
+        sigaction, action = _load(None).sigaction, c_types().create_string_buffer(512)
+    except Exception:
+        pass
+    else:
+        free = [signum for signum in free if not sigaction(signum, None, action) and not any(action.raw[:_WORDS])]
     blocked = signals.pthread_sigmask(signals.SIG_BLOCK, ())
-
-    def is_free(signum: int) -> bool:
-        if signals.getsignal(signum) != signals.SIG_DFL or sigaction(signum, None, action):
-            return False
-        return not any(action.raw[:_WORDS])
-
-    numbers = filter(is_free, range(signals.SIGRTMAX, signals.SIGRTMIN, -1))
-    return sorted(numbers, key=lambda signum: signum in blocked)
+    return [signum for signum in free if signum not in blocked] or free
 
 
 @lru_cache(None)

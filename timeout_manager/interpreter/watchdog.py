@@ -134,8 +134,10 @@ def ring() -> None:
 def _run(ended: LockType, started: float) -> None:
     """Be the watchdog."""
     global _wakes
-    if hasattr(signals, "pthread_sigmask"):  # a signal that the kernel gives to this thread comes late
+    try:  # a signal that the kernel gives to this thread comes late
         signals.pthread_sigmask(signals.SIG_BLOCK, (signals.SIGALRM,))
+    except (AttributeError, OSError):  # there are none, or the system refuses it
+        pass
     clerk = stalls.Clerk(started)
     while _running.setdefault("watchdog", ended) is ended:
         while _jobs or clock.monotonic() < _stays:

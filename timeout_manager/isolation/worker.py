@@ -164,7 +164,7 @@ def _tell_of_the_end(channel: Channel) -> int:
     """Have the interpreter say where it was when it dies; return the signal that asks it, 0 if there is none."""
     import faulthandler
 
-    from ..interpreter.timer import NoTimer, free_signals
+    from ..interpreter.timer import free_signals
 
     was_enabled, number = faulthandler.is_enabled(), 0
     words = channel.words.number()
@@ -172,7 +172,7 @@ def _tell_of_the_end(channel: Channel) -> int:
     try:
         number = free_signals()[-2]
         faulthandler.register(number, words, all_threads=True)
-    except (AttributeError, IndexError, ImportError, NoTimer):
+    except (AttributeError, IndexError, OSError):
         pass
 
     def forget() -> None:
