@@ -56,7 +56,7 @@ class Ends:
         if self.are_asked and worker.popen.returncode is not None:
             left = []  # what is left of all of them will be ended together
         else:
-            worker.tree.is_only = self.bell.adopts and self.is_one
+            worker.tree.adopts = self.bell.adopts and self.is_one
             left = worker.end()
         if left:
             sys.stderr.write(f"\nWhat could not be killed: {'; '.join(listed(left))}\n")

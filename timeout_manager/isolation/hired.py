@@ -38,17 +38,6 @@ def own_command() -> list[bytes]:
     return [os.fsencode(sys.executable) if sys.executable else words[0], *words[1:]]
 
 
-class OrphansTree(Tree):
-    """The tree of a worker; where it is the only one, whatever has lost its parent is of it."""
-
-    is_only = False
-    strangers: frozenset[int] = frozenset()
-
-    def is_sure(self, process: Process) -> bool:
-        is_child = self.is_only and process.parent == system.getpid() and process.pid not in self.strangers
-        return is_child or super().is_sure(process)
-
-
 class Hired:
     """One worker. `began` is when it began with what it is `at`, which is to be over by `due`."""
 
@@ -58,7 +47,7 @@ class Hired:
         self.is_lister = bool(orders["is to list"])
         self.spools = [Spool() for _ in range(1 if are_one() else 2)] if orders["has files"] else []
         self._shown = [0, 0]
-        self.tree = OrphansTree()
+        self.tree = Tree()
         self.unit: Unit | None = None
         self.state = "loading"  # then "ready" or "busy", at last "over"
         self.at: tuple[str, str, int | None] = ("nothing", "", None)

@@ -10,13 +10,14 @@ import sys
 
 from ..originals import clock, signals, system
 from ..processes.orphans import collect
+from ..processes.tree import Tree
 from ..seconds import text
 from ..testing.plan import Plan, next_unit
 from .bell import Bell
 from .course import Course
 from .ends import Ends
 from .guard import Guard
-from .hired import Hired, OrphansTree, own_command
+from .hired import Hired, own_command
 from .live import line, told_of
 from .nameless import Book
 
@@ -53,7 +54,7 @@ class Parent:
         """Start the workers, and wait until one of them has told what tests there are."""
         self._hashes = int.from_bytes(system.urandom(4), "little")
         try:
-            self._command, self._book, self._marks = own_command(), Book(), OrphansTree()
+            self._command, self._book, self._marks = own_command(), Book(), Tree()
             self._guard = Guard(self._marks)
             self._bell = Bell()
         except OSError as error:
@@ -125,7 +126,7 @@ class Parent:
         for worker in list(self.workers):
             self._ends.bury(worker)
         if not self._bell.adopts or collect():
-            self._marks.is_only = self._bell.adopts
+            self._marks.adopts = self._bell.adopts
             self._marks.end([], signals.SIGKILL, 0.0)
             collect()
         self._guard.let_go()

@@ -50,7 +50,7 @@ class Members:
         self.began = uptime() if since is None else since  # whatever has been there before is not of the tree
         self.found: dict[tuple[int, float], Process] = {}  # by number and start
         self.asks_ps = True  # it has not failed, which may take its time
-        self.adopts = False  # this process gets what loses its parent, and had no children before
+        self.adopts = False  # whatever has lost its parent is of the tree, and a child of this process
 
     def variables(self) -> dict[str, str]:
         """Return what marks a process as one of the tree; the marks of trees around this one stay."""
