@@ -8,17 +8,17 @@ import unittest
 from contextlib import redirect_stdout, suppress
 from functools import partial
 from io import StringIO
-from unittest.util import strclass
 
 from ..errors import STATUS, PhaseTimeout
 from ..originals import signals
+from ..testing.entry import names_of
 from ..testing.limits import Limits
 from ..testing.loader import TestLoader
 from ..testing.plan import Plan, earlier_report, shard_of
 from ..testing.report_files import Reports
 from ..testing.result import LimitedResult
-from ..testing.runner import TextTestRunner, tests_of
-from ..testing.units import Suite
+from ..testing.runner import TextTestRunner
+from ..testing.units import Suite, tests_of
 from . import lingering, unittest_options as options
 from .dying import die_of
 from .screen import USAGE, open_missing, refuse, show
@@ -128,7 +128,7 @@ def _part_of(test: Any, plan: Plan) -> Any:
     """Return those of the tests that are run here."""
     suite = Suite(test)
     names = [name for name, _ in suite.named()]
-    mine = plan.mine([(name, strclass(type(each)), type(each).__module__) for (name, _), each in suite.named()])
+    mine = plan.mine(list(map(names_of, suite)))
     return suite.take([names[place] for place in mine])[0]
 
 

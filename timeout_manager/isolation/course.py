@@ -29,9 +29,10 @@ GIVEN_UP = "workers ended again and again before they came to one"
 class Test:
     """A test as its parent knows it."""
 
-    def __init__(self, name: list[Any], shown: str, module: str, kind: str) -> None:
+    def __init__(self, name: list[Any], shown: str, kind: str, module: str) -> None:
         self.name: tuple[str, int] = (name[0], name[1])
-        self.shown, self.module, self.kind = shown, module, kind
+        self.shown = shown
+        self.names = name[0], kind, module
 
 
 class Course:
@@ -55,7 +56,7 @@ class Course:
     def begin(self, result: Result, jobs: int) -> None:
         """Begin to run the tests that have been listed."""
         self.result = result
-        tests = [(test.name[0], test.kind, test.module) for test in self.tests]
+        tests = [test.names for test in self.tests]
         places = self.mine = self.plan.mine(tests)
         if jobs == 1:
             self.units = [Unit(places)] if places else []
@@ -212,7 +213,7 @@ class Course:
             self._add(worker, "stop")
             unit.left.clear()
         before = len(unit.left)
-        left = [each for each in unit.left if not {self.tests[each].kind, self.tests[each].module} & self._failed]
+        left = [each for each in unit.left if self._failed.isdisjoint(self.tests[each].names[1:])]
         unit.left.clear()
         unit.left.extend(left)
         unit.done = not unit.left
@@ -242,6 +243,6 @@ class Course:
     def close(self) -> None:
         """Say what did not run, and write the reports in the order of the suite."""
         result = self.result
-        result.leave_out((test.name[0], test.kind, test.module) for test in map(self.tests.__getitem__, self.mine))
+        result.leave_out(self.tests[number].names for number in self.mine)
         self.reports.rewrite(self._imports + self.showing.entries)
         self.reports.close(result.not_run)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import unittest
-from unittest.util import strclass
 
 from ..originals import signals
+from ..testing.entry import names_of
 from ..testing.loader import TestLoader
 from ..testing.runner import TextTestRunner
 from ..testing.units import Suite
@@ -70,7 +70,7 @@ class Runner(TextTestRunner):
         limits = self.limits
         assert limits is not None
         if self.worker.orders["is to list"]:
-            listed = [(name, *_description(self, each)) for name, each in orders.suite.named()]
+            listed = [(name, _shown(self, each), *names_of(each)[1:]) for name, each in orders.suite.named()]
             self.worker.channel.say("tests", listed, any(map(limits.bind, orders)))
         return super().run(orders)
 
@@ -94,11 +94,10 @@ class _ToTerminal:
         raise OSError("the terminal is that of another process")
 
 
-def _description(runner: Any, test: Any) -> tuple[str, str, str]:
-    """Return how a test is shown in progress, its module and its class."""
+def _shown(runner: Any, test: Any) -> str:
+    """Return how a test is shown in progress."""
     doc = test.shortDescription() if runner.descriptions and hasattr(test, "shortDescription") else None
-    shown = f"{test}\n{doc}" if doc else str(test)
-    return shown, type(test).__module__, strclass(type(test))
+    return f"{test}\n{doc}" if doc else str(test)
 
 
 def work(worker: Worker, argv: list[str], limits: Limits) -> None:

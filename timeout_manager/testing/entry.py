@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.util import strclass
+
 from ..originals import clock
 
 TYPE_CHECKING = False
@@ -63,3 +65,8 @@ class Entry:
 def name_of(test: Any) -> str:
     """Return what a report calls a test, which need not be a TestCase."""
     return str(test.id()) if hasattr(test, "id") else str(test)
+
+
+def names_of(test: Any) -> tuple[str, str, str]:
+    """Return the names of a test, its class and its module."""
+    return name_of(test), strclass(type(test)), type(test).__module__

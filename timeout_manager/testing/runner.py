@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import unittest
-from unittest.util import strclass
 
 from ..interpreter import watchdog
 from . import loader  # its ImportTimeout would be taken for a test where its name is
 from .call import limited_tests
+from .entry import names_of
 from .limits import Limit, Limits, limit_from_environ
 from .result import LimitedResult
 from .slow import Slow
 from .suite import limited_fixtures
+from .units import tests_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Any
 
     from .report_files import Reports
@@ -43,7 +44,7 @@ class TextTestRunner(unittest.TextTestRunner):
             self.limits = Limits(limit_from_environ() if self.timeout is None else own)
         limits = self.limits
         each_test = list(tests_of(test))
-        tests = [_named(each) for each in each_test if hasattr(each, "id")]
+        tests = [names_of(each) for each in each_test if hasattr(each, "id")]
         kinds = {type(each) for each in each_test}
         del each_test  # unittest lets go of each test that has run
 
@@ -97,22 +98,6 @@ class TextTestRunner(unittest.TextTestRunner):
         result.__class__ = type(kind.__name__, (self.limited, kind), {})
         result.adopt(self.limits, self.reports, self._hold)
         return result
-
-
-def tests_of(suite: Any) -> Iterator[Any]:
-    """Yield the tests of a suite, which are there until it runs."""
-    try:
-        inner = iter(suite)
-    except TypeError:
-        yield suite
-    else:
-        for each in inner:
-            yield from tests_of(each)
-
-
-def _named(test: Any) -> tuple[str, str, str]:
-    """Return the names of a test, its class and its module."""
-    return test.id(), strclass(test.__class__), test.__class__.__module__
 
 
 class _Summary:

@@ -79,6 +79,11 @@ def _empty(suite: Any, emptied: set[int]) -> None:
         suite._tests = []
 
 
+def tests_of(suite: Any) -> Iterator[Any]:
+    """Yield the tests of a suite, which are there until it runs."""
+    return (test for test, _ in _places_of(suite, ()))
+
+
 def _places_of(suite: Any, path: Path) -> Iterator[tuple[Any, Path]]:
     """Yield the tests of a suite, each with the suites around it."""
     if isinstance(suite, unittest.BaseTestSuite):
