@@ -115,9 +115,9 @@ def _run(argv: list[str], limits: Limits, reports: Reports, plan: Plan, check: A
             check(any(map(limits.bind, tests_of(test))))
             return super().run(_part_of(test, plan) if plan.shard else test)
 
-    Runner.limits, Runner.reports = limits, reports
+    Runner.limits, limits.listener = limits, reports
     with limits:
-        loader = TestLoader(limits, reports)
+        loader = TestLoader(limits)
         ran: Any = unittest.main(None, argv=argv, testRunner=Runner, testLoader=loader, exit=False).result
         if ran.timeouts:
             _collect(limits, ran)

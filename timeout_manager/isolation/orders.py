@@ -104,11 +104,10 @@ def work(worker: Worker, argv: list[str], limits: Limits) -> None:
     """Load the tests and run what is ordered; SystemExit or another exception says that they cannot be loaded."""
     worker.bind(limits)
     Runner.worker = Result.worker = worker
-    Runner.limits, Runner.reports = limits, worker  # type: ignore[assignment]
-    loader = TestLoader(limits, worker)  # type: ignore[arg-type]
+    Runner.limits = limits
     try:
         with limits:
-            unittest.main(None, argv=argv, testRunner=Runner, testLoader=loader, exit=False)
+            unittest.main(None, argv=argv, testRunner=Runner, testLoader=TestLoader(limits), exit=False)
     except BaseException as error:
         if worker.suite is None:
             code = error.code if isinstance(error, SystemExit) else 1

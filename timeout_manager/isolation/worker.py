@@ -17,7 +17,7 @@ from ..errors import PhaseTimeout
 from ..interpreter.fork import in_child
 from ..originals import clock, system
 from ..testing.entry import Entry
-from ..testing.limits import Watcher
+from ..testing.limits import Listener
 from ..testing.loader import ImportTimeout
 from ..testing.report_files import data_of
 from .channel import HASHES, RETURNED, VARIABLE, Channel
@@ -44,7 +44,7 @@ class LostImport(ImportTimeout):
         self.entry.outcome, self.entry.texts, self.entry.elapsed = outcome, [text], elapsed
 
 
-class Worker(Watcher):
+class Worker(Listener):
     """What this process is to do, and how it tells what comes of it; there is one if the environment says so."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Worker(Watcher):
 
     def bind(self, limits: Limits) -> None:
         """Have the limits of a run be those of the parent."""
-        limits.began, limits.watcher = self.began, self
+        limits.began, limits.listener = self.began, self
         limits.end = inf if self.orders["end"] is None else self.orders["end"]
 
     # -- what code under test does: called by the groups of parts
@@ -111,8 +111,6 @@ class Worker(Watcher):
         lost = self.orders["lost"].get(module)
         return lost and LostImport(module, *lost)
 
-    # -- stands in for the report files
-
     def running(self, entry: Entry) -> None:
         if self.channel.is_foreign():
             return
@@ -131,9 +129,6 @@ class Worker(Watcher):
         self.channel.say("ended", data_of(entry, self.began))
         self.tell_written()
         self.channel.flush()
-
-    def close(self, not_run: Any = ()) -> None:
-        pass
 
     # -- what a result was told
 

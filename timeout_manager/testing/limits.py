@@ -57,9 +57,14 @@ def seconds_from_environ(variable: str) -> float | None:
     return duration(value, f"{variable} (from the environment)") if value else None
 
 
-class Watcher:
-    """Is told when a group calls code under test, when that has returned, and when the time of one goes on again."""
+class Listener:
+    """Is told of a run: what begins, goes on when something inside of it is over, and ends; and when a group of parts
+    calls code under test, when that returns, and when the time of the group goes on again.
+    """
 
+    def running(self, entry: Any) -> None: ...
+    def ended(self, entry: Any) -> None: ...
+    def close(self, not_run: Any) -> None: ...
     def entered(self, group: Any) -> None: ...
     def left(self, group: Any) -> None: ...
     def goes_on(self, group: Any) -> None: ...
@@ -104,7 +109,7 @@ class Limits:
         self.thread = 0  # in which they are armed between the tests
         self._is_armed = False  # a limit has come
         self._is_open = False  # something stays armed
-        self.watcher = Watcher()
+        self.listener = Listener()
         kills: dict[str, Any] = {"kill_after": self.kill_after, "kill_children": self.kill_children}
         self._session = TimeoutManager(1e8, enforce=enforce, **kills)
         self._elsewhere = TimeoutManager(1e8, enforce=True, **kills)  # a suite may run its tests in other threads

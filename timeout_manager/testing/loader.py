@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .limits import Limits
-    from .report_files import Reports
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 __unittest = True
@@ -43,10 +42,9 @@ class ImportTimeout(unittest.TestCase):
 class TestLoader(unittest.TestLoader):
     """A loader that gives every module the limit of a test to be imported, and goes on with the next one."""
 
-    def __init__(self, limits: Limits, reports: Reports | None = None) -> None:
+    def __init__(self, limits: Limits) -> None:
         super().__init__()
         self._limits = limits
-        self._reports = reports
         self._open: list[Entry] = []  # a load_tests function loads others
         self._late: list[ImportTimeout] = []
         self._interrupt: BaseException | None = None
@@ -55,7 +53,7 @@ class TestLoader(unittest.TestLoader):
         try:
             return self._suite("import", name, super().loadTestsFromName, name, module)
         except SystemExit as error:
-            stand_in = self._limits.watcher.stand_in(name, error)
+            stand_in = self._limits.listener.stand_in(name, error)
             if stand_in is None:
                 raise
             return self.suiteClass([stand_in])
@@ -98,7 +96,8 @@ class TestLoader(unittest.TestLoader):
 
     def _load(self, part: str, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         entry = Entry("import", name)
-        stand_in = self._limits.watcher.stand_in(name)
+        listener = self._limits.listener
+        stand_in = listener.stand_in(name)
         if stand_in is None and self._limits.spent():
             stand_in = ImportTimeout(entry, PhaseTimeout("the total is spent"))  # it will not be run
         if stand_in is not None:
@@ -106,8 +105,7 @@ class TestLoader(unittest.TestLoader):
             raise stand_in.error
         group = entry.groups[0] = Group(self._limits, name, self._limits.timeout)
         self._open.append(entry)
-        if self._reports is not None:
-            self._reports.running(entry)
+        listener.running(entry)
         try:
             return group.call(part, function, *args, **kwargs)
         except BaseException as ended:
@@ -119,11 +117,10 @@ class TestLoader(unittest.TestLoader):
         finally:
             entry.elapsed = clock.monotonic() - entry.began
             self._open.pop()
-            if self._reports is not None:
-                if not entry.late:
-                    entry.outcome = "passed" if python.exc_info()[1] is None else "error"
-                    self._reports.ended(entry)
-                elif not self._open:
-                    self._limits.watcher.idle()
-                for outer in self._open[-1:]:
-                    self._reports.running(outer)
+            if not entry.late:
+                entry.outcome = "passed" if python.exc_info()[1] is None else "error"
+                listener.ended(entry)
+            elif not self._open:
+                listener.idle()
+            for outer in self._open[-1:]:
+                listener.running(outer)

@@ -119,12 +119,12 @@ class Group:
             manager.reset((self.limit.seconds or inf) * SECOND_CHANCE if self.parts[-1].error else inf)
         part = Part(self, name, _cleanup(function, args) if name == "cleanup" else None)
         self.parts.append(part)
-        watcher = self.limits.watcher
-        watcher.entered(self)  # it has a part more
+        listener = self.limits.listener
+        listener.entered(self)  # it has a part more
         try:
             return self._call(part, function, *args, **kwargs)
         finally:
-            watcher.left(self)
+            listener.left(self)
 
     def _call(self, part: Part, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if part.name == CALL:
@@ -155,7 +155,7 @@ class Group:
             yield
         finally:
             manager.reset(max(left / self.limits.factor, self._spare()))
-            self.limits.watcher.goes_on(self)
+            self.limits.listener.goes_on(self)
 
     def longest(self) -> float:
         """Return how long another thread waits for a part: a call that blocks in this one is not interrupted."""
@@ -174,7 +174,7 @@ class Group:
         for part in self.parts:
             part.error = part.subject = None
         self.manager._ledger.phases.clear()
-        self.limits.watcher.left(self)  # another thread may be in it still
+        self.limits.listener.left(self)  # another thread may be in it still
 
     def owns(self, error: BaseException | None) -> bool:
         """Tell whether an error is an interrupt of one of these parts."""

@@ -1,4 +1,4 @@
-"""What a result keeps of what is running, and tells the reports: calls of tests and fixtures, and how they ended."""
+"""What a result keeps of what is running, and tells of: calls of tests and fixtures, and how they ended."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .limits import Limits
-    from .report_files import Reports
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 __unittest = True
@@ -32,7 +31,6 @@ class Recorder(unittest.TestResult):
     """Calls tests and fixtures within their limits, and keeps an `Entry` for each."""
 
     limits: Limits
-    reports: Reports | None
     interruptions: list[tuple[Any, str]]  #: what Ctrl-C has ended, and what is to be said of that
     ran: set[str]  #: names of tests
     hung: Hung
@@ -41,8 +39,8 @@ class Recorder(unittest.TestResult):
     before: Entry | None  # the fixture that was called last
     tell_at_once = staticmethod(tell)
 
-    def begin_records(self, limits: Limits, reports: Reports | None) -> None:
-        self.limits, self.reports = limits, reports
+    def begin_records(self, limits: Limits) -> None:
+        self.limits, self.listener = limits, limits.listener
         self.interruptions, self.ran, self.hung = [], set(), Hung()
         self.hinted = False
         self.current = self.before = None
@@ -92,8 +90,7 @@ class Recorder(unittest.TestResult):
         self._outer.append(self.current)
         self.current = entry
         entry.test = test
-        if self.reports is not None:
-            self.reports.running(entry)
+        self.listener.running(entry)
 
     def _end(self, entry: Entry, test: Any) -> None:
         entry.elapsed = entry.elapsed or clock.monotonic() - entry.began
@@ -109,10 +106,9 @@ class Recorder(unittest.TestResult):
             entry.outcome = "passed"
         self.current = outer = self._outer.pop()
         self.ran.add(name_of(test))
-        if self.reports is not None:
-            self.reports.ended(entry)
-            if outer is not None:
-                self.reports.running(outer)
+        self.listener.ended(entry)
+        if outer is not None:
+            self.listener.running(outer)
         for group in entry.groups.values():
             group.forget()
 
@@ -172,8 +168,8 @@ class Recorder(unittest.TestResult):
         if RANK.index(outcome) > RANK.index(entry.outcome):
             entry.outcome = outcome
         entry.texts.append(what if isinstance(what, str) else self._text(what[1]))
-        if lone and self.reports is not None:
-            self.reports.ended(entry)
+        if lone:
+            self.listener.ended(entry)
 
     def _text(self, error: BaseException) -> str:
         return self._exc_info_to_string((type(error), error, error.__traceback__), Named(""))

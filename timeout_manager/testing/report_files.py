@@ -10,6 +10,7 @@ from json import dumps
 from ..counting.report import FORMAT, entry as phase_entry
 from ..originals import clock, system
 from . import junit
+from .limits import Listener
 from .whole_file import WholeFile
 
 TYPE_CHECKING = False
@@ -29,7 +30,7 @@ OUTCOMES = (
 )
 
 
-class Reports:
+class Reports(Listener):
     """The report files that were asked for, by their paths. OSError if one cannot be written."""
 
     def __init__(

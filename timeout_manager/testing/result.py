@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .limits import Limits
-    from .report_files import Reports
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 __unittest = True
@@ -36,9 +35,9 @@ class LimitedResult(Recorder):
     separator1: str
     before_summary: Callable[[], None]
 
-    def adopt(self, limits: Limits, reports: Reports | None, before_summary: Callable[[], None]) -> None:
+    def adopt(self, limits: Limits, before_summary: Callable[[], None]) -> None:
         """Begin; it is a result of another class up to then."""
-        self.begin_records(limits, reports)
+        self.begin_records(limits)
         self.before_summary = before_summary
         self.timeouts, self.crashes = [], []
         self.not_run, self.failed = {}, {}

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from .report_files import Reports
-
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 __unittest = True
 
@@ -35,7 +33,6 @@ class TextTestRunner(unittest.TextTestRunner):
 
     timeout: float | None = None
     limits: Limits | None = None
-    reports: Reports | None = None
     limited: type[LimitedResult] = LimitedResult  # what is mixed into the class of the result
 
     def run(self, test: Any) -> Any:
@@ -64,8 +61,7 @@ class TextTestRunner(unittest.TextTestRunner):
                 if limits.slow_after:
                     watchdog.remove_job(result)
             result.leave_out(tests)
-            if self.reports is not None:
-                self.reports.close(result.not_run)
+            limits.listener.close(result.not_run)
 
         with limits, limited_fixtures(limits), limited_tests(limits, kinds):
             return self._run(run_all)
@@ -96,7 +92,7 @@ class TextTestRunner(unittest.TextTestRunner):
         result: Any = super()._makeResult()
         kind = type(result)
         result.__class__ = type(kind.__name__, (self.limited, kind), {})
-        result.adopt(self.limits, self.reports, self._hold)
+        result.adopt(self.limits, self._hold)
         return result
 
 
