@@ -139,7 +139,7 @@ class Supervisor:
         if self.foreground:
             self.process.kill()
         else:
-            self.tree.end(self._roots(), KILL, 0.0)
+            self.tree.end(self._roots())
             told = [each for each in self.tree.killed if each.signal == "KILL"]
             if self.tree.is_blind() and collect([self.process]):  # what lives on is in our group, if anywhere
                 os.killpg(0, signal.SIGKILL)

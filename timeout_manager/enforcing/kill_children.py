@@ -21,7 +21,6 @@ from ..interpreter.frames import module_of, suspended_in, up
 from ..interrupting.escalation import Escalation
 from ..originals import python, signals, thread
 from ..processes import bound, readers
-from ..processes.table import KILL
 from ..processes.tree import Tree
 from ..seconds import INFINITY
 
@@ -77,7 +76,7 @@ class KillChildren(Escalation):
         if struck is LET_PASS or struck is None and getattr(phase, "rest", 1.0) > 0.0:
             return tree.let_go()
         processes = _started(processes)
-        tree.end(processes, signals.SIGTERM, self.grace)
+        tree.end(processes, self.grace)
         for process in processes:
             process.poll()  # nobody waits for it any more
         if isinstance(struck, PhaseTimeout):
@@ -108,7 +107,7 @@ class KillChildren(Escalation):
             elif rest < -BLOCKED and _is_blocked(phase) and not is_debugged(phase):
                 tree, processes = _awaited[phase]
                 if rest < -BLOCKED - self.grace:
-                    tree.end(_started(processes), KILL, 0.0)
+                    tree.end(_started(processes))
                     return INFINITY
                 tree.send(_started(processes), signals.SIGTERM)
         finally:

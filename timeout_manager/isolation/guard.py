@@ -50,6 +50,6 @@ def _guard(tree: Tree, waiting: int, other: int) -> NoReturn:
         system.closerange(waiting + 1, max(other, system.sysconf("SC_OPEN_MAX")) + 1)
         system.chdir("/")
         if not system.read(waiting, 1):
-            tree.end([], signals.SIGKILL, 0.0)
+            tree.end([])
     finally:
         system._exit(0)

@@ -166,7 +166,7 @@ class Hired:
 
     def end(self) -> list[Process]:
         """Kill it with all that has come of it; return what could not be killed."""
-        self.tree.end([self.popen], signals.SIGKILL, 0.0)
+        self.tree.end([self.popen])
         return self.tree.survivors
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from ..originals import clock, signals, system
+from ..originals import clock, system
 from ..processes.orphans import collect
 from ..processes.tree import Tree
 from ..seconds import text
@@ -127,7 +127,7 @@ class Parent:
             self._ends.bury(worker)
         if not self._bell.adopts or collect():
             self._marks.adopts = self._bell.adopts
-            self._marks.end([], signals.SIGKILL, 0.0)
+            self._marks.end([])
             collect()
         self._guard.let_go()
         self._bell.let_go()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from weakref import WeakKeyDictionary
 
 from ..interpreter import fork
-from .table import KILL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ def end_all() -> None:
     for call in before_the_end:
         call()
     for tree, roots in _bound.copy().items():
-        tree.end(roots, KILL, 0.0)
+        tree.end(roots)
 
 
 fork.in_child("bound", _bound.clear)

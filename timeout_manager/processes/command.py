@@ -8,7 +8,6 @@ Its start can be interrupted. What remains: where the system has the parent wait
 
 from __future__ import annotations
 
-import signal
 import subprocess
 
 from ..errors import PhaseTimeout
@@ -132,7 +131,7 @@ class Command:
         process = self.process
         try:
             process.pid = process.pid or self.tree.newborn(BIRTH)
-            self.tree.end([process] if process.pid and process.returncode is None else [], signal.SIGTERM, grace)
+            self.tree.end([process] if process.pid and process.returncode is None else [], grace)
         finally:
             self.output, self.errors = process.drain() if process.pid else (None, None)
 

@@ -14,7 +14,7 @@ the tree is among those who were born meanwhile: that is asked until nobody is b
 
 from __future__ import annotations
 
-from ..originals import clock, system, uninterrupted
+from ..originals import clock, signals, system, uninterrupted
 from ..seconds import INFINITY
 from .group import to_group
 from .members import LOOK, Members
@@ -46,19 +46,19 @@ class Tree(Members):
         self.survivors: list[Process] = []  # and what has not ended
 
     @uninterrupted
-    def end(self, roots: Collection[Any], number: int, grace: float) -> None:
-        """Send this signal to everything in the tree, after the grace SIGKILL to what is left; note what came of it.
+    def end(self, roots: Collection[Any], grace: float | None = None) -> None:
+        """Send SIGTERM to everything in the tree, and after the grace SIGKILL to what is left (None: SIGKILL at once).
 
-        KeyboardInterrupt ends the grace. A root that has not been started yet has no number.
+        Note what came of it. KeyboardInterrupt ends the grace. A root that has not been started yet has no number.
         """
         roots = [root for root in roots if getattr(root, "pid", None)]
         interrupt: KeyboardInterrupt | None = None
         left: list[Process] = []
         try:
             try:
-                if number != KILL:
+                if grace is not None:
                     deadline = clock.monotonic() + grace
-                    self.send(roots, number)
+                    self.send(roots, signals.SIGTERM)
                     left = self._wait(roots, deadline)
             except KeyboardInterrupt as error:
                 interrupt = error
