@@ -38,7 +38,9 @@ class Elements(HTMLParser):
 
 
 def bars(count):
-    return [page.Bar(f"tests.test_{n % 50}.Case.test_{n}", n * 0.1, 0.1, "passed", limit=1.0) for n in range(count)]
+    names = (f"tests.test_{n % 50}.Case.test_{n}" for n in range(count))
+    told = {"elapsed": 0.1, "outcome": "passed"}
+    return [page.Bar({"id": name, "started": n * 0.1, **told}, 1.0) for n, name in enumerate(names)]
 
 
 class OfAManager(unittest.TestCase):

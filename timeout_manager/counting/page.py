@@ -25,27 +25,24 @@ _STEPS = (  # seconds between ticks
 
 
 class Bar:
-    """What took some time: a phase, a test, a part of one. Times are seconds; ``started`` counts from the beginning."""
+    """What took some time: a phase, a test, a part of one, as a report tells of it. Times are seconds.
 
-    __slots__ = ("name", "row", "depth", "started", "elapsed", "used", "limit", "outcome", "told")
+    ``used`` is the part of its time that the limit is for, all of it if None; ``told`` says what went wrong.
+    """
 
     def __init__(
         self,
-        name: str,
-        started: float,
-        elapsed: float,
-        outcome: str,
-        *,
-        used: float | None = None,
+        entry: Mapping[str, Any],
         limit: float | None = None,
+        used: float | None = None,
         row: str = "",
         depth: int = 0,
         told: str = "",
     ) -> None:
-        self.name, self.row, self.depth = name, row, depth
-        self.started, self.elapsed, self.outcome = started, elapsed, outcome
-        self.used, self.limit = elapsed if used is None else used, limit  # the part of its time that the limit is for
-        self.told = told  # what went wrong, and what was running then
+        self.name: str = entry["id"] if "id" in entry else entry["name"]
+        self.started, self.elapsed, self.outcome = entry["started"], entry["elapsed"], entry["outcome"]
+        self.limit, self.used = limit, self.elapsed if used is None else used
+        self.row, self.depth, self.told = row, depth, told
 
     @property
     def share(self) -> float:
@@ -65,12 +62,9 @@ def of_tests(report: Mapping[str, Any]) -> str:
         row = f"worker {test['job']}" if "job" in test else others
         texts = (test["text"].strip("\n"), test["diagnosis"]) if test["outcome"] not in _FINE else ()
         told = "\n\n".join(filter(None, texts))
-        times, (used, limit) = (test["started"], test["elapsed"]), _fullest(test["phases"])
-        bars.append(Bar(test["id"], *times, test["outcome"], used=used, limit=limit, row=row, told=told))
-        bars += [
-            Bar(phase["name"], phase["started"], phase["elapsed"], phase["outcome"], row=row, depth=1)
-            for phase in test["phases"]
-        ]
+        used, limit = _fullest(test["phases"])
+        bars.append(Bar(test, limit, used, row, told=told))
+        bars += [Bar(phase, row=row, depth=1) for phase in test["phases"]]
     counts = [f"{count} {name}" for name, count in report["counts"].items() if count]
     left = f"{len(report['not run'])} not run" if report.get("not run") else ""
     number = sum(test["kind"] == "test" for test in tests)
@@ -89,16 +83,10 @@ def _fullest(phases: Iterable[Mapping[str, Any]]) -> tuple[float | None, float |
 
 
 def of_phases(ledger: Mapping[str, Any]) -> str:
-    """Return the page of a manager: what ``as_dict()`` returns; a phase may have its ``row`` and ``diagnosis``, too."""
+    """Return the page of a manager: what ``as_dict()`` returns, and of each phase its ``row`` and ``diagnosis``."""
     bars = [
-        Bar(
-            *(phase["name"], phase["started"], phase["elapsed"], phase["outcome"]),
-            limit=phase["limit"],
-            row=phase.get("row", ""),
-            depth=len(phase["path"]) - 1,
-            told=phase.get("diagnosis", ""),
-        )
-        for phase in ledger["phases"]
+        Bar(each, each["limit"], row=each["row"], depth=len(each["path"]) - 1, told=each["diagnosis"])
+        for each in ledger["phases"]
     ]
     limit = "no limit" if ledger["timeout"] is None else f"of {text(ledger['timeout'])}"
     return draw(f"{len(bars):,} phases", f"{text(ledger['used'])} used, {limit}", bars)
