@@ -28,7 +28,8 @@ FLOORS = [  # from the top down; what stands together on one floor does not know
     {"errors", "originals", "seconds"},
 ]
 LINES = 40  # that a function has fewer of,
-LONG = 250  # and a file at most, unless it says why
+LONG = 250  # and a file at most, unless it says why;
+LONGEST = 600  # a file of tests
 FACADE = {"_ledger", "_another"}  # of a manager: nobody's affair, but that of the tests that have one
 FLOOR = {room: len(FLOORS) - number for number, rooms in enumerate(FLOORS) for room in rooms}
 
@@ -129,6 +130,15 @@ class House(unittest.TestCase):
         names = sorted({name.rpartition(".")[2] for name in self.modules} | set(FLOOR))
         pairs = itertools.combinations(names, 2)
         self.assertEqual([pair for pair in pairs if differ_by_a_letter(*pair)], [])
+
+    def test_every_room_has_a_folder_of_tests_and_no_file_of_them_is_long(self):
+        sizes = {}
+        for path in glob(os.path.join(os.path.dirname(__file__), "**", "test_*.py"), recursive=True):
+            with open(path, encoding="utf-8") as file:
+                sizes[os.path.relpath(path, os.path.dirname(__file__))] = len(file.readlines())
+        rooms = {room(name) for name in self.modules if "." in name}
+        self.assertEqual({os.path.dirname(path) for path in sizes}, rooms | {""})
+        self.assertEqual([path for path, lines in sizes.items() if lines > LONGEST], [])
 
     def test_the_enforcers_are_classes_with_the_same_methods_in_the_same_order(self):
         choice = import_module(f"{package.__name__}.enforcing.choice")

@@ -1,1 +1,1 @@
-"""What is read from frames and bytecode."""
+"""What is read of frames, bytecode and debuggers; and the watchdog."""

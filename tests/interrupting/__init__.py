@@ -1,0 +1,1 @@
+"""Where an interrupt comes, and what a block makes of one, with every enforcer."""
