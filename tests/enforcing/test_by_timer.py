@@ -194,6 +194,22 @@ class ItsSignal(unittest.TestCase):
             signal.signal(taken, signal.SIG_DFL)
         self.assertIsNot(before, signal.SIG_DFL)
 
+    def test_that_c_code_has_taken_since_is_left_to_it(self):
+        code = START + (
+            "by_timer = import_module(package.__name__ + '.enforcing.by_timer')\n"
+            "by_timer.CHECK = 0.0\n"
+            "for limit in 60, 0.1:\n"
+            "    try:\n"
+            "        with package.TimeoutManager(limit, enforce='timer').timed_operation('run'):\n"
+            "            if limit < 60: time.sleep(60)\n"
+            "            taken = by_timer._signum\n"
+            "            faulthandler.register(taken)\n"
+            "    except package.PhaseTimeout as error: print(error.interrupted, taken != by_timer._signum)\n"
+            "package.TimeoutManager.give_back()\n"
+            "os.kill(os.getpid(), taken)\n"
+        )
+        self.assertRegex(python("-c", code), r"^True True\n[\s\S]*most recent call first")
+
     def test_is_not_sent_to_a_program_that_is_started_in_a_phase(self):
         code = START + (
             "with package.TimeoutManager(0.3, enforce='timer').timed_operation('run'):\n"

@@ -16,8 +16,9 @@ A signal can come between the last look of the interpreter and the system call t
 REPEAT, long enough for C code that begins its wait anew after each signal, and looks for them in between.
 
 What remains: C code that does not return to the interpreter is not interrupted. A block that blocks the signal, or
-replaces the handler (C code can do that unseen), is interrupted when it puts that right, and is late by then; under the
-unittest command the watchdog stands behind. A session keeps the timer set between its phases.
+replaces the handler, is interrupted when it puts that right, and is late by then; under the unittest command the
+watchdog stands behind. One that sets the default is killed by the signal. What C code has set is seen by a call of its
+own only, and so once in a second. A session keeps the timer set between its phases.
 
 The signal, its handler and the timer are of no use without each other: so all of this is one file.
 """
@@ -28,7 +29,7 @@ import atexit
 
 from ..interpreter import fork, safepoints
 from ..interpreter.debugger import present
-from ..interpreter.timer import TO_THREAD, NoTimer, Timer, free_signals, library
+from ..interpreter.timer import TO_THREAD, NoTimer, Timer, free_signals, handler_in_c, library
 from ..originals import clock, signals, thread, uninterrupted
 from ..seconds import INFINITY
 from .main_thread import ELSEWHERE, MainThreadEnforcer, refusal
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 REPEAT = 1.0  # seconds
 TICK = 0.25  # seconds between looks whether the main thread has heard what was due
+CHECK = 1.0  # seconds between looks whether C code has taken the signal
 TRIAL = 0.5  # seconds in which a timer that goes off at once has to be heard
 
 
@@ -90,6 +92,9 @@ class ByTimer(MainThreadEnforcer):
 
     def arm(self, at: float) -> None:
         now = clock.monotonic()
+        if now > _next_check and not _is_heard(_signum):
+            _drop()
+            _prepare()
         if _timer is not None:
             _timer.set(at - now)
         self.at = at  # not before: if the signal comes in between, the timer is early rather than late
@@ -122,6 +127,8 @@ class ByTimer(MainThreadEnforcer):
 _main = 0  # the ident of the main thread, once it is known
 _signum = 0  # ours, while there is
 _timer: Optional[Timer] = None
+_handler = b""  # what the system calls for our signal,
+_next_check = 0.0  # and when to see again whether it is that
 _unable = ""  # why there can be none in this process
 _heard = False  # since the trial has begun
 
@@ -173,6 +180,13 @@ def _is_ours() -> bool:
     return _timer is not None and thread.get_ident() == _main and signals.getsignal(_signum) is _fired
 
 
+def _is_heard(signum: int) -> bool:
+    """Tell whether the handler is ours, for Python and for the system."""
+    global _next_check
+    _next_check = clock.monotonic() + CHECK
+    return signals.getsignal(signum) is _fired and handler_in_c(signum) == _handler
+
+
 def _prepare() -> str:
     """Choose a signal, and make the timer for the calling thread; return why that cannot be."""
     global _main, _unable
@@ -197,8 +211,9 @@ def _prepare() -> str:
 
 def _try(signum: int) -> None:
     """Make the timer, and find out whether its signal is heard; NoTimer, and nothing is left, if not."""
-    global _signum, _timer, _heard
+    global _signum, _timer, _handler, _heard
     signals.signal(signum, _fired)
+    _handler = handler_in_c(signum)
     blocked = signum in signals.pthread_sigmask(signals.SIG_UNBLOCK, (signum,))
     timer = None
     try:
@@ -227,7 +242,7 @@ def _try(signum: int) -> None:
 
 def _put_back(signum: int) -> None:
     """Put a signal back to its default, if its handler is ours, and discard what is pending of it."""
-    if signals.getsignal(signum) is _fired:
+    if _is_heard(signum):
         signals.signal(signum, signals.SIG_IGN)
         signals.signal(signum, signals.SIG_DFL)
 

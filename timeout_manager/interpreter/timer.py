@@ -96,6 +96,7 @@ def library(use_errno: bool = False) -> Any:
         found = libc if hasattr(libc, "timer_create") else _load("librt.so.1", use_errno)  # glibc before 2.34
         for name in "timer_create", "timer_settime", "timer_delete":
             getattr(found, name)
+        _sigaction()
         return found
     except Exception as error:  # also of a hook for imports, or of an auditor
         raise NoTimer(f"the timers of the system are out of reach ({error})") from None
@@ -115,13 +116,23 @@ def free_signals() -> list[int]:
     numbers = range(getattr(signals, "SIGRTMAX", 0), getattr(signals, "SIGRTMIN", 0), -1)
     free = [signum for signum in numbers if signals.getsignal(signum) == signals.SIG_DFL]
     try:
-        sigaction, action = _load(None).sigaction, c_types().create_string_buffer(512)
+        free = [signum for signum in free if not any(handler_in_c(signum))]
     except Exception:
         pass
-    else:
-        free = [signum for signum in free if not sigaction(signum, None, action) and not any(action.raw[:_WORDS])]
     blocked = signals.pthread_sigmask(signals.SIG_BLOCK, ())
     return [signum for signum in free if signum not in blocked] or free
+
+
+def handler_in_c(signum: int) -> bytes:
+    """Return what the system calls for a signal, which C code may have set behind Python's back; zeros: the default."""
+    action = c_types().create_string_buffer(512)
+    _sigaction()(signum, None, action)
+    return bytes(action.raw[:_WORDS])
+
+
+@lru_cache(None)
+def _sigaction() -> Any:
+    return _load(None).sigaction
 
 
 @lru_cache(None)
