@@ -207,7 +207,7 @@ class WithoutImports(unittest.TestCase):
         timer = timers.Timer(timers.TO_THREAD, timers.free_signals()[0])
         for without in no_imports, no_modules:
             with without():
-                timer.set(LONG)
+                timer.set(time.monotonic() + LONG)
                 timer.off()
         timer.delete()
 

@@ -45,6 +45,7 @@ __all__ = [
 ]
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
+_enforced: Any = None  # the module of ledgers that are enforced, once it is needed
 BY_NAME: Any = None  # stands for a function that is given by name, in a call whose names belong to that function
 
 
@@ -129,9 +130,11 @@ class TimeoutManager:
         seconds = scaled(initial_timeout, "initial_timeout", self._scale)
         escalates = kills[0] is not None and mechanism is not None
         if (mechanism or escalates) and clock is real.monotonic:
-            from .enforcing.ledger import EnforcedLedger
+            global _enforced
+            if _enforced is None:
+                from .enforcing import ledger as _enforced  # once: to ask again takes as long as all else
 
-            self._ledger: Ledger = EnforcedLedger(seconds, clock, mechanism or False, *kills)
+            self._ledger: Ledger = _enforced.EnforcedLedger(seconds, clock, mechanism or False, *kills)
         else:
             self._ledger = _Ledger(seconds, clock)
 

@@ -63,11 +63,18 @@ def duration(value: str, source: str) -> float:
     return seconds
 
 
+def variable(name: str) -> str | None:
+    """Return a variable of the environment; ``os.environ`` itself takes its time to say that there is none."""
+    import os
+
+    environ: Any = os.environ
+    kept = getattr(environ, "_data", None)
+    return environ.get(name) if kept is None or environ.encodekey(name) in kept else None
+
+
 def scale() -> float:
     """Read TIMEOUT_MANAGER_SCALE, 1.0 where it is not set; ValueError names it if it is not a finite number."""
-    from os import environ
-
-    text = environ.get(SCALE)
+    text = variable(SCALE)
     if text is None:
         return 1.0
     try:
@@ -85,11 +92,9 @@ def mechanism(enforce: bool | str) -> bool | str | None:
     TIMEOUT_MANAGER_ENFORCE, if set, overrides what the code asks for: off, auto, timer, signal or thread. None is off:
     time is counted, and nothing else happens.
     """
-    from os import environ
-
     if not isinstance(enforce, bool) and enforce not in MECHANISMS:
         raise ValueError(f'enforce must be False, True, "timer", "signal" or "thread", not {enforce!r}')
-    asked = environ.get(ENFORCE)
+    asked = variable(ENFORCE)
     if asked is None:
         return enforce
     choices: dict[str, bool | str | None] = {"off": None, "auto": True, **{name: name for name in MECHANISMS}}

@@ -127,7 +127,7 @@ class BySignal(MainThreadEnforcer):
             return
         is_handed_on = getsignal(SIGALRM) is not _fired
         if not is_handed_on:
-            self.expect_visit(clock.monotonic())
+            self.expect_visit()
         if self.alarm.set(at, is_handed_on):
             self.arm(self.at)
 

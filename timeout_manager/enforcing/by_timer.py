@@ -91,14 +91,13 @@ class ByTimer(MainThreadEnforcer):
         return self
 
     def arm(self, at: float) -> None:
-        now = clock.monotonic()
-        if now > _next_check and not _is_heard(_signum):
+        if clock.monotonic() > _next_check and not _is_heard(_signum):
             _drop()
             _prepare()
         if _timer is not None:
-            _timer.set(at - now)
+            _timer.set(at)
         self.at = at  # not before: if the signal comes in between, the timer is early rather than late
-        self.expect_visit(now)
+        self.expect_visit()
 
     def wake(self) -> None:
         with self.closing:
@@ -106,7 +105,7 @@ class ByTimer(MainThreadEnforcer):
                 try:
                     signals.pthread_kill(self.key, _signum)
                 except OSError:  # too many signals wait; there is always room for that of a timer
-                    _timer.set(0.0)
+                    _timer.set(clock.monotonic())
 
     def stop(self) -> None:
         if not self.key or not self.is_running or _timer is None:  # it is of the process that this was forked from
@@ -221,8 +220,9 @@ def _try(signum: int) -> None:
             raise NoTimer("setting the handler of a signal has no effect here")
         timer = Timer(TO_THREAD, signum, interval=REPEAT)
         _heard = False
-        timer.set(0.0)
-        end = clock.monotonic() + TRIAL
+        now = clock.monotonic()
+        timer.set(now)
+        end = now + TRIAL
         while not _heard and clock.monotonic() < end:
             clock.sleep(TRIAL / 100)
         timer.off()

@@ -77,10 +77,10 @@ class MainThreadEnforcer(ThreadEnforcer):
             self.see_thread(now)
         return self.sample if now < self.sample else INFINITY
 
-    def expect_visit(self, now: float) -> None:
+    def expect_visit(self) -> None:
         """Have the watchdog, if it runs, come when it is to see where the main thread stands."""
         if watchdog.is_running():
-            self.next(now)
+            self.next(clock.monotonic())
             watchdog.expect(self.sample)
 
 

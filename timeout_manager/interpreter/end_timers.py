@@ -42,7 +42,7 @@ class EndTimers:
             faults.register(self.signum, STDERR, all_threads=True)
         self.line.value = line.replace("%", "%%").encode(errors="replace")[:499]
         for timer, later in zip(self.timers, LATER):
-            timer.set(max(at - clock.monotonic(), 0.0) + later)
+            timer.set(max(at, clock.monotonic()) + later)
         if self.armed and not armed:
             faults.unregister(self.signum)
         self.armed = armed

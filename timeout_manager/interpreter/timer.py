@@ -11,7 +11,7 @@ The signal is one of the real-time signals that nobody uses here: no handler of 
 from __future__ import annotations
 
 import sys
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from ..originals import signals, system, thread
 from ..seconds import INFINITY
@@ -20,10 +20,12 @@ __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
-LONGEST = 1e8  # seconds
+LATEST = 1e9  # the last instant at which one goes off, some thirty years after the machine was booted
 CLOCK_MONOTONIC = 1
+ABSOLUTE = 1  # an instant, rather than so much time from now: TIMER_ABSTIME
 TO_PROCESS, CALL, TO_THREAD = 0, 2, 4  # what a timer does: SIGEV_SIGNAL, SIGEV_THREAD, SIGEV_THREAD_ID
 _WORDS = 16  # of a struct sigaction that are zero where there is no handler: it comes first, or right after the flags
 
@@ -50,29 +52,32 @@ class Timer:
         self._timer = ctypes.c_void_p()
         if libc.timer_create(CLOCK_MONOTONIC, ctypes.byref(event), ctypes.byref(self._timer)):
             raise NoTimer(f"the system refuses timer_create ({_reason()})")
-        self._spec = (ctypes.c_long * 4)(int(interval), int(interval % 1 * 1e9))  # and the seconds, and nanoseconds
-        self._never = (ctypes.c_long * 4)()
-        self._plain, self._nothing = ctypes.c_int(), ctypes.c_void_p()  # of 0 and None PyPy makes them by an import
-        if libc.timer_settime(self._timer, 0, self._never, None):
+        words = ctypes.c_long * 4
+        never, spec = words(), words(int(interval), int(interval % 1 * 1e9))  # then its seconds and nanoseconds
+        if libc.timer_settime(self._timer, 0, never, None):
             why = _reason()
             self.delete()
             raise NoTimer(f"the system refuses timer_settime ({why})")
-        self._settime = library().timer_settime
+        settime = library().timer_settime
+        if hasattr(ctypes, "PyDLL"):  # for this, and for plain arguments, PyPy imports something in each call
+            settime.restype = None
+        # nothing is to be converted: so a call takes half of the time
+        timer, absolute = ctypes.c_void_p.from_param(self._timer.value), ctypes.c_int.from_param(ABSOLUTE)
+        nowhere = ctypes.c_void_p.from_param(0)
+        self._spec = memoryview(spec).cast("B").cast("l")
+        self._start = partial(settime, timer, absolute, ctypes.byref(spec), nowhere)
+        #: have it not go off any more
+        self.off: Callable[[], None] = partial(settime, timer, absolute, ctypes.byref(never), nowhere)
 
-    def set(self, seconds: float) -> None:
-        """Go off in so many seconds, as soon as possible if there are none left; never if it is infinity."""
-        if not 1e-6 < seconds < LONGEST:
-            if seconds == INFINITY:
+    def set(self, at: float) -> None:
+        """Go off at this instant, at once if it has passed; never if it is infinity."""
+        if at > LATEST:
+            if at == INFINITY:
                 return self.off()
-            seconds = LONGEST if seconds > 1.0 else 1e-6
-        spec = self._spec
-        spec[2] = whole = int(seconds)
-        spec[3] = int((seconds - whole) * 1e9)
-        self._settime(self._timer, self._plain, spec, self._nothing)
-
-    def off(self) -> None:
-        """Do not go off any more."""
-        self._settime(self._timer, self._plain, self._never, self._nothing)
+            at = LATEST
+        spec, whole = self._spec, int(at)
+        spec[2], spec[3] = whole, int((at - whole) * 1e9)
+        self._start()
 
     def delete(self) -> None:
         library().timer_delete(self._timer)

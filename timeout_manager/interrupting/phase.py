@@ -8,6 +8,7 @@ from __future__ import annotations
 from sys import modules
 
 from ..counting.cleanup import Cleanup
+from ..counting.ledger import Phase
 from ..counting.verdict import judge
 from ..errors import PhaseTimeout
 from ..interpreter.turns import greenlet
@@ -23,7 +24,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
-    from ..counting.ledger import Phase
     from .enforcer import Struck
 
 _getframe = python._getframe
@@ -47,7 +47,7 @@ class EnforcedPhase(InterruptiblePhase):
             self.enforcer = self.struck = self.greenlet = None
             self.users = ()
             self.frame, self.lasti = frame, frame.f_lasti
-        super().__enter__()
+        Phase.__enter__(self)
         ledger, key = self.ledger, self.key
         if key.__class__ is not int:
             self.cancelling = cancelling(key)
@@ -79,7 +79,7 @@ class EnforcedPhase(InterruptiblePhase):
         if self.outcome not in ("new", "running") and self.struck is not None:
             lost, self.struck = self.struck, None  # it seemed to have lost its way out, and was closed
             return self._end(error, self.ledger.clock(), lost)
-        super().__exit__(kind, error, traceback)
+        Phase.__exit__(self, kind, error, traceback)
         if self.frame is not None:  # it was in time
             struck = self._release()
             if struck is not None:  # but only since the limits have changed

@@ -12,7 +12,7 @@ import os
 from functools import lru_cache
 
 from ..originals import clock, files
-from ..seconds import INFINITY
+from ..seconds import INFINITY, variable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,15 +21,8 @@ if TYPE_CHECKING:
 VARIABLE = "TIMEOUT_MANAGER_DEADLINE"
 MARGIN = 0.05, 5.0  # of what is left, at most seconds: the child reports before its parent kills
 
-
 #: the environment of this process as it is kept, which ``os.environ`` decodes and encodes word by word
 own: Any = getattr(os.environb, "_data", os.environb) if os.supports_bytes_environ else os.environ
-
-
-def variable(name: str) -> str | None:
-    """Return a variable of the environment; ``os.environ`` itself takes its time to say that there is none."""
-    key = os.fsencode(name) if os.supports_bytes_environ else name
-    return os.environ.get(name) if key in own else None
 
 
 def inherited() -> float:

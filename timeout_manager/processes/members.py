@@ -19,8 +19,7 @@ from __future__ import annotations
 from itertools import count
 
 from ..originals import clock, system
-from ..seconds import INFINITY
-from .deadline import variable
+from ..seconds import INFINITY, variable
 from .group import Group
 from .job import Job
 from .table import ENDED, HAS_GROUPS, Process, environ_of, has_proc, is_child, processes, uptime, wait_for_one
