@@ -8,7 +8,7 @@ threads or in forked processes, run them within the limits.
 from __future__ import annotations
 
 import unittest
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import wraps
 from types import FunctionType
 
@@ -18,6 +18,7 @@ from ..originals import python, thread
 from .case import LimitedTest
 from .limits import Limits
 from .part import at_work
+from .replacing import replaced
 
 get_ident = thread.get_ident
 
@@ -36,20 +37,13 @@ _called: dict[int, list[LimitedTest]] = {}  # the tests that are being called, b
 @contextmanager
 def limited_tests(limits: Limits, kinds: Iterable[type]) -> Iterator[None]:
     """Have tests of these classes, and all plain ones, called within the limits."""
-    originals: list[tuple[type, str, Any, Any]] = []
-    try:
+    with ExitStack() as stack:
         for owner in dict.fromkeys(base for kind in [unittest.TestCase, *kinds] for base in kind.__mro__):
             for name in "run", "__call__":
                 original = vars(owner).get(name)
                 if isinstance(original, FunctionType) and original is not unittest.TestCase.__call__:
-                    wrapped = _wrap(original, limits)
-                    setattr(owner, name, wrapped)
-                    originals.append((owner, name, original, wrapped))
+                    stack.enter_context(replaced(owner, name, _wrap(original, limits)))
         yield
-    finally:
-        for owner, name, original, wrapped in originals:
-            if vars(owner).get(name) is wrapped:
-                setattr(owner, name, original)
 
 
 def _wrap(original: Callable[..., Any], limits: Limits) -> Callable[..., Any]:
@@ -120,27 +114,17 @@ def call_limited(limits: Limits, test: Any, function: Callable[..., Any], *args:
                 _called.pop(get_ident(), None)
 
 
-@contextmanager
-def _listening(result: Any, told: list[BaseException]) -> Iterator[None]:
-    """Note which errors a result is told of."""
-    own = getattr(result, "__dict__", {})
-    before = own.get("addError")
-    add: Any = getattr(result, "addError", None)
+def _listening(result: Any, told: list[BaseException]) -> AbstractContextManager[None]:
+    """Note which errors a result, if there is one, is told of."""
+    if result is None:
+        return nullcontext()
+    add = result.addError
 
     def note(test: Any, err: Any, *args: Any, **kwargs: Any) -> Any:
         told.append(err and err[1])
         return add(test, err, *args, **kwargs)
 
-    if add is None:
-        yield
-        return
-    own["addError"] = note
-    try:
-        yield
-    finally:
-        own.pop("addError", None)
-        if before is not None:
-            own["addError"] = before
+    return replaced(result, "addError", note)
 
 
 def _aside(called: list[LimitedTest]) -> AbstractContextManager[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unittest
+from unittest.suite import _ErrorHolder as Named  # type: ignore[attr-defined]  # in the place of a test
 
 from ..errors import PhaseTimeout
 from ..interpreter.stderr import tell
@@ -179,20 +180,3 @@ class Recorder(unittest.TestResult):
             return super()._exc_info_to_string(err, test)  # type: ignore[misc,no-any-return]
         except Exception as broken:
             return of_error(err, broken)
-
-
-class Named:
-    """What unittest puts in the place of a test where there is none."""
-
-    failureException = None
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def id(self) -> str:
-        return self.name
-
-    __str__ = id
-
-    def shortDescription(self) -> None:
-        return None
