@@ -7,8 +7,7 @@ import sys
 from importlib import import_module
 
 from . import __version__
-from .commandline.nearest import hint
-from .commandline.screen import USAGE, refuse, show
+from .commandline.screen import USAGE, hint, refuse, show
 from .errors import STATUS
 
 TYPE_CHECKING = False

@@ -252,7 +252,7 @@ except TimeoutError: pass
         limits = import_module(f"{package.__name__}.testing.limits")
         hooks = import_module(f"{package.__name__}.testing.entry")
         files = import_module(f"{package.__name__}.testing.report_files")
-        entry, run = hooks.Entry("test", "a.test"), limits.Limits(0.1)
+        entry, run = hooks.Entry("test", "a.test"), limits.Limits(limits.Limit(0.1, "here"))
         part = import_module(f"{package.__name__}.testing.part")
         group = entry.groups[0] = part.Group(run, "a.test", run.timeout)
         with self.assertRaises(PhaseTimeout) as caught:

@@ -122,7 +122,7 @@ class StuckOrSlow(unittest.TestCase):
         limits = import_module(f"{package.__name__}.testing.limits")
         watchdog = import_module(f"{package.__name__}.interpreter.watchdog")
         watchdog.add_job(self, lambda now: float("inf"))
-        run = limits.Limits(self.LIMIT, method=method)
+        run = limits.Limits(limits.Limit(self.LIMIT, "here"), method=method)
         try:
             import_module(f"{package.__name__}.testing.part").Group(run, "a.test", run.timeout).call("test", body)
         except PhaseTimeout as error:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pkgutil
 
-from .nearest import hint
-from .screen import USAGE, refuse, show
+from .screen import USAGE, hint, refuse, show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

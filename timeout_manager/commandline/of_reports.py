@@ -6,8 +6,7 @@ import json
 from contextlib import contextmanager
 from getopt import GetoptError, gnu_getopt
 
-from .nearest import told
-from .screen import refuse, show
+from .screen import refuse, show, told
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import os
 import signal
 
 from ..processes.group import Group
-from ..processes.orphans import collect
+from ..processes.children import collect
 from ..processes.table import HAS_GROUPS
 from ..processes.tree import Tree
 

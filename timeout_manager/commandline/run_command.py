@@ -15,8 +15,7 @@ from ..processes import deadline
 from ..processes.name import name_of
 from ..seconds import duration, text
 from .dying import die_of
-from .nearest import told
-from .screen import show
+from .screen import show, told
 from .supervisor import Supervisor, say
 
 TYPE_CHECKING = False

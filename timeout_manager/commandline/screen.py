@@ -1,12 +1,15 @@
-"""What a command line is answered with: a page, a table, the options, or what is wrong. And the streams for that."""
+"""What a command line is answered with: a page, a table, the options, or what is wrong with it and may be meant."""
 
 from __future__ import annotations
 
 import os
 import sys
+from difflib import get_close_matches
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from getopt import GetoptError
     from typing import NoReturn
 
 __unittest = True
@@ -30,8 +33,13 @@ def refuse(message: str) -> NoReturn:
     sys.exit(USAGE)
 
 
-def open_missing() -> None:
-    """Have the streams that this process was started without lead nowhere: unittest needs them."""
-    for name, mode in ("stdin", "r"), ("stdout", "w"), ("stderr", "w"):  # each gets the number that is free, its own
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.open(os.devnull, os.O_RDWR), mode, closefd=False))
+def hint(word: str, known: Iterable[str]) -> str:
+    """Return the end of a sentence that names the nearest of the known words; "" where none is near."""
+    near = get_close_matches(word, list(known), 1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def told(error: GetoptError | ValueError, options: Iterable[str]) -> str:
+    """Return what is wrong, and the nearest of these long options (as `getopt` takes them) if one is not known."""
+    word = getattr(error, "opt", "")
+    return f"{error}{hint(f'--{word}', ['--' + name.rstrip('=') for name in options]) if word else ''}"

@@ -20,8 +20,7 @@ from ..interpreter.stderr import tell
 from ..originals import clock
 from ..processes import deadline
 from ..processes.child import Child
-from ..processes.hearing import Ear
-from ..processes.orphans import adopt, collect
+from ..processes.children import Ear, adopt, collect
 from ..processes.table import HAS_GROUPS, KILL, name_of_signal
 from ..processes.tree import BOUND
 from ..seconds import INFINITY, LONGEST_WAIT

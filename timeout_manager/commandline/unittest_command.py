@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import unittest
 from contextlib import redirect_stdout, suppress
@@ -21,7 +22,7 @@ from ..testing.runner import TextTestRunner
 from ..testing.units import Suite, tests_of
 from . import lingering, unittest_options as options
 from .dying import die_of
-from .screen import USAGE, open_missing, refuse, show
+from .screen import USAGE, refuse, show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ SOON = 1.0  # seconds that closing what hung has at least
 
 def main(program: str, arguments: list[str]) -> NoReturn:
     """Run the tests; exit as ``python -m unittest`` does, with 124 if the total is spent, 2 if an option is bad."""
-    open_missing()
+    _open_missing()
     own, rest = options.split(program, arguments)
     if any(each in ("-h", "--help") for each in rest):
         _help(program)
@@ -72,6 +73,13 @@ def main(program: str, arguments: list[str]) -> NoReturn:
         die_of(signals.SIGINT)
     reports.close()
     _end(status, ran, limits)
+
+
+def _open_missing() -> None:
+    """Have the streams that this process was started without lead nowhere: unittest needs them."""
+    for name, mode in ("stdin", "r"), ("stdout", "w"), ("stderr", "w"):  # each gets the number that is free, its own
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.open(os.devnull, os.O_RDWR), mode, closefd=False))
 
 
 def _help(program: str) -> NoReturn:

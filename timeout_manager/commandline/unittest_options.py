@@ -10,8 +10,7 @@ from ..interpreter import watchdog
 from ..processes.deadline import less_margin
 from ..seconds import duration
 from ..testing.limits import METHODS, Limit, Limits, limit_from_environ, seconds_from_environ
-from .nearest import hint
-from .screen import refuse
+from .screen import hint, refuse
 
 __unittest = True
 
@@ -107,21 +106,16 @@ def split(program: str, arguments: list[str]) -> tuple[dict[str, str], list[str]
 
 def limits_of(own: dict[str, str]) -> Limits:
     """Return the limits that the options and the environment ask for; ValueError names the source of a bad one."""
-    given = {name: Limit(duration(own[name], name), name) for name in TIMES if name in own}
-    seconds = None if "--total" in given else seconds_from_environ(TOTAL_VARIABLE)
+    given = {name[2:].replace("-", "_"): Limit(duration(own[name], name), name) for name in TIMES if name in own}
+    if "timeout" not in given:
+        given["timeout"] = limit_from_environ()
+    seconds = None if "total" in given else seconds_from_environ(TOTAL_VARIABLE)
     if seconds is not None:
-        given["--total"] = Limit(less_margin(seconds, *MARGIN), f"{TOTAL_VARIABLE}, less a margin", scaled=False)
+        given["total"] = Limit(less_margin(seconds, *MARGIN), f"{TOTAL_VARIABLE}, less a margin", scaled=False)
     method = own.get("--method", "auto")
     if method not in METHODS:
         raise ValueError(f"--method must be one of {', '.join(METHODS)}, not {method!r}")
-    return Limits(
-        given.get("--timeout") or limit_from_environ(),
-        given.get("--total"),
-        given.get("--slow-after"),
-        given.get("--kill-after"),
-        method,
-        given.get("--kill-children"),
-    )
+    return Limits(method=method, **given)
 
 
 def check(limits: Limits) -> None:

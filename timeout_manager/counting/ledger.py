@@ -75,7 +75,6 @@ class Ledger:
     """A budget, and the phases that spend it, in the order of entry."""
 
     kind: type[Phase]  # of what is entered
-    enforce: bool | str | None = False  # how limits are enforced; None: not at all, whatever was asked for
 
     def __init__(self, seconds: float | None, clock: Callable[[], float]) -> None:
         self.clock = clock

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from ..originals import signals
-from ..processes.hearing import Ear
-from ..processes.orphans import adopt, collect
+from ..processes.children import Ear, adopt, collect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import sys
 from ..errors import listed
 from ..interpreter.stderr import tell
 from ..originals import clock, files, signals
-from ..processes.orphans import collect
+from ..processes.children import collect
 from ..processes.table import name_of_signal
 from ..seconds import text
 from .showing import write

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 
 from ..originals import clock, system
-from ..processes.orphans import collect
+from ..processes.children import collect
 from ..processes.tree import Tree
 from ..seconds import text
 from ..testing.plan import Plan, next_unit

@@ -17,10 +17,8 @@ get_ident = thread.get_ident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Optional
+    from typing import Any
     from unittest import TestCase
-
-    Seconds = Optional[float]
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 __unittest = True  # unittest leaves our frames out of its tracebacks
@@ -44,6 +42,9 @@ class Limit:
         self.seconds = amount(seconds, source) or None
         self.source = source
         self.scaled = scaled
+
+
+NO_LIMIT = Limit(None, "")
 
 
 def limit_from_environ() -> Limit:
@@ -78,28 +79,23 @@ class Listener:
 class Limits:
     """The limits of a run: of each test, and of all together.
 
-    ``timeout``, ``total``, ``slow_after``, ``kill_after`` and ``kill_children`` are seconds; None and 0 mean no limit,
-    or that it is not done. The total counts from here. ``method`` is "timer" (of the kernel), "signal" (SIGALRM),
-    "thread" (a watchdog, and for the main thread a private signal) or "auto": the one that code under test is least
-    likely to get into the way of.
+    What has no limit is not done, as ``kill_after``. The total counts from here. ``method`` is "timer" (of the kernel),
+    "signal" (SIGALRM), "thread" (a watchdog, and for the main thread a private signal) or "auto": the one that code
+    under test is least likely to get into the way of.
     """
 
     def __init__(
         self,
-        timeout: Limit | Seconds = None,
-        total: Limit | Seconds = None,
-        slow_after: Limit | Seconds = None,
-        kill_after: Limit | Seconds = None,
+        timeout: Limit = NO_LIMIT,
+        total: Limit = NO_LIMIT,
+        slow_after: Limit = NO_LIMIT,
+        kill_after: Limit = NO_LIMIT,
         method: str = "auto",
-        kill_children: Limit | Seconds = None,
+        kill_children: Limit = NO_LIMIT,
     ) -> None:
-        if method not in METHODS:
-            raise ValueError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
-        self.timeout = _limit(timeout, "timeout")
-        self.total = _limit(total, "total")
-        self.slow_after = _limit(slow_after, "slow_after").seconds
-        self.kill_after = _limit(kill_after, "kill_after").seconds
-        self.kill_children = _limit(kill_children, "kill_children").seconds
+        self.timeout, self.total = timeout, total
+        self.slow_after = slow_after.seconds
+        self.kill_after, self.kill_children = kill_after.seconds, kill_children.seconds
         enforce = method if method != "auto" else choice.undisturbed()
         self.factor = max(scale(), 0.0)
         self.began = clock.monotonic()
@@ -191,7 +187,3 @@ class Limits:
         kind = type(test)
         method = getattr(test, getattr(test, "_testMethodName", ""), None)
         return self.of(method, kind, sys.modules.get(kind.__module__))
-
-
-def _limit(value: Limit | Seconds, name: str) -> Limit:
-    return value if isinstance(value, Limit) else Limit(value, name)
