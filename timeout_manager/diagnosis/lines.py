@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from os.path import abspath, dirname, join
+
 from ..interpreter.frames import awaiting, module_of, own, shown, stack, text, up
 from ..originals import loaded
 from ..seconds import plain
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 GROUPS = 20  # of threads or tasks with different stacks that are shown
 NAMES = 3  # of a group
+FOLDER = join(dirname(dirname(abspath(__file__))), "")  #: of this package
 
 
 def lines_at(frames: Iterable[FrameType]) -> list[Line]:
@@ -39,6 +42,11 @@ def line_of(frame: FrameType | None) -> str:
 
 def titled(who: str, lines: Iterable[Line]) -> str:
     return "\n".join([f"Stack of {who} (most recent call last):", *shown(list(lines))])
+
+
+def of_others(stacks: str) -> list[str]:
+    """Return those of the stacks that C code of the interpreter has printed which are not of threads of ours."""
+    return [each for each in stacks.strip().split("\n\n") if f'File "{FOLDER}' not in each.rpartition("\n")[2]]
 
 
 def grouped(kind: str, groups: list[tuple[tuple[Line, ...], list[str]]]) -> list[str]:

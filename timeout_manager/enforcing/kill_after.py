@@ -19,13 +19,13 @@ thread) from the first such block on. What remains: the timers are Linux's; else
 
 from __future__ import annotations
 
-import os
 import sys
 from functools import partial
 from warnings import warn
 
 from ..counting.report import table
 from ..counting.verdict import is_debugged, overrun, timeout_in
+from ..diagnosis.lines import of_others
 from ..errors import LET_PASS, STATUS
 from ..interpreter import fork, watchdog
 from ..interpreter.end_timers import EndTimers, faults
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from ..interrupting.enforcer import InterruptiblePhase as Phase, Struck
     from ..interrupting.position import Position
 
-_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 AGAIN = 0.1  # seconds until the next look at a block that is over but not running
 ENDING = 10.0  # seconds that it may take to end what ends with the process
 
@@ -206,13 +205,7 @@ def _dump() -> None:
     system.lseek(descriptor, 0, 0)
     with files.open(descriptor, "rb") as file:
         stacks = file.read().decode(errors="replace")
-    tell("".join(f"\n{each.strip()}\n" for each in stacks.split("\n\n") if not _is_ours(each)))
-
-
-def _is_ours(stack: str) -> bool:
-    """Tell whether a thread was started by this package."""
-    outermost = stack.strip().rpartition("\n")[2]
-    return f'File "{_PACKAGE}' in outermost
+    tell("".join(f"\n{each}\n" for each in of_others(stacks)))
 
 
 # -- the kernel's timers -----------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import sys
 import unittest
 from json import dumps, loads
 
+from ..diagnosis.lines import FOLDER, of_others
 from ..originals import clock, files, signals, system
 from ..processes.tree import Tree
 from .channel import HASHES, VARIABLE
@@ -26,9 +27,8 @@ STACKS = 0.5  # seconds that a process has to say where it stands,
 LOOK = 0.01  # and between two looks whether it has
 LONGEST_WORDS = 1 << 20
 FATAL = "Fatal Python error"  # begins what the interpreter says when it dies
-_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
-_CALLER = f'  File "{os.path.join(_PACKAGE, "testing", "part.py")}"'  # of the code under test,
-_BETWEEN = f'  File "{os.path.dirname(unittest.__file__)}{os.sep}', f'  File "{_PACKAGE}'  # with these between them
+_CALLER = f'  File "{os.path.join(FOLDER, "testing", "part.py")}"'  # of the code under test,
+_BETWEEN = f'  File "{os.path.dirname(unittest.__file__)}{os.sep}', f'  File "{FOLDER}'  # with these between them
 
 
 def own_command() -> list[bytes]:
@@ -147,15 +147,11 @@ class Hired:
         _, fatal, last = text.rpartition(FATAL)
         text = fatal + last if fatal or self._is_asked else ""
         kept = []
-        for stack in text.split("\n\n"):
-            lines = stack.splitlines()
-            caller = next((at for at, line in enumerate(lines) if line.startswith(_CALLER)), None)
-            if caller is not None:
-                while lines[caller - 1].startswith(_BETWEEN):
-                    caller -= 1
-                kept.append("\n".join(lines[:caller]))
-            elif not lines[-1:] or _PACKAGE not in lines[-1]:
-                kept.append(stack)
+        for lines in map(str.splitlines, of_others(text)):
+            end = next((at for at, line in enumerate(lines) if line.startswith(_CALLER)), len(lines))
+            while end < len(lines) and lines[end - 1].startswith(_BETWEEN):
+                end -= 1
+            kept.append("\n".join(lines[:end]))
         return "\n\n".join(kept)
 
     def interrupt(self) -> None:
