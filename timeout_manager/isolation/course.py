@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from ..originals import clock
+from ..seconds import INFINITY
 from ..testing.entry import Entry
 from ..testing.plan import Unit
 from ..testing.report_files import data_of
@@ -98,7 +99,7 @@ class Course:
             unit.done = True
 
     def on_idle(self, worker: Hired) -> None:
-        worker.at, worker.due = ("nothing", "", None), None
+        worker.at, worker.due = ("nothing", "", None), INFINITY
 
     def on_unloaded(self, worker: Hired, status: int) -> None:
         worker.unloaded = status
@@ -107,7 +108,7 @@ class Course:
         worker.state = "over"
 
     def on_due(self, worker: Hired, due: float | None, part: str, limit: str, seconds: float | None) -> None:
-        worker.due, worker.part, worker.limit, worker.seconds = due, part, limit, seconds
+        worker.due, worker.part, worker.limit, worker.seconds = due or INFINITY, part, limit, seconds
 
     def on_started(self, worker: Hired) -> None:
         worker.has_line = True
@@ -115,7 +116,7 @@ class Course:
 
     def on_at(self, worker: Hired, kind: str, name: str, test: list[Any] | None, began: float) -> None:
         number = None if test is None else self._numbers.get((test[0], test[1]))
-        worker.at, worker.due, worker.has_line = (kind, name, number), None, False
+        worker.at, worker.due, worker.has_line = (kind, name, number), INFINITY, False
         worker.began = began
         left = worker.unit.left if worker.unit is not None else ()
         if number is not None and number in left:

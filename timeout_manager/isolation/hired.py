@@ -11,6 +11,7 @@ from json import dumps, loads
 from ..diagnosis.lines import FOLDER, of_others
 from ..originals import clock, files, signals, system
 from ..processes.tree import Tree
+from ..seconds import INFINITY
 from .channel import HASHES, VARIABLE
 from .nameless import Book, Spool, are_one, first_of, in_memory, on_disk
 
@@ -54,7 +55,7 @@ class Hired:
         self.has_line = False  # what it is at has been shown in progress,
         self.uncounted = 0  # and counts as a test that ran once it has ended
         self.began = clock.monotonic()
-        self.due: float | None = None
+        self.due = INFINITY
         self.part = self.limit = ""  # what of that is to be over, and by which limit,
         self.seconds: float | None = None  # which is so long
         self.signal = 0  # which asks it

@@ -11,6 +11,7 @@ import re
 import sys
 
 from ..originals import clock, system
+from ..seconds import INFINITY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def told_of(count: str, workers: Iterable[Hired]) -> str:
         return count
     first = min(running, key=lambda worker: worker.began)
     kind, name, _ = first.at
-    limit = f" of {first.seconds:g} s" if first.due is not None and first.seconds else ""
+    limit = f" of {first.seconds:g} s" if first.due < INFINITY and first.seconds else ""
     what = f"{'import ' * (kind == 'import')}{name} {clock.monotonic() - first.began:.1f} s{limit}"
     return f"{count}  {len(running)} running: {what}"
 

@@ -11,7 +11,7 @@ import sys
 from ..originals import clock, system
 from ..processes.children import collect
 from ..processes.tree import Tree
-from ..seconds import text
+from ..seconds import INFINITY, text
 from ..testing.plan import Plan, next_unit
 from .bell import Bell
 from .course import Course
@@ -46,8 +46,8 @@ class Parent:
         self.grace = limits.kill_after or GRACE
         self._drains = False  # nothing new is begun
         self._seen_interrupts = 0
-        self._kill_at: float | None = None  # after Ctrl-C
-        self._line_at = 0.0  # when to show the next live line
+        self._kill_at = INFINITY  # after Ctrl-C
+        self._line_at = INFINITY  # when to show the next live line
         self._has_begun = False
 
     def load(self) -> Parent:
@@ -61,6 +61,8 @@ class Parent:
             _give_up(error)
         self._ends = Ends(self.course, self._bell, self.jobs == 1)
         self._line = line()
+        if self._line is not None:
+            self._line_at = 0.0
         self._has_begun = True
         while not self.course.is_listed:
             self._hire()
@@ -105,7 +107,7 @@ class Parent:
         self._ends.are_asked = True
         if self._line is not None:
             self._line.close()
-            self._line = None
+            self._line_at = INFINITY
         now = clock.monotonic()
         for worker in list(self.workers):
             worker.at, worker.began, worker.due = ("nothing", "", None), now, now + SOON
@@ -175,10 +177,8 @@ class Parent:
     def _wait(self) -> None:
         """Wait until something happens, and see to it."""
         now = clock.monotonic()
-        dues = [worker.due + self.grace - now for worker in self.workers if worker.due is not None]
-        dues += [] if self._kill_at is None else [self._kill_at - now]
-        dues += [] if self._line is None else [self._line_at - now]
-        seconds = max(min([LONGEST, *dues]), 0.0)
+        soonest = min(self._kill_at, self._line_at, *(worker.due + self.grace for worker in self.workers))
+        seconds = max(min(soonest - now, LONGEST), 0.0)
         came = self._bell.hear(self.workers, seconds)
         self._rouse(clock.monotonic() - now - seconds)
         for worker in list(self.workers):
@@ -193,14 +193,13 @@ class Parent:
         """If this process was stopped meanwhile, give everybody time anew."""
         if late > OVERSLEPT:
             for worker in self.workers:
-                if worker.due is not None:
-                    worker.due = max(worker.due, clock.monotonic())
+                worker.due = max(worker.due, clock.monotonic())
 
     def _is_late(self, worker: Hired) -> bool:
-        if worker.due is None or clock.monotonic() < worker.due + self.grace:
+        if clock.monotonic() < worker.due + self.grace:
             return False
         self.course.hear(worker)  # it may have said something meanwhile
-        return worker.due is not None and clock.monotonic() >= worker.due + self.grace
+        return clock.monotonic() >= worker.due + self.grace
 
     def _overrun(self, worker: Hired) -> str:
         if self._ends.are_asked:
@@ -227,7 +226,7 @@ class Parent:
             if not self._busy():
                 self.course.result.interrupted = True
             self._kill_at = clock.monotonic() + (self.grace if self._seen_interrupts == 1 else 0.0)
-        if self._kill_at is not None and clock.monotonic() >= self._kill_at:
+        if clock.monotonic() >= self._kill_at:
             for worker in self._busy():
                 self.course.result.interrupted = True
                 self._ends.kill(worker, "interrupted", "Nothing interrupted it, and it was killed after Ctrl-C.")
