@@ -11,11 +11,11 @@ import os
 import sys
 from contextlib import suppress
 from json import loads
-from math import inf
 
 from ..errors import PhaseTimeout
 from ..interpreter.fork import in_child
 from ..originals import clock, system
+from ..seconds import INFINITY
 from ..testing.entry import Entry
 from ..testing.limits import Listener
 from ..testing.loader import ImportTimeout
@@ -67,7 +67,7 @@ class Worker(Listener):
     def bind(self, limits: Limits) -> None:
         """Have the limits of a run be those of the parent."""
         limits.began, limits.listener = self.began, self
-        limits.end = inf if self.orders["end"] is None else self.orders["end"]
+        limits.end = INFINITY if self.orders["end"] is None else self.orders["end"]
 
     # -- what code under test does: called by the groups of parts
 

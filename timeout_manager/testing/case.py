@@ -12,10 +12,10 @@ import sys
 import unittest
 from contextlib import contextmanager
 from functools import partial, wraps
-from math import inf
 
 from ..errors import PhaseTimeout
 from ..originals import thread
+from ..seconds import INFINITY
 from .entry import Entry, name_of
 from .limits import Limit, Limits
 from .part import CALL, PATIENCE, Group
@@ -158,7 +158,7 @@ class LimitedTest(Entry):
         try:
             if self.whole is None:
                 return group.call(name, function, *args, **kwargs)
-            with self.whole.aside(inf if self.thread == get_ident() else group.longest()):
+            with self.whole.aside(INFINITY if self.thread == get_ident() else group.longest()):
                 return group.call(name, function, *args, **kwargs)
         except BaseException as error:
             late = bool(self.late)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from math import inf
 
 from .. import TimeoutManager
 from ..enforcing import choice
 from ..enforcing.ledger import EnforcedLedger
 from ..interpreter import watchdog
 from ..originals import clock, thread
-from ..seconds import MECHANISMS, amount, duration, scale
+from ..seconds import INFINITY, MECHANISMS, amount, duration, scale
 
 get_ident = thread.get_ident
 
@@ -99,7 +98,8 @@ class Limits:
         enforce = method if method != "auto" else choice.undisturbed()
         self.factor = max(scale(), 0.0)
         self.began = clock.monotonic()
-        self.end = self.began + (self.total.seconds or inf) * ((self.factor or inf) if self.total.scaled else 1.0)
+        factor = (self.factor or INFINITY) if self.total.scaled else 1.0
+        self.end = self.began + (self.total.seconds or INFINITY) * factor
         self.calls: dict[type, Any] = {}  # what is a part of tests of each class,
         self.ways: dict[type, set[str]] = {}  # and in which ways it calls them itself
         self.thread = 0  # in which they are armed between the tests
@@ -154,7 +154,7 @@ class Limits:
 
     def left(self) -> float | None:
         """Return what is left of the total, before scaling, or the little that is for cleaning up when nothing is."""
-        if self.end == inf or not self.factor:
+        if self.end == INFINITY or not self.factor:
             return None
         left = self.end - clock.monotonic()
         return (left if left > 0 else min((self.end - self.began) * CLOSING, LONGEST_CLOSING)) / self.factor

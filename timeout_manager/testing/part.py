@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from math import inf
 from unittest.util import strclass
 
 from ..counting.verdict import end_in, is_debugged, overrun, timeout_in
@@ -21,7 +20,7 @@ from ..errors import PhaseInterrupt, PhaseTimeout, timeout_of
 from ..interpreter import fork
 from ..interrupting.phase import EnforcedPhase
 from ..originals import thread
-from ..seconds import plain, text
+from ..seconds import INFINITY, plain, text
 from .limits import Limit, Limits
 
 get_ident = thread.get_ident
@@ -116,7 +115,7 @@ class Group:
         """Return what the function returns; raise PhaseTimeout if it is not over in time, whatever it does."""
         manager = self.manager
         if manager.expired:  # by a part before this one; if that has no error, a debugger was there
-            manager.reset((self.limit.seconds or inf) * SECOND_CHANCE if self.parts[-1].error else inf)
+            manager.reset((self.limit.seconds or INFINITY) * SECOND_CHANCE if self.parts[-1].error else INFINITY)
         part = Part(self, name, _cleanup(function, args) if name == "cleanup" else None)
         self.parts.append(part)
         listener = self.limits.listener
@@ -143,7 +142,7 @@ class Group:
                 _running[here] = around
 
     @contextmanager
-    def aside(self, longest: float = inf) -> Iterator[None]:
+    def aside(self, longest: float = INFINITY) -> Iterator[None]:
         """Have the time of these parts stand still, while others take their own, for so many seconds at most."""
         manager = self.manager
         left = manager.remaining_timeout
@@ -161,7 +160,7 @@ class Group:
         """Return how long another thread waits for a part: a call that blocks in this one is not interrupted."""
         left = self.manager.remaining_timeout
         late = self._spare() + (self.limits.kill_children or 0.0)
-        return inf if left is None else left / self.limits.factor + late
+        return INFINITY if left is None else left / self.limits.factor + late
 
     def _spare(self) -> float:
         return max((self.limit.seconds or 0.0) * SECOND_CHANCE, PATIENCE)
