@@ -30,7 +30,6 @@ FLOORS = [  # from the top down; what stands together on one floor does not know
 LINES = 40  # that a function has fewer of,
 LONG = 250  # and a file at most, unless it says why;
 LONGEST = 600  # a file of tests
-FACADE = {"_ledger", "_another"}  # of a manager: nobody's affair, but that of the tests that have one
 FLOOR = {room: len(FLOORS) - number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 
@@ -160,7 +159,7 @@ class House(unittest.TestCase):
         own = {name: set(private(tree)) for name, tree in self.modules.items()}
         wrong = set()
         for name, tree in self.modules.items():
-            others = set().union(*own.values()) - own[name] - FACADE
+            others = set().union(*own.values()) - own[name]
             for node in ast.walk(tree):
                 if isinstance(node, ast.Attribute) and node.attr in others and not is_of_its_own_kind(node.value):
                     wrong.add(f"{name}:{node.lineno} {node.attr}")

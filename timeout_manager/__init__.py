@@ -138,13 +138,6 @@ class TimeoutManager:
         else:
             self._ledger = _Ledger(seconds, clock)
 
-    def _another(self, initial_timeout: float | None) -> TimeoutManager:
-        """Return a fresh manager with the settings of this one, in less time than it takes to make one."""
-        other = object.__new__(type(self))
-        other._scale = self._scale
-        other._ledger = self._ledger.another(scaled(initial_timeout, "initial_timeout", self._scale))
-        return other
-
     def __reduce__(self) -> NoReturn:
         self._ledger.__reduce__()
 
@@ -242,7 +235,6 @@ class TimeoutManager:
 
             check(self._ledger, phase_name)
 
-    @uninterrupted
     def reset(self, timeout: float | None = None) -> None:
         """Start the budget anew with ``timeout`` seconds (0 or less = spent already), or ``initial_timeout`` if None.
 

@@ -143,9 +143,6 @@ def _part_of(test: Any, plan: Plan) -> Any:
 def _collect(limits: Limits, result: LimitedResult) -> None:
     """Let what hung be closed while that has a limit: when the interpreter ends, a coroutine may defy it for ever."""
     result.timeouts[:] = [(str(test), told) for test, told in result.timeouts]
-    manager = limits.manager(max(limits.timeout.seconds or 0.0, SOON))
-    try:
-        with manager.timed_operation("garbage"):
-            gc.collect()
-    except PhaseTimeout:
-        pass
+    ledger = limits.ledger(max(limits.scaled(limits.timeout) or 0.0, SOON))
+    with suppress(PhaseTimeout), ledger.kind(ledger, "garbage", None):
+        gc.collect()

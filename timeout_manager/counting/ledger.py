@@ -120,6 +120,7 @@ class Ledger:
         """Return the function wrapped so that every call runs in a fresh phase like this one."""
         raise NotImplementedError
 
+    @uninterrupted
     def reset(self, seconds: float | None) -> None:
         """Put another budget, that begins now, in the place of the one there is."""
         self.budget = Budget(INFINITY if seconds is None else seconds, self.clock())

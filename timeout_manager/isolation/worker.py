@@ -92,12 +92,12 @@ class Worker(Listener):
 
     def _tell_due(self, group: Group) -> None:
         """Tell until when which part has to be over."""
-        left = group.manager.remaining_timeout
+        left = group.ledger.remaining()
         due = None if left is None else clock.monotonic() + left
         place = "" if due is None else group.parts[-1].place()
         if place != self._place or due is not None and abs(due - self._due) > NEAR:
             self._place, self._due = place, due or 0.0
-            self.channel.say("due", due, place, str(group), group.manager.initial_timeout)
+            self.channel.say("due", due, place, str(group), group.ledger.initial)
         self.channel.flush()
 
     def idle(self) -> None:

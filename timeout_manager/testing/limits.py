@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import sys
 
-from .. import TimeoutManager
 from ..enforcing import choice
 from ..enforcing.ledger import EnforcedLedger
 from ..interpreter import watchdog
 from ..originals import clock, thread
-from ..seconds import INFINITY, MECHANISMS, amount, duration, scale
+from ..seconds import INFINITY, MECHANISMS, amount, duration, mechanism, scale
 
 get_ident = thread.get_ident
 
@@ -18,6 +17,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
     from unittest import TestCase
+
+    from ..counting.ledger import Ledger
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 __unittest = True  # unittest leaves our frames out of its tracebacks
@@ -95,7 +96,6 @@ class Limits:
         self.timeout, self.total = timeout, total
         self.slow_after = slow_after.seconds
         self.kill_after, self.kill_children = kill_after.seconds, kill_children.seconds
-        enforce = method if method != "auto" else choice.undisturbed()
         self.factor = max(scale(), 0.0)
         self.began = clock.monotonic()
         factor = (self.factor or INFINITY) if self.total.scaled else 1.0
@@ -106,12 +106,15 @@ class Limits:
         self._is_armed = False  # a limit has come
         self._is_open = False  # something stays armed
         self.listener = Listener()
-        kills: dict[str, Any] = {"kill_after": self.kill_after, "kill_children": self.kill_children}
-        self._session = TimeoutManager(1e8, enforce=enforce, **kills)
-        self._elsewhere = TimeoutManager(1e8, enforce=True, **kills)  # a suite may run its tests in other threads
-        for each in self._session, self._elsewhere:
-            if not isinstance(each._ledger, EnforcedLedger):  # the environment has switched it off; a part needs one
-                each._ledger = EnforcedLedger(None, clock.monotonic, False, None, None)
+        self._here = self._settings(method if method != "auto" else choice.undisturbed())
+        self._elsewhere = self._settings(True)  # a suite may run its tests in other threads
+        self.wish = self._here.enforce  #: a mechanism by name, True for the best, False for none
+
+    def _settings(self, enforce: bool | str) -> EnforcedLedger:
+        """Return a ledger for a session, with the settings of those that parts have."""
+        wish = mechanism(enforce)  # the environment may have another one, or none
+        kills = (None, None) if wish is None else (self.kill_after, self.kill_children)
+        return EnforcedLedger(1e8 * self.factor or None, clock.monotonic, wish or False, *kills)
 
     def __enter__(self) -> Limits:
         self.thread = get_ident()
@@ -121,12 +124,7 @@ class Limits:
         watchdog.remove_job(self)
         if self._is_open:
             self._is_open = False
-            self._session._ledger.close_session()
-
-    @property
-    def wish(self) -> bool | str:
-        """What is to interrupt tests: a mechanism by name, True for the best, False for none."""
-        return getattr(self._session._ledger, "enforce", False)
+            self._here.close_session()
 
     def arm(self, is_limited: bool) -> None:
         """Stay armed from the first limit on; repair what code under test may have done to what is."""
@@ -138,11 +136,11 @@ class Limits:
 
     def _open(self) -> None:
         """Stay armed between the tests."""
-        mechanism = self._session.enforcement
-        if choice.may_stay(mechanism):
-            self._session._ledger.open_session()
+        name = self._here.mechanism()
+        if choice.may_stay(name):
+            self._here.open_session()
             self._is_open = True
-        if mechanism == "timer":
+        if name == "timer":
             try:
                 watchdog.add_job(self, choice.attend)
             except RuntimeError:  # no thread can be started: then nothing stands behind the timer
@@ -153,15 +151,19 @@ class Limits:
         return clock.monotonic() >= self.end
 
     def left(self) -> float | None:
-        """Return what is left of the total, before scaling, or the little that is for cleaning up when nothing is."""
+        """Return what is left of the total, or the little that is for cleaning up when nothing is."""
         if self.end == INFINITY or not self.factor:
             return None
         left = self.end - clock.monotonic()
-        return (left if left > 0 else min((self.end - self.began) * CLOSING, LONGEST_CLOSING)) / self.factor
+        return left if left > 0 else min((self.end - self.began) * CLOSING, LONGEST_CLOSING)
 
-    def manager(self, seconds: float | None) -> TimeoutManager:
-        session = self._session if get_ident() == self.thread else self._elsewhere
-        return session._another(seconds)
+    def scaled(self, limit: Limit) -> float | None:
+        """Return the seconds of a limit after scaling, which may switch it off."""
+        return (limit.seconds or 0.0) * self.factor or None
+
+    def ledger(self, seconds: float | None) -> Ledger:
+        """Return a fresh one for the calling thread, with so many seconds."""
+        return (self._here if get_ident() == self.thread else self._elsewhere).another(seconds)
 
     def of(self, *places: object) -> Limit:
         """Return the nearest limit: the attribute ``timeout`` of the first place that has one, else that of the run.

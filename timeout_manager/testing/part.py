@@ -70,7 +70,7 @@ class Part(EnforcedPhase):
     __slots__ = ("limits", "whole", "subject", "around", "error")
 
     def __init__(self, group: Group, name: str, subject: object) -> None:
-        super().__init__(group.manager._ledger, name, None)
+        super().__init__(group.ledger, name, None)
         self.limits = group.limits
         self.whole = group.name  # the test, class or module that it is a part of
         self.subject = subject  # what it calls: a cleanup, a subtest
@@ -102,20 +102,20 @@ class Group:
     def __init__(self, limits: Limits, name: str, limit: Limit) -> None:
         self.name = name
         self.limits = limits
-        self.limit = limit
+        self.source = limit.source
         self.parts: list[Part] = []
-        left = limits.left()
-        self.by_total = left is not None and (limit.seconds is None or left < limit.seconds)
+        seconds, left = limits.scaled(limit), limits.left()
+        self.by_total = left is not None and (seconds is None or left < seconds)
         if self.by_total:
-            self.limit = Limit(left, f"what is left of {limits.total.source} {text(limits.end - limits.began)}")
-        self.manager = limits.manager(self.limit.seconds)
-        limits.arm(self.limit.seconds is not None)
+            seconds = left
+            self.source = f"what is left of {limits.total.source} {text(limits.end - limits.began)}"
+        self.ledger = limits.ledger(seconds)
+        limits.arm(seconds is not None)
 
     def call(self, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Return what the function returns; raise PhaseTimeout if it is not over in time, whatever it does."""
-        manager = self.manager
-        if manager.expired:  # by a part before this one; if that has no error, a debugger was there
-            manager.reset((self.limit.seconds or INFINITY) * SECOND_CHANCE if self.parts[-1].error else INFINITY)
+        if self.ledger.left() == 0.0:  # by a part before this one; if that has no error, a debugger was there
+            self.ledger.reset(self._chance() if self.parts[-1].error else None)
         part = Part(self, name, _cleanup(function, args) if name == "cleanup" else None)
         self.parts.append(part)
         listener = self.limits.listener
@@ -144,35 +144,36 @@ class Group:
     @contextmanager
     def aside(self, longest: float = INFINITY) -> Iterator[None]:
         """Have the time of these parts stand still, while others take their own, for so many seconds at most."""
-        manager = self.manager
-        left = manager.remaining_timeout
+        left = self.ledger.remaining()
         if left is None:
             yield
             return
-        manager.reset(longest)
+        self.ledger.reset(longest)
         try:
             yield
         finally:
-            manager.reset(max(left / self.limits.factor, self._spare()))
+            self.ledger.reset(max(left, self._spare()))
             self.limits.listener.goes_on(self)
 
     def longest(self) -> float:
         """Return how long another thread waits for a part: a call that blocks in this one is not interrupted."""
-        left = self.manager.remaining_timeout
-        late = self._spare() + (self.limits.kill_children or 0.0)
-        return INFINITY if left is None else left / self.limits.factor + late
+        left = self.ledger.remaining()
+        return INFINITY if left is None else left + self._spare() + (self.limits.kill_children or 0.0)
+
+    def _chance(self) -> float:
+        return (self.ledger.initial or 0.0) * SECOND_CHANCE
 
     def _spare(self) -> float:
-        return max((self.limit.seconds or 0.0) * SECOND_CHANCE, PATIENCE)
+        return max(self._chance(), PATIENCE * self.limits.factor)
 
     def __str__(self) -> str:
-        return f"{text(self.manager.initial_timeout)} ({self.limit.source})"
+        return f"{text(self.ledger.initial)} ({self.source})"
 
     def forget(self) -> None:
         """Let go of what has been told: errors with their frames, and cycles that only the collector would find."""
         for part in self.parts:
             part.error = part.subject = None
-        self.manager._ledger.phases.clear()
+        self.ledger.phases.clear()
         self.limits.listener.left(self)  # another thread may be in it still
 
     def owns(self, error: BaseException | None) -> bool:

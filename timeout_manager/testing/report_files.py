@@ -152,7 +152,7 @@ def data_of(entry: Entry, began: float) -> Data:
         "started": entry.began - began,
         "elapsed": entry.elapsed,
         "phases": [
-            {**phase_entry(part, began), "limit": group.manager.initial_timeout, "group": number}
+            {**phase_entry(part, began), "limit": group.ledger.initial, "group": number}
             for number, group in entry.groups.items()
             for part in group.parts
         ],
