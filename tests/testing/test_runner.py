@@ -261,10 +261,10 @@ class AnEntry(unittest.TestCase):
         class Group:
             @property
             def parts(self):
-                entry.groups[len(entry.groups)] = Group()
+                entry.groups.append(Group())
                 return ["part"]
 
-        entry.groups[0] = Group()
+        entry.groups.append(Group())
         self.assertEqual(entry.parts, ["part"])
 
 

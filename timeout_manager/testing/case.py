@@ -84,7 +84,8 @@ class LimitedTest(Entry):
         limit = self.limit
         if limit.seconds and self.handed_on:  # for setUp and the test, and for what comes after
             limit = Limit(limit.seconds + max(limit.seconds, PATIENCE), limit.source)
-        self.whole = self.groups[len(self.groups)] = Group(self.limits, self.name, limit)
+        self.whole = Group(self.limits, self.name, limit)
+        self.groups.append(self.whole)
         return self.whole.call(CALL, function, *args, **kwargs)
 
     def _attach(self) -> None:
@@ -153,7 +154,8 @@ class LimitedTest(Entry):
         if group is None or name != "cleanup" and any(part.name == name for part in group.parts):  # one more attempt
             if group is not None:
                 self.open.clear()
-            group = self.open[which] = self.groups[len(self.groups)] = Group(self.limits, self.name, self.limit)
+            group = self.open[which] = Group(self.limits, self.name, self.limit)
+            self.groups.append(group)
         before = _tasks(self.test) if self.has_loop else _NOTHING
         try:
             if self.whole is None:

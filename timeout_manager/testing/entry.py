@@ -23,7 +23,7 @@ class Entry:
         self.began = clock.monotonic()
         self.elapsed = 0.0
         self.outcome = "running"
-        self.groups: dict[int, Group] = {}
+        self.groups: list[Group] = []
         self.texts: list[str] = []  # what went wrong, or why it was skipped
         self.test: Any = None
         self.is_called = False  # it ends with the call of the test, and not when that is stopped
@@ -34,12 +34,12 @@ class Entry:
 
     @property
     def parts(self) -> list[Part]:
-        return [part for group in list(self.groups.values()) for part in group.parts]  # asked for by the watchdog, too
+        return [part for group in list(self.groups) for part in group.parts]  # asked for by the watchdog, too
 
     @property
     def late(self) -> list[tuple[Group, Part]]:
         """The parts that were not over in time."""
-        return [(group, part) for group in self.groups.values() for part in group.parts if part.error is not None]
+        return [(group, part) for group in self.groups for part in group.parts if part.error is not None]
 
     @property
     def timeouts(self) -> list[PhaseTimeout]:
@@ -54,7 +54,7 @@ class Entry:
 
     def owns(self, error: BaseException | None) -> bool:
         """Tell whether an error is an interrupt of a part of this, or has the text of one: some keep no more."""
-        if any(group.owns(error) for group in self.groups.values()):
+        if any(group.owns(error) for group in self.groups):
             return True
         if not any(part.outcome == "timeout" or getattr(part, "struck", None) is not None for part in self.parts):
             return False

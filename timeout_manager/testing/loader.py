@@ -103,7 +103,8 @@ class TestLoader(unittest.TestLoader):
         if stand_in is not None:
             self._late.append(stand_in)
             raise stand_in.error
-        group = entry.groups[0] = Group(self._limits, name, self._limits.timeout)
+        group = Group(self._limits, name, self._limits.timeout)
+        entry.groups.append(group)
         self._open.append(entry)
         listener.running(entry)
         try:

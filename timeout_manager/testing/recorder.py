@@ -73,7 +73,7 @@ class Recorder(unittest.TestResult):
         """Call a fixture or a cleanup within the limit."""
         group = group_of(owner, self.limits)
         entry = self.before = Entry("fixture", f"{name} ({group.name})")
-        entry.groups[0] = group
+        entry.groups.append(group)
         self._begin(entry, None)
         try:
             return group.call(name, function, *args, **kwargs)
@@ -110,7 +110,7 @@ class Recorder(unittest.TestResult):
         self.listener.ended(entry)
         if outer is not None:
             self.listener.running(outer)
-        for group in entry.groups.values():
+        for group in entry.groups:
             group.forget()
 
     def _tell_late(self, entry: Entry, test: Any) -> None:

@@ -153,7 +153,7 @@ def data_of(entry: Entry, began: float) -> Data:
         "elapsed": entry.elapsed,
         "phases": [
             {**phase_entry(part, began), "limit": group.ledger.initial, "group": number}
-            for number, group in entry.groups.items()
+            for number, group in enumerate(entry.groups)
             for part in group.parts
         ],
         "text": "\n".join(entry.texts),
