@@ -29,9 +29,9 @@ from ..diagnosis.lines import of_others
 from ..errors import LET_PASS, STATUS
 from ..interpreter import fork, watchdog
 from ..interpreter.end_timers import EndTimers, faults
-from ..interpreter.frames import suspended_in, up
+from ..interpreter.frames import suspended_in, up, waits
 from ..interpreter.stderr import STDERR, tell
-from ..interpreter.turns import coroutine, waits
+from ..interpreter.turns import coroutine
 from ..interrupting.escalation import Escalation
 from ..interrupting.whereabouts import awaits, is_by_hand, place
 from ..originals import clock, files, loaded, python, system, thread
@@ -151,7 +151,7 @@ def _waits(phase: Phase, frame: FrameType, stack: list[FrameType]) -> bool:
     if phase.key.__class__ is int:  # the greenlet of the thread itself is not known, but what it began with
         here = stack or phase.key in getattr(loaded("threading"), "_active", ())  # or C code alone, without a frame
         return "greenlet" in sys.modules and bool(here) and [*up(frame)][-1] not in stack
-    return phase.greenlet is not None and frame in waits(phase.greenlet)
+    return phase.greenlet is not None and frame in waits(phase.greenlet())
 
 
 def _over_at(phase: Phase, now: float) -> float:

@@ -7,8 +7,7 @@ watches its thread fires instead.
 from __future__ import annotations
 
 from ..interpreter import fork, safepoints
-from ..interpreter.frames import awaiting, suspended_in
-from ..interpreter.turns import callers
+from ..interpreter.frames import awaiting, callers, suspended_in
 from ..interrupting.cancellation import count, uncount
 from ..interrupting.delivery import find, seize
 from ..interrupting.enforcer import Enforcer, Loop, ThreadEnforcer

@@ -1,6 +1,9 @@
-"""Stacks of threads and tasks: the lines where they stand, and how these are shown.
+"""Stacks of threads, tasks and greenlets: the lines where they stand, and how these are shown.
 
 Taking one has to be quick: code objects and line numbers. The text is made when somebody reads it.
+
+A frame of a greenlet that waits is on no stack that the interpreter shows, and comes back later. A task can be run in
+parts by greenlets, too (SQLAlchemy, greenback): each is then held by a local variable of what awaits it in the task.
 """
 
 from __future__ import annotations
@@ -13,8 +16,8 @@ from os import sep
 from os.path import dirname
 from types import FunctionType
 
-from ..originals import files, system
-from .turns import held
+from ..originals import files, loaded, system
+from .turns import current_greenlet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,6 +57,28 @@ def up(frame: FrameType | None) -> Iterator[FrameType]:
     while frame is not None:
         yield frame
         frame = frame.f_back
+
+
+def waits(greenlet: Any) -> Iterator[FrameType]:
+    """Yield the frames in which a greenlet waits, the innermost first; none while it runs, and of None."""
+    return up(None if greenlet is None else greenlet.gr_frame)
+
+
+def callers() -> Iterator[FrameType]:
+    """Yield the frames in which the parents of the running greenlet wait for it, the innermost first."""
+    greenlet = current_greenlet()
+    while greenlet is not None:
+        greenlet = greenlet.parent
+        yield from waits(greenlet)
+
+
+def _held(frame: FrameType) -> Iterator[FrameType]:
+    """Yield where the greenlets wait that a frame holds in its local variables, the innermost first."""
+    kind = getattr(loaded("greenlet"), "greenlet", None)
+    if isinstance(kind, type):
+        for each in list(frame.f_locals.values()):
+            if isinstance(each, kind):
+                yield from waits(each)
 
 
 def runs(frame: FrameType, names: tuple[str, ...]) -> bool:
@@ -104,7 +129,7 @@ def suspended_in(coroutine: Any) -> list[FrameType]:
         for kind in ("cr", "gi", "ag"):
             frame = getattr(coroutine, kind + "_frame", None)
             if frame is not None:
-                frames += [frame, *list(held(frame))[::-1]]
+                frames += [frame, *list(_held(frame))[::-1]]
                 coroutine = getattr(coroutine, "gi_yieldfrom" if kind == "gi" else kind + "_await", None)
                 break
         else:  # what `async for` awaits does not tell of which generator it is

@@ -1,8 +1,6 @@
 """What takes turns in a thread: the tasks of asyncio and trio, and greenlets, each with a stack of its own.
 
-A frame of a greenlet that waits is on no stack that the interpreter shows, and comes back later. A task can be run in
-parts by greenlets, too (SQLAlchemy, greenback): each is then held by a local variable of what awaits it in the task.
-Nothing is imported for that: what was never loaded runs nothing.
+Nothing is imported to find that out: what was never loaded runs nothing.
 """
 
 from __future__ import annotations
@@ -16,8 +14,7 @@ __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from types import FrameType
+    from collections.abc import Callable
     from typing import Any
 
 
@@ -50,7 +47,7 @@ def trio_task() -> Any:
 
 def greenlet() -> ref[Any] | None:
     """Return the running greenlet, None for the one that every thread begins with; they are equal for the same one."""
-    here = _current()
+    here = current_greenlet()
     return None if here is None or here.parent is None else ref(here)
 
 
@@ -60,36 +57,9 @@ def is_alive(which: ref[Any] | None) -> bool:
     return which is None or here is not None and not here.dead
 
 
-def waits(which: ref[Any]) -> Iterator[FrameType]:
-    """Yield the frames in which a greenlet waits, the innermost first; none while it runs."""
-    here = which()
-    frame = None if here is None else here.gr_frame
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
-
-
-def callers() -> Iterator[FrameType]:
-    """Yield the frames in which the parents of the running greenlet wait for it, the innermost first."""
-    here = _current()
-    here = None if here is None else here.parent
-    while here is not None:
-        yield from waits(ref(here))
-        here = here.parent
-
-
 def coroutine(task: Any) -> Any:
     """Return that of a task; None for what is no task."""
     return task.get_coro() if hasattr(task, "get_coro") else getattr(task, "coro", None)
-
-
-def held(frame: FrameType) -> Iterator[FrameType]:
-    """Yield where the greenlets wait that a frame holds in its local variables, the innermost first."""
-    kind = getattr(loaded("greenlet"), "greenlet", None)
-    if isinstance(kind, type):
-        for each in list(frame.f_locals.values()):
-            if isinstance(each, kind):
-                yield from waits(ref(each))
 
 
 def unreachable() -> str:
@@ -103,7 +73,8 @@ def unreachable() -> str:
     return ""
 
 
-def _current() -> Any:
+def current_greenlet() -> Any:
+    """Return the running greenlet itself, None where there are none."""
     return getattr(loaded("greenlet"), "getcurrent", lambda: None)()
 
 
