@@ -155,7 +155,7 @@ class StuckOrSlow(unittest.TestCase):
 
     @unittest.skipUnless(SCHEDULED, "the system does not tell of that")
     def test_who_waits_for_a_processor_is_known(self):
-        used, waited = import_module(f"{package.__name__}.interpreter.processor").use_of(threading.get_ident())
+        used, waited = import_module(f"{package.__name__}.interpreter.threads").use_of(threading.get_ident())
         self.assertGreater(used, 0)
         self.assertGreater(waited, 0)
 

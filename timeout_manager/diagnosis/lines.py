@@ -5,6 +5,7 @@ from __future__ import annotations
 from os.path import abspath, dirname, join
 
 from ..interpreter.frames import awaiting, module_of, own, shown, stack, text, up
+from ..interpreter.threads import thread_of
 from ..originals import loaded
 from ..seconds import plain
 
@@ -89,8 +90,7 @@ def label_of(task: Any) -> str:
 
 
 def name_of_thread(ident: int) -> str:
-    threading = loaded("threading")
-    if threading is None:
-        return "MainThread"
-    known = threading._active.get(ident)
-    return str(ident) if known is None else plain(known.name)
+    known = thread_of(ident)
+    if known is None:
+        return str(ident) if loaded("threading") else "MainThread"
+    return plain(known.name)

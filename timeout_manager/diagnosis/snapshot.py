@@ -11,7 +11,7 @@ from itertools import islice
 from ..counting.report import lines as lines_of
 from ..interpreter import stalls
 from ..interpreter.frames import WALKABLE, awaiting, in_task, is_of_package, own, place, stack, text as text_of, up
-from ..interpreter.processor import UNKNOWN, use_of
+from ..interpreter.threads import UNKNOWN, use_of
 from ..interpreter.turns import asyncio_task, running_loop
 from ..originals import clock, loaded, python, thread
 from ..processes.family import descendants, family, has_children
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from ..counting.ledger import Phase
     from ..interpreter.frames import Line
-    from ..interpreter.processor import Sample
+    from ..interpreter.threads import Sample
     from ..processes.table import Process
 
     T = TypeVar("T")

@@ -31,10 +31,11 @@ from ..interpreter import fork, watchdog
 from ..interpreter.end_timers import EndTimers, faults
 from ..interpreter.frames import suspended_in, up, waits
 from ..interpreter.stderr import STDERR, tell
+from ..interpreter.threads import thread_of
 from ..interpreter.turns import coroutine
 from ..interrupting.escalation import Escalation
 from ..interrupting.whereabouts import awaits, is_by_hand, place
-from ..originals import clock, files, loaded, python, system, thread
+from ..originals import clock, files, python, system, thread
 from ..processes import bound
 from ..seconds import INFINITY, path, text
 
@@ -149,8 +150,8 @@ def _is_running(phase: Phase) -> bool:
 def _waits(phase: Phase, frame: FrameType, stack: list[FrameType]) -> bool:
     """Tell whether a frame of the phase waits in its greenlet, while another one runs on this stack of its thread."""
     if phase.key.__class__ is int:  # the greenlet of the thread itself is not known, but what it began with
-        here = stack or phase.key in getattr(loaded("threading"), "_active", ())  # or C code alone, without a frame
-        return "greenlet" in sys.modules and bool(here) and [*up(frame)][-1] not in stack
+        here = bool(stack) or thread_of(phase.key) is not None  # or C code alone, without a frame
+        return "greenlet" in sys.modules and here and [*up(frame)][-1] not in stack
     return phase.greenlet is not None and frame in waits(phase.greenlet())
 
 

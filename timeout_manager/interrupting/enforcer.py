@@ -9,7 +9,7 @@ from ..diagnosis.lines import lines_at
 from ..errors import message_of
 from ..interpreter import safepoints
 from ..interpreter.frames import WALKABLE, own, up
-from ..interpreter.processor import use_of
+from ..interpreter.threads import use_of
 from ..originals import loaded, python, uninterrupted
 from ..seconds import INFINITY
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ..errors import LetPass, PhaseTimeout
     from ..interpreter.frames import Line
-    from ..interpreter.processor import Sample
+    from ..interpreter.threads import Sample
     from .expiry import Expiry
     from .position import Position
 

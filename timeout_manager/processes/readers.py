@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from ..originals import loaded, system
+from ..interpreter.threads import shown
+from ..originals import system
 from .family import descendants
-from .table import contents
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
 
 _READ = {"x86_64": 0, "aarch64": 63, "riscv64": 63}  # the number of the call, by machine
 
@@ -27,12 +23,10 @@ def writers(ident: int) -> list[int]:
 
 def _pipe_of(ident: int) -> str:
     """Return the name of the pipe that a thread reads from at present; "" if it does not."""
-    known: Any = getattr(loaded("threading"), "_active", {}).get(ident)
     try:
-        call = contents(f"/proc/self/task/{known.native_id}/syscall")
-        number, descriptor = (int(word, 0) for word in call.split()[:2])
+        number, descriptor = (int(word, 0) for word in shown(ident, "syscall").split()[:2])
         name = system.readlink(f"/proc/self/fd/{descriptor}")
-    except (AttributeError, OSError, ValueError):  # it runs, or is not known; there is no such file
+    except (OSError, ValueError):  # it runs, or is not known; there is no such file
         return ""
     return name if number == _READ.get(system.uname().machine) and name.startswith("pipe:") else ""
 

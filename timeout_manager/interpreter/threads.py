@@ -1,7 +1,7 @@
-"""How long a thread has had a processor, and how long it has waited for one, as on a busy machine.
+"""What is known of a thread by its ident: what `threading` and Linux tell of it, and how long it has had a processor.
 
-What computes there has little of a processor, like what waits for something else: that one does not wait for a
-processor tells them apart. Linux says how long a thread has waited, in ``schedstat``.
+On a busy machine what computes has little of a processor, like what waits for something else: that one does not wait
+for a processor tells them apart. Linux says how long a thread has waited, in ``schedstat``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 UNKNOWN = float("nan")  # seconds
 
 
+def thread_of(ident: object) -> Any:
+    """Return the object of a thread; None where `threading` does not know it, or is not loaded."""
+    return getattr(loaded("threading"), "_active", {}).get(ident)
+
+
+def shown(ident: int, name: str) -> bytes:
+    """Return what Linux shows of a thread in the file of this name; OSError if it does not."""
+    with files.open(f"/proc/self/task/{getattr(thread_of(ident), 'native_id', '')}/{name}", "rb") as file:
+        return bytes(file.read())
+
+
 def use_of(ident: Any) -> Use:
     """Return both for a living thread; UNKNOWN where nothing tells of the first, and 0.0 for the second."""
     if not ident or ident.__class__ is not int:  # the C library crashes if there is no such thread
@@ -33,10 +44,8 @@ def use_of(ident: Any) -> Use:
 
 def _scheduled(ident: int) -> Use:
     """Return what the scheduler of Linux has counted, to a tick; zeros where nothing is known."""
-    known: Any = getattr(loaded("threading"), "_active", {}).get(ident)
     try:
-        with files.open(f"/proc/self/task/{known.native_id}/schedstat", "rb") as file:
-            ran, waited = map(int, file.read().split()[:2])
+        ran, waited = map(int, shown(ident, "schedstat").split()[:2])
         return ran / 1e9, waited / 1e9
-    except (AttributeError, OSError, ValueError):
+    except (OSError, ValueError):
         return 0.0, 0.0
