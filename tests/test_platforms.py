@@ -145,7 +145,7 @@ asyncio.run(main())
     "no processor time": (
         "import time\ndel time.pthread_getcpuclockid\n",
         """
-module("interpreter.processor")._scheduled = lambda ident: (0.0, 0.0)  # as without /proc
+module("interpreter.threads")._scheduled = lambda ident: (0.0, 0.0)  # as without /proc
 enforcer = module("interrupting.enforcer")
 enforcer.SHORTEST, enforcer.BRIEFEST = 0.1, 0.02
 def loop():
