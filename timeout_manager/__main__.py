@@ -14,8 +14,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-__unittest = True
-
 SCRIPT = "timeout-manager"
 PROGRAM = SCRIPT if os.path.basename(sys.argv[0]) == SCRIPT else f"python -m {__package__}"
 HELP = f"""usage: {PROGRAM} COMMAND [OPTIONS] ...

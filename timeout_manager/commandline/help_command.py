@@ -10,8 +10,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-__unittest = True
-
 PACKAGE = __name__.rsplit(".", 2)[0]  # __package__ is not set while 3.9 loads a module from a zip
 TOPICS = {
     "unittest": "a limit for every test of a suite, in CI and elsewhere",

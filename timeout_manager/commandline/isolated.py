@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from ..testing.plan import Plan
     from ..testing.report_files import Reports
 
-__unittest = True
-
 
 def jobs_of(asked: str) -> int:
     """Return how many workers are asked for; ValueError if that is no number of them, or if there can be none here."""

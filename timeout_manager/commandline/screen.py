@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from getopt import GetoptError
     from typing import NoReturn
 
-__unittest = True
-
 USAGE = 2  # exit status where the command line is wrong
 
 

@@ -28,8 +28,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-__unittest = True
-
 NOTHING = getattr(sys.modules["unittest.main"], "_NO_TESTS_EXITCODE", 0)  # no test ran: a status of its own from 3.12
 SOON = 1.0  # seconds that closing what hung has at least
 

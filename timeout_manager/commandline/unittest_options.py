@@ -12,8 +12,6 @@ from ..seconds import duration
 from ..testing.limits import METHODS, Limit, Limits, limit_from_environ, seconds_from_environ
 from .screen import hint, refuse
 
-__unittest = True
-
 TOTAL_VARIABLE = "TEST_TIMEOUT"  # of Bazel, which kills the process then
 MARGIN = 0.1, 30.0  # of that, for our own report; at most so many seconds
 

@@ -16,8 +16,6 @@ from functools import lru_cache, partial
 from ..originals import signals, system, thread
 from ..seconds import INFINITY
 
-__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable

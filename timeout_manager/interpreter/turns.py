@@ -10,8 +10,6 @@ from weakref import ref
 
 from ..originals import loaded
 
-__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,8 +22,6 @@ from .stderr import tell
 
 RLock, allocate_lock, start_new_thread = thread.RLock, thread.allocate_lock, thread.start_new_thread
 
-__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _thread import LockType

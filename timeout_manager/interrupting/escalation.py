@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..counting.ledger import Ledger

@@ -23,8 +23,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__unittest = True
-
 VARIABLE = "TIMEOUT_MANAGER_WORKER"  # has the role of a worker
 HASHES = "PYTHONHASHSEED"  # is the same for all of them
 RETURNED = 70  # exit status of a forked process that comes back to the runner

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__unittest = True
-
 
 class Result(LimitedResult):
     """Adds up what the results of workers were told."""

@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from .channel import Channel
     from .worker import Worker
 
-__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
-__unittest = True
-
 LISTS = (
     *("errors", "failures", "skipped", "expectedFailures", "unexpectedSuccesses", "timeouts", "crashes"),
     *("interruptions", "failed", "collectedDurations"),

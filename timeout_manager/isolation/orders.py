@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from ..testing.limits import Limits
     from .worker import Worker
 
-__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
-__unittest = True
-
 
 class Orders:
     """Stands in for the suite: runs what the parent asks for, part by part."""

@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from ..testing.part import Group
     from ..testing.units import Suite
 
-__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
-__unittest = True
-
 NEAR = 0.02  # seconds: instants that differ by less are one
 
 

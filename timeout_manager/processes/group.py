@@ -8,8 +8,6 @@ from ..originals import system
 from ..seconds import INFINITY
 from .table import Process, shown
 
-__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any

@@ -15,8 +15,6 @@ from .group import Group
 from .ps import PATIENCE
 from .table import Process
 
-__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any

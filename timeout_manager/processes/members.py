@@ -24,8 +24,6 @@ from .group import Group
 from .job import Job
 from .table import ENDED, HAS_GROUPS, Process, environ_of, has_proc, is_child, processes, uptime, wait_for_one
 
-__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
