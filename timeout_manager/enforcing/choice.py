@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from warnings import warn
 
+from ..interpreter import watchdog
 from ..interpreter.turns import unreachable
 from ..interrupting.enforcer import Enforcer
 from ..originals import signals
@@ -77,9 +79,11 @@ def may_stay(mechanism: str) -> bool:
     return mechanism in (ByTimer.NAME, ByThread.NAME)
 
 
-def attend(now: float) -> float:
-    """Be a job of the watchdog: stand behind what stays armed in the main thread. Return when to come again."""
-    return by_timer.attend(now)
+def stand_behind(mechanism: str, key: object) -> None:
+    """Have the watchdog stand behind what stays armed, where that can be lost; it is the job of this key."""
+    if mechanism == ByTimer.NAME:
+        with suppress(RuntimeError):  # no thread can be started
+            watchdog.add_job(key, by_timer.attend)
 
 
 def renew() -> None:

@@ -140,11 +140,7 @@ class Limits:
         if choice.may_stay(name):
             self._here.open_session()
             self._is_open = True
-        if name == "timer":
-            try:
-                watchdog.add_job(self, choice.attend)
-            except RuntimeError:  # no thread can be started: then nothing stands behind the timer
-                pass
+        choice.stand_behind(name, self)
 
     def spent(self) -> bool:
         """Tell whether the total is spent."""
