@@ -33,8 +33,10 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
     Groups = dict[tuple[Line, ...], list[str]]
+    Family = tuple[list[tuple[int, Process]], str]
 
 PHASES = 30  # the last ones
+NOBODY: Family = ([], "")
 BLOCKED = 0.5  # seconds by which an interrupt is late that a call has held up; a busy machine may take less
 
 
@@ -62,32 +64,31 @@ class Scene:
         self.problems: list[str] = []
         self.thread = get_ident()
         self.stack = stack(up(frame))
-        self.task = task and self._try(label_of, task, "")
+        self.task = task and self._try("", label_of, task)
         self.current = ""  # the task that runs in this thread, if any
         self.tasks: Groups = {}
         self.threads: Groups = {}
         self.loops: list[Any] = []  # of other threads
         if like is None:
-            self._try(self._look_at_threads, None, None)
-            self._try(self._look_at_tasks, task, None)
-            nobody: tuple[list[tuple[int, Process]], str] = [], ""
-            self.family, self.children = self._try(_children, None, nobody)
+            self._try(None, self._look_at_threads)
+            self._try(None, self._look_at_tasks, task)
+            self.family, self.children = self._try(NOBODY, _children)
         else:
             self.tasks, self.threads = like.tasks, like.threads
             self.family, self.children = like.family, like.children
             self.stack, self.current = like.stack, like.current
             self.problems += like.problems
         self.loops.clear()
-        self.ledger = self._try(_ledger, list(phases), None)
+        self.ledger = self._try(None, _ledger, list(phases))
 
-    def _try(self, function: Callable[[Any], T], argument: Any, default: T) -> T:
+    def _try(self, default: T, function: Callable[..., T], *args: Any) -> T:
         try:
-            return function(argument)
+            return function(*args)
         except Exception as error:  # the timeout is what has to be told
             self.problems.append(f"{function.__name__.strip('_').replace('_', ' ')}: {error!r}")
             return default
 
-    def _look_at_threads(self, _: None) -> None:
+    def _look_at_threads(self) -> None:
         others = python._current_frames()
         others.pop(self.thread, None)  # this very frame; to keep it here would keep all that called it, too
         for ident, frame in others.items():
@@ -193,10 +194,10 @@ class Scene:
         return "\n\n".join(filter(None, (self.stacks(), self.ledger and self.ledger())))
 
 
-def _children(_: None) -> tuple[list[tuple[int, Process]], str]:
+def _children() -> Family:
     """Return the descendants of this process, and a text."""
     if not has_children():
-        return [], ""
+        return NOBODY
     found = descendants()
     return found, family(found)
 
