@@ -12,17 +12,18 @@ that nobody uses (SIGURG where there is none), and looks in its handler, so that
 does not look, the signal comes again, each time later, up to a second: C code may begin its wait anew after each.
 
 What remains: a blocking call in a thread that is not the main one ends when it returns. While C code holds the GIL, the
-watchdog does not run either. There is one for all threads, started with the first enforcer and gone with the last, or
-a second later: code that takes its threads for all there are, like ``unshare``, may meet it in that second.
+watchdog does not run either. There is one for all threads, started with the first enforcer and gone a second after the
+last: code that takes its threads for all there are, like ``unshare``, may meet it in that second.
 """
 
 from __future__ import annotations
 
 import atexit
+from itertools import chain
 
 from ..interpreter import fork, safepoints, watchdog
 from ..interpreter.debugger import present
-from ..interpreter.timer import free_signals
+from ..interpreter.timer import find_free_signals
 from ..interrupting.delivery import look
 from ..interrupting.enforcer import MOMENT, SUSPENDED, ThreadEnforcer
 from ..interrupting.expiry import LAST
@@ -75,13 +76,15 @@ class ByThread(ThreadEnforcer):
                 self.arm(at)
             return self
         safepoints.withdraw(get_ident())  # what was left by a thread that is gone and had the same ident
-        self = cls(get_ident())
-        self.at = at
-        if self.find_way():
+        tie = getattr(_ties, "tie", None) or _Tie()
+        self = tie.enforcer or cls(get_ident())
+        if not self.state and self.find_way():
             return None
-        if not hasattr(_ties, "tie"):
-            _ties.tie = _Tie()
+        _ties.tie = tie
+        if not self.signum:
+            tie.enforcer = self  # it takes long to find out, and stays
         self.sessions += 1  # a phase in a signal handler is not to stop what has not begun yet
+        self.at, self.wait, self.stale = at, MOMENT, False
         enforcers[self.key] = self
         try:
             watchdog.add_job(self, self.attend, at=self.next(clock.monotonic()))
@@ -113,7 +116,7 @@ class ByThread(ThreadEnforcer):
         with _closing:
             enforcers.pop(self.key, None)
         self.at = INFINITY
-        watchdog.remove_job(self, lingers=not self.signum)  # for the main thread it is gone at once
+        watchdog.remove_job(self, lingers=True)
         safepoints.withdraw(self.key)
         self.leave_way()
 
@@ -162,7 +165,8 @@ class ByThread(ThreadEnforcer):
 
     def find_way(self) -> str:
         """Find out how the calling thread can be interrupted: by a signal, or by sending it somewhere; or why not."""
-        for signum in () if refusal() else free_signals() + [signals.SIGURG]:  # by default nothing happens at that
+        usable = () if refusal() else chain(find_free_signals(), [signals.SIGURG])  # by default nothing happens at that
+        for signum in usable:
             if signals.getsignal(signum) != signals.SIG_DFL:
                 continue  # somebody's
             signals.signal(signum, _fired)
@@ -190,6 +194,7 @@ class _Tie:
 
     def __init__(self) -> None:
         self.key = get_ident()
+        self.enforcer: ByThread | None = None  # that has been found to need no signal
 
     @uninterrupted
     def __del__(self) -> None:
@@ -219,22 +224,25 @@ def renew() -> None:
 
 def _forked() -> None:
     """Begin anew in a child process: it has inherited no thread but the calling one."""
-    global _closing
+    global _closing, _ties
     _closing = RLock()
     for enforcer in enforcers.values():
         enforcer.leave_way()
         enforcer.forget()
     enforcers.clear()
+    _ties = _local()
 
 
 def _exit() -> None:
     """Watch nobody any more: the interpreter ends, and with it every thread."""
+    global _ties
     for enforcer in list(enforcers.values()):
         watchdog.remove_job(enforcer)
         if enforcer.key == get_ident():
             enforcer.leave_way()
         enforcer.forget()
     enforcers.clear()
+    _ties = _local()
 
 
 atexit.register(_exit)

@@ -29,7 +29,7 @@ import atexit
 
 from ..interpreter import fork, safepoints
 from ..interpreter.debugger import present
-from ..interpreter.timer import TO_THREAD, NoTimer, Timer, free_signals, handler_in_c, library
+from ..interpreter.timer import TO_THREAD, NoTimer, Timer, find_free_signals, handler_in_c, library
 from ..originals import clock, signals, thread, uninterrupted
 from ..seconds import INFINITY
 from .main_thread import ELSEWHERE, MainThreadEnforcer, refusal
@@ -196,12 +196,12 @@ def _prepare() -> str:
         return reason
     try:
         library()
-        signums = free_signals()
-        if not signums:
+        signum = next(find_free_signals(), 0)
+        if not signum:
             return "no real-time signal is free"
         if _timer is not None:  # somebody has taken its signal
             _drop()
-        _try(signums[0])
+        _try(signum)
         _main = thread.get_ident()
     except NoTimer as error:
         _unable = str(error)

@@ -77,7 +77,9 @@ class EnforcedLedger(Ledger):
                 return
         try:
             while phase.enforcer is None:
-                enforcer = self._begin(at)
+                last = self.enforcer
+                enforcer = last.start(at) if last.key == phase.key else None
+                enforcer = enforcer or self._begin(at)
                 if enforcer is None:
                     break
                 if not enforcer.phases:

@@ -19,6 +19,7 @@ another thread is known by what hangs on its frames only.
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 
 from ..originals import python, system, thread, uninterrupted
 from . import debugger, fork
@@ -206,6 +207,7 @@ class _Gate:
             frame = frame.f_back
 
 
+@lru_cache(None)
 def _interpreter() -> Any:
     """Return the functions of the interpreter in C, through a handle of our own: what is set there is nobody else's."""
     handle = getattr(sys, "dllhandle", None)  # Windows

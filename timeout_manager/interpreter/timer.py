@@ -18,7 +18,7 @@ from ..seconds import INFINITY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 LATEST = 1e9  # the last instant at which one goes off, some thirty years after the machine was booted
@@ -112,18 +112,31 @@ def _load(name: str | None, use_errno: bool = False) -> Any:
 
 
 def free_signals() -> list[int]:
-    """Return the real-time signals that nobody uses, the last one first; if all are blocked, these.
+    """Return the real-time signals that nobody uses, the last one first; if all are blocked, these."""
+    return [*find_free_signals()]
 
-    Without ``ctypes`` handlers of C code are not seen.
-    """
+
+def find_free_signals() -> Iterator[int]:
+    """Yield the same one by one: to see whether C code handles a signal takes a moment."""
     numbers = range(getattr(signals, "SIGRTMAX", 0), getattr(signals, "SIGRTMIN", 0), -1)
-    free = [signum for signum in numbers if signals.getsignal(signum) == signals.SIG_DFL]
-    try:
-        free = [signum for signum in free if not any(handler_in_c(signum))]
-    except Exception:
-        pass
     blocked = signals.pthread_sigmask(signals.SIG_BLOCK, ())
-    return [signum for signum in free if signum not in blocked] or free
+    is_any = False
+    for signum in numbers:
+        if signum not in blocked and _is_free(signum):
+            is_any = True
+            yield signum
+    if not is_any:
+        yield from filter(_is_free, numbers)
+
+
+def _is_free(signum: int) -> bool:
+    """Tell whether nobody handles a signal; without ``ctypes`` handlers of C code are not seen."""
+    if signals.getsignal(signum) != signals.SIG_DFL:
+        return False
+    try:
+        return not any(handler_in_c(signum))
+    except Exception:
+        return True
 
 
 def handler_in_c(signum: int) -> bytes:

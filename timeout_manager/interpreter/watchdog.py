@@ -66,20 +66,26 @@ def add_job(key: object, job: Job, at: float = -INFINITY, lasting: bool = False)
         if lasting:
             _lasting.add(key)
         _jobs[key] = job
-        ended = allocate_lock()
-        ended.acquire()
-        if _running.setdefault("watchdog", ended) is ended:
-            try:
-                start_new_thread(_run, (ended, clock.monotonic()))
-            except BaseException:
-                _running.clear()
-                del _jobs[key]
-                raise
+        if "watchdog" not in _running:
+            _start(key)
     expect(at)
     if lasting:
         end = clock.monotonic() + BIRTH
         while _wakes == -INFINITY and clock.monotonic() < end:
             clock.sleep(MOMENT)
+
+
+def _start(key: object) -> None:
+    """Start the thread, unless that has seen the job before it could end; if that cannot be, take the job back."""
+    ended = allocate_lock()
+    ended.acquire()
+    if _running.setdefault("watchdog", ended) is ended:
+        try:
+            start_new_thread(_run, (ended, clock.monotonic()))
+        except BaseException:
+            _running.clear()
+            del _jobs[key]
+            raise
 
 
 def remove_job(key: object, lingers: bool = False) -> None:
