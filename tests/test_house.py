@@ -149,6 +149,16 @@ class House(unittest.TestCase):
                 own = [name for name in vars(kind) if name in order]
                 self.assertEqual((left_out, own), ([], [name for name in order if name in own]))
 
+    def test_the_escalations_have_the_same_methods_in_the_same_order(self):
+        protocol = import_module(f"{package.__name__}.interrupting.escalation").Escalation
+        order = [name for name in vars(protocol) if name[0] != "_"]
+        for name in "kill_after", "kill_children":
+            import_module(f"{package.__name__}.enforcing.{name}")
+        for kind in protocol.__subclasses__():
+            own = [name for name in vars(kind) if name[0] != "_"]
+            self.assertEqual(own, [name for name in order if name in own])
+        self.assertGreater(len(protocol.__subclasses__()), 1)
+
     def test_nobody_but_their_room_knows_one_enforcer_from_another(self):
         kinds = {name for name in self.modules if name.startswith("enforcing.by_")}
         users = {name for name, other in self.imports if other in kinds}
