@@ -15,15 +15,11 @@ from functools import partial
 from ..diagnosis.lines import line_of
 from ..enforcing import kill_after, kill_children
 from ..interpreter import watchdog
-from ..interpreter.frames import module_of, shown, stack, up
+from ..interpreter.frames import frames_of, module_of, shown, stack
 from ..interpreter.stderr import tell
-from ..originals import clock, python, thread
+from ..originals import clock, thread
 from ..processes.family import family, has_children
 from ..seconds import INFINITY
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from types import FrameType
 
 _living, _main = threading.enumerate, threading.main_thread()  # before a test puts something else there
 
@@ -51,20 +47,20 @@ def _look(
 ) -> float:
     if now < at:
         return at
-    key, text = _waits_for(python._current_frames().get(main))
+    key, text = _waits_for(main)
     if key not in told:
         told.add(key)
         tell(f"\n{text}\n")
     if now >= end:
         if with_children:
-            kill_children.note(main, up(python._current_frames().get(main)))
+            kill_children.note(main, frames_of(main))
         kill_after.kill("", "", status)
     return min(now + SOON, end)
 
 
-def _waits_for(frame: FrameType | None) -> tuple[object, str]:
-    """Return what the end waits for: what tells it from the next, and a text."""
-    frames = list(up(frame))
+def _waits_for(main: int) -> tuple[object, str]:
+    """Return what the end waits for in this thread: what tells it from the next, and a text."""
+    frames = list(frames_of(main))
     threads = []
     if any(each.f_code.co_name == "_shutdown" and module_of(each) == "threading" for each in frames):
         threads = [each for each in _living() if not each.daemon and each is not _main]
@@ -80,5 +76,4 @@ def _waits_for(frame: FrameType | None) -> tuple[object, str]:
 
 
 def _place(left: threading.Thread) -> str:
-    frame = python._current_frames().get(left.ident or 0)
-    return "" if frame is None else "\n    " + line_of(frame).replace("\n", "\n    ")
+    return "".join(f"\n    {line}" for line in line_of(frames_of(left.ident)).splitlines())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from os.path import abspath, dirname, join
 
-from ..interpreter.frames import awaiting, module_of, own, shown, stack, text, up
+from ..interpreter.frames import awaiting, module_of, own, shown, stack, text
 from ..interpreter.threads import thread_of
 from ..originals import loaded
 from ..seconds import plain
@@ -34,9 +34,9 @@ def lines_at(frames: Iterable[FrameType]) -> list[Line]:
     return next((each for each in found if own(each)), lines)
 
 
-def line_of(frame: FrameType | None) -> str:
+def line_of(frames: Iterable[FrameType]) -> str:
     """Return the innermost line of the user's own code in a thread, with its place."""
-    lines = stack(up(frame))
+    lines = stack(frames)
     line = own(lines) or next(iter(lines), None)
     return "" if line is None else text(line)
 

@@ -17,9 +17,9 @@ from itertools import takewhile
 from ..counting.verdict import is_debugged
 from ..errors import LET_PASS, PhaseTimeout
 from ..interpreter import fork, watchdog
-from ..interpreter.frames import module_of, suspended_in, up
+from ..interpreter.frames import frames_of, module_of, suspended_in
 from ..interrupting.escalation import Escalation
-from ..originals import python, signals, thread
+from ..originals import signals, thread
 from ..processes import bound, readers
 from ..processes.tree import Tree
 from ..seconds import INFINITY
@@ -155,7 +155,7 @@ def note_all() -> None:
 def _frames(phase: Phase) -> list[FrameType]:
     """Return where the phase stands, the innermost first."""
     frames: list[FrameType] = []
-    for frame in up(None if phase.enforcer is None else python._current_frames().get(phase.enforcer.thread.key)):
+    for frame in frames_of(None if phase.enforcer is None else phase.enforcer.thread.key):
         if frame.f_code.co_name == "run_until_complete":  # what an event loop runs
             frames += _suspended(frame.f_locals.get("future"))
         frames.append(frame)

@@ -16,7 +16,7 @@ from os import sep
 from os.path import dirname
 from types import FunctionType
 
-from ..originals import files, loaded, system
+from ..originals import files, loaded, python, system
 from .turns import current_greenlet
 
 TYPE_CHECKING = False
@@ -57,6 +57,11 @@ def up(frame: FrameType | None) -> Iterator[FrameType]:
     while frame is not None:
         yield frame
         frame = frame.f_back
+
+
+def frames_of(ident: Any) -> Iterator[FrameType]:
+    """Yield the frames of a thread, the innermost first; none if there is no such thread, or no Python code in it."""
+    return up(python._current_frames().get(ident))
 
 
 def waits(greenlet: Any) -> Iterator[FrameType]:

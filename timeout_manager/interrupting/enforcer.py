@@ -8,9 +8,9 @@ from ..counting.ledger import Phase
 from ..diagnosis.lines import lines_at
 from ..errors import message_of
 from ..interpreter import safepoints
-from ..interpreter.frames import WALKABLE, own, up
+from ..interpreter.frames import WALKABLE, frames_of, own
 from ..interpreter.threads import use_of
-from ..originals import loaded, python, uninterrupted
+from ..originals import loaded, uninterrupted
 from ..seconds import INFINITY
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
@@ -208,7 +208,7 @@ class ThreadEnforcer(Enforcer):
         self.see(lines_at(self._frames()), now)
 
     def _frames(self) -> Iterator[FrameType]:
-        return islice(up(python._current_frames().get(self.key)), WALKABLE)
+        return islice(frames_of(self.key), WALKABLE)
 
 
 def _halfway(now: float, at: float, shortest: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..diagnosis.lines import line_of
-from ..originals import python
+from ..interpreter.frames import frames_of
 from ..seconds import text
 
 TYPE_CHECKING = False
@@ -33,8 +33,6 @@ class Slow:
         if now < due:
             return due
         self._told += 1
-        frame = python._current_frames().get(self.result.thread)
-        place = "" if frame is None else f"\n  {line_of(frame)}"
         line = f"\nSLOW: {entry.name} is still running after {text(now - entry.began)}, in {part.name}"
-        self.result.tell_at_once(f"{line}{place}\n")
+        self.result.tell_at_once(f"{line}\n  {line_of(frames_of(self.result.thread))}\n")
         return due + self.seconds
