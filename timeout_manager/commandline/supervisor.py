@@ -21,7 +21,7 @@ from ..originals import clock
 from ..processes import deadline
 from ..processes.child import Child
 from ..processes.children import Ear, adopt, collect
-from ..processes.table import HAS_GROUPS, KILL, name_of_signal
+from ..processes.table import HAS_GROUPS, KILL, contents, name_of_signal
 from ..processes.tree import BOUND
 from ..seconds import INFINITY, LONGEST_WAIT
 from .own_group import UNHEARD, OwnTree
@@ -163,8 +163,7 @@ def as_inherited() -> Any:
     if not os.supports_bytes_environ:
         return None
     try:
-        with open("/proc/self/environ", "rb") as file:
-            words = [word.partition(b"=") for word in file.read().split(b"\0")]
+        words = [word.partition(b"=") for word in contents("/proc/self/environ").split(b"\0")]
     except OSError:
         return None
     given = {name: value for name, _, value in words if name == b"LC_CTYPE"}

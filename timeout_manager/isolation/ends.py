@@ -6,9 +6,9 @@ import sys
 
 from ..errors import listed
 from ..interpreter.stderr import tell
-from ..originals import clock, files, signals
+from ..originals import clock, signals
 from ..processes.children import collect
-from ..processes.table import name_of_signal
+from ..processes.table import contents, name_of_signal
 from ..seconds import text
 from .showing import write
 
@@ -109,7 +109,6 @@ class Ends:
 def _kills_for_memory() -> bytes:
     """Return how often the kernel has killed for want of memory, as it tells."""
     try:
-        with files.open("/proc/vmstat", "rb") as file:
-            return next((line for line in file if line.startswith(b"oom_kill ")), b"")
+        return next((line for line in contents("/proc/vmstat").splitlines() if line.startswith(b"oom_kill ")), b"")
     except OSError:
         return b""

@@ -9,7 +9,8 @@ import unittest
 from json import dumps, loads
 
 from ..diagnosis.lines import FOLDER, of_others
-from ..originals import clock, files, signals, system
+from ..originals import clock, signals, system
+from ..processes.table import contents
 from ..processes.tree import Tree
 from ..seconds import INFINITY
 from .channel import HASHES, VARIABLE
@@ -34,8 +35,7 @@ _BETWEEN = f'  File "{os.path.dirname(unittest.__file__)}{os.sep}', f'  File "{F
 
 def own_command() -> list[bytes]:
     """Return the command by which this process was started, all options of the interpreter with it."""
-    with files.open("/proc/self/cmdline", "rb") as file:
-        words = file.read().split(b"\0")[:-1]
+    words = contents("/proc/self/cmdline").split(b"\0")[:-1]
     return [os.fsencode(sys.executable) if sys.executable else words[0], *words[1:]]
 
 
