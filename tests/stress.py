@@ -391,7 +391,7 @@ def main(arguments):
                 bad += count
                 print(f"    {what:28} {count}")
     end = monotonic() + ENDLESS
-    while thread_count() > before and monotonic() < end:  # the watchdog lingers for a second
+    while thread_count() > before and monotonic() < end:  # the watchdog lingers
         time.sleep(0.01)
     left = thread_count() - before
     print(f"threads left: {left}")

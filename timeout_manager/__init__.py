@@ -194,13 +194,16 @@ class TimeoutManager:
 
     @staticmethod
     def give_back() -> None:
-        """Give back what "timer" keeps between phases: a timer that is not set, and the handler of its signal.
+        """Give back what is kept between phases: timers that are not set, the handler of a signal, and the watchdog.
 
-        The next phase makes them anew. RuntimeError while a phase or session needs them.
+        The next phase makes them anew. RuntimeError while a phase or session needs the timers.
         """
-        from .enforcing import by_timer
+        from .enforcing import by_timer, kill_after
+        from .interpreter import watchdog
 
         by_timer.give_back()
+        kill_after.give_back()
+        watchdog.end()
 
     def timed_operation(self, phase_name: str = "operation", limit: float | None = None) -> Phase:
         """Return a phase to enter by ``with`` or ``async with``, or to decorate a function with.

@@ -2,6 +2,7 @@
 
 import ctypes
 import importlib
+import os
 import re
 import signal
 import sys
@@ -197,13 +198,13 @@ class ItsSignal(unittest.TestCase):
     def test_that_c_code_has_taken_since_is_left_to_it(self):
         code = START + (
             "by_timer = import_module(package.__name__ + '.enforcing.by_timer')\n"
-            "by_timer.CHECK = 0.0\n"
             "for limit in 60, 0.1:\n"
             "    try:\n"
             "        with package.TimeoutManager(limit, enforce='timer').timed_operation('run'):\n"
             "            if limit < 60: time.sleep(60)\n"
             "            taken = by_timer._signum\n"
             "            faulthandler.register(taken)\n"
+            "            by_timer._next_check = 0.0\n"
             "    except package.PhaseTimeout as error: print(error.interrupted, taken != by_timer._signum)\n"
             "package.TimeoutManager.give_back()\n"
             "os.kill(os.getpid(), taken)\n"
@@ -270,6 +271,23 @@ class GivingBack(unittest.TestCase):
         self.assertEqual(handlers(), before)
         with self.assertRaises(PhaseTimeout):
             phase(LIMIT, spin)
+
+    @unittest.skipUnless(os.path.exists("/proc/self/timers"), "Linux shows no timers here")
+    def test_deletes_the_timers_of_kill_after_too(self):
+        def timers():
+            with open("/proc/self/timers") as file:
+                return file.read().count("signal:")
+
+        TimeoutManager.give_back()
+        before = timers()
+        manager = TimeoutManager(LONG, kill_after=LONG)
+        for _ in range(2):
+            with manager.timed_operation("run"):
+                self.assertEqual(timers(), before + 3)
+                with self.assertRaisesRegex(RuntimeError, "phases are open, and need the timers of kill_after"):
+                    TimeoutManager.give_back()
+            TimeoutManager.give_back()
+            self.assertEqual(timers(), before)
 
     def test_is_refused_while_it_is_needed(self):
         manager = TimeoutManager(LONG, enforce="timer")

@@ -31,7 +31,7 @@ class LeavingNothing:
         self.in_thread(go)
 
     def setUp(self):
-        self.threads = count_threads() + (self.enforce == "thread")  # the watchdog waits a second for the next phase
+        self.threads = count_threads() + (not self.ends_blocking_calls)  # the watchdog waits for the next phase
 
     def state(self):
         """What must be as it was after the last phase and session; threads that have ended do not count."""

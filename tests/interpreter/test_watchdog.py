@@ -45,6 +45,7 @@ class TheWatchdog(unittest.TestCase):
 @unwatched
 class Lingering(unittest.TestCase):
     def setUp(self):
+        watchdog.end()
         starts = mock.patch.object(watchdog, "start_new_thread", wraps=watchdog.start_new_thread)
         self.starts = starts.start()
         self.addCleanup(starts.stop)
@@ -83,6 +84,21 @@ class Lingering(unittest.TestCase):
                 os._exit(0)
             self.assertEqual(watchdog._running, {})
         os.waitpid(pid, 0)
+
+    def test_ends_if_it_is_to_be_given_back(self):
+        with mock.patch.object(watchdog, "LINGER", LONG):
+            watchdog.remove_job(self, lingers=True)
+            package.TimeoutManager.give_back()
+        self.assertEqual((watchdog._running, count_threads()), ({}, self.before))
+
+    def test_is_no_thread_of_the_process_any_more_when_it_has_ended(self):
+        watchdog.end()
+        counts = set()
+        for _ in range(300):
+            watchdog.add_job(self, lambda now: now + LONG)
+            watchdog.remove_job(self)
+            counts.add(count_threads())
+        self.assertEqual(counts, {self.before})
 
     def test_ends_with_what_is_to_be_gone_at_once(self):
         watchdog.add_job(self, lambda now: now + LONG)

@@ -12,8 +12,8 @@ that nobody uses (SIGURG where there is none), and looks in its handler, so that
 does not look, the signal comes again, each time later, up to a second: C code may begin its wait anew after each.
 
 What remains: a blocking call in a thread that is not the main one ends when it returns. While C code holds the GIL, the
-watchdog does not run either. There is one for all threads, started with the first enforcer and gone a second after the
-last: code that takes its threads for all there are, like ``unshare``, may meet it in that second.
+watchdog does not run either. There is one for all threads, started with the first enforcer and gone with the last, or
+half a second later: code that takes its threads for all there are, like ``unshare``, may meet it in that time.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class ByThread(ThreadEnforcer):
         with _closing:
             enforcers.pop(self.key, None)
         self.at = INFINITY
-        watchdog.remove_job(self, lingers=True)
+        watchdog.remove_job(self, lingers=not self.signum)  # for the main thread it is gone at once
         safepoints.withdraw(self.key)
         self.leave_way()
 

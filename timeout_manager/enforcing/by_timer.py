@@ -108,12 +108,13 @@ class ByTimer(MainThreadEnforcer):
                     _timer.set(clock.monotonic())
 
     def stop(self) -> None:
-        if not self.key or not self.is_running or _timer is None:  # it is of the process that this was forked from
+        if not self.key or not self.is_running:  # it is of the process that this was forked from; it was stopped
             return
         with self.closing:
             self.is_running = False
         self.at = INFINITY
-        _timer.off()
+        if _timer is not None:
+            _timer.off()
         self.stale = False
         if self.blocked:
             self.blocked = False

@@ -224,6 +224,17 @@ def _set_timers() -> None:
             _timers.set(at, f"phase {where} outlives its limit, and the GIL is not free")
 
 
+def give_back() -> None:
+    """Delete them; RuntimeError while phases are open that need them."""
+    global _timers
+    with _lock:
+        if _timers:
+            if _ends:
+                raise RuntimeError("phases are open, and need the timers of kill_after, which are to be given back")
+            _timers.delete()
+        _timers = None
+
+
 def _forked() -> None:
     global _lock, _timers
     _lock = thread.RLock()

@@ -46,3 +46,7 @@ class EndTimers:
         if self.armed and not armed:
             faults.unregister(self.signum)
         self.armed = armed
+
+    def delete(self) -> None:
+        for timer in self.timers:
+            timer.delete()

@@ -1,8 +1,9 @@
 """The watchdog: one thread that does jobs, each at the instant for which it asks.
 
 It is started with the first job, and gone with the last: a process that needs it no more has one thread less. Where the
-next job is likely to come soon it lingers for a second, since to start a thread costs more than all else; it is gone
-before a fork and at the end of the interpreter.
+next job is likely to come soon it lingers for a while, since to start a thread costs more than all else; it is gone
+before a fork and at the end of the interpreter. What has ended counts as a thread of the process until Linux, too, has
+done with it, so that is waited for.
 
 A job is called with the instant it is, returns when to be called again, and never waits. What it raises is told on
 stderr, and the other jobs go on. Guests are asked, too, but only while the watchdog runs for some job.
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import atexit
 
-from ..originals import clock, signals, thread, uninterrupted
+from ..originals import clock, signals, system, thread, uninterrupted
 from ..seconds import INFINITY, LONGEST_WAIT
 from . import fork, stalls
 from .frames import text
@@ -30,9 +31,10 @@ if TYPE_CHECKING:
     Job = Callable[[float], float]
 
 AGAIN = 1.0  # seconds until a job is called again that has raised an error
-LINGER = 1.0  # seconds for which it waits for the next job
+LINGER = 0.5  # seconds for which it waits for the next job; CPython's own tests give threads 0.6 to end
 BIRTH = 1.0  # seconds that a thread has to begin
-MOMENT = 0.001  # seconds between looks whether the thread has ended
+MOMENT = 0.001  # seconds between looks whether the thread has ended,
+INSTANT = 5e-5  # and whether it is gone
 
 guests: list[Job] = []  #: what it does besides, while it runs anyway
 _jobs: dict[object, Job] = {}
@@ -43,6 +45,7 @@ _starting = RLock()  # held while it is started or stopped
 _bell = allocate_lock()  # it sleeps on this; whoever lets it go wakes it
 _rung = INFINITY  # when that was done last
 _running: dict[str, LockType] = {}  # it, if it runs: what it holds until it has ended
+_task = ""  # where Linux shows it until it is gone
 
 
 def missing() -> str:
@@ -97,12 +100,12 @@ def remove_job(key: object, lingers: bool = False) -> None:
             _stays = clock.monotonic() + LINGER
             expect(_stays)
         elif not lingers:
-            _end()
+            end()
 
 
 @uninterrupted
-def _end() -> None:
-    """Have it end and wait for that, unless it has a job."""
+def end() -> None:
+    """Have it end and wait until it is gone, unless it has a job."""
     global _stays
     with _starting:
         _stays = -INFINITY
@@ -112,6 +115,19 @@ def _end() -> None:
             if ended.acquire(True, MOMENT):
                 ended.release()
             ended = _running.get("watchdog")
+        _wait_until_gone()
+
+
+def _wait_until_gone() -> None:
+    global _task
+    end = clock.monotonic() + BIRTH
+    while _task and not _jobs and clock.monotonic() < end:
+        try:
+            system.stat(_task)
+        except OSError:
+            _task = ""
+        else:
+            clock.sleep(INSTANT)
 
 
 def is_running() -> bool:
@@ -137,7 +153,8 @@ def ring() -> None:
 
 def _run(ended: LockType, started: float) -> None:
     """Be the watchdog."""
-    global _wakes
+    global _task, _wakes
+    _task = f"/proc/self/task/{thread.get_native_id()}"
     try:  # a signal that the kernel gives to this thread comes late
         signals.pthread_sigmask(signals.SIG_BLOCK, (signals.SIGALRM,))
     except (AttributeError, OSError):  # there are none, or the system refuses it
@@ -191,9 +208,9 @@ def _exit() -> None:
     """The interpreter ends, and with it every thread."""
     for key in _jobs.keys() - _lasting:
         remove_job(key)
-    _end()
+    end()
 
 
 atexit.register(_exit)
-fork.before(_end)
+fork.before(end)
 fork.in_child("watchdog", _forked)
