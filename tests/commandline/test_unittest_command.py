@@ -54,7 +54,7 @@ HUNG = """
         def test_set_up(self): pass
 
     class End(TestCase):
-        timeout = 0.1
+        timeout = 0.3  # also for what comes before the end
         def tearDown(self):
             if "tear_down" in self.id(): time.sleep(60)
             for i in range(1000 if "end_sub" in self.id() else 0):

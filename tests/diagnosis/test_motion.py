@@ -1,6 +1,7 @@
 """Whether what was interrupted was stuck or slow, and what the limit met in C."""
 
 import asyncio
+import ctypes
 import functools
 import itertools
 import os
@@ -37,16 +38,11 @@ def spin():
 
 
 def in_c(seconds):
-    """Return a function that is in C code for about so much processor time, and lets nobody run meanwhile."""
-    count = 10**5
-    taken = 0.0
-    while taken < 0.05:
-        count, began = 2 * count, time.thread_time()
-        sum(itertools.repeat(1, count))
-        taken = time.thread_time() - began
+    """Return a function that is in C code for so long, lets nobody run meanwhile, and then goes on."""
 
     def body():
-        sum(itertools.repeat(1, int(count * seconds / taken)))
+        nap, end = ctypes.PyDLL(None).usleep, time.monotonic() + seconds
+        next(filter((end,).__lt__, zip(iter(time.monotonic, None), map(nap, itertools.repeat(1000)))))
         spin()
 
     return body
@@ -226,7 +222,7 @@ def descend(depth):
         return descend(depth - 1)
     end = time.monotonic() + 0.5
     while time.monotonic() < end:
-        pass
+        time.sleep(0.001)
 
 import_module(package.__name__ + ".interrupting.enforcer").SHORTEST = 0.4
 try:

@@ -5,11 +5,11 @@ To write it anew: ``python -m tests.diagnosis.test_samples write``.
 
 import os
 import re
-import subprocess
 import sys
 import unittest
 
-from ..helpers.child import PYTHON, ROOT, environment
+from ..helpers.child import ROOT, environment
+from ..helpers.forks import Fork
 
 TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SAMPLES = os.path.join(TESTS, "samples")
@@ -34,10 +34,9 @@ def masked(text):
 
 def run_all():
     """Return what every sample prints."""
-    output = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    options = dict(cwd=os.path.dirname(TESTS), env=environment(PYTHONPATH=ROOT), **output)
-    running = [subprocess.Popen([*PYTHON, "-m", f"tests.samples.{name}"], **options) for name in NAMES]
-    return {name: process.communicate(timeout=100)[0] for name, process in zip(NAMES, running)}
+    where = os.path.dirname(TESTS), environment(PYTHONPATH=ROOT)
+    running = [Fork(f"tests.samples.{name}", [], *where) for name in NAMES]
+    return {name: "".join(fork.communicate(timeout=100)) for name, fork in zip(NAMES, running)}
 
 
 @unittest.skipUnless(sys.implementation.name == "cpython" and sys.platform == "linux", "kept from CPython on Linux")

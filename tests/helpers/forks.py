@@ -1,7 +1,7 @@
 """Run modules as ``python -m`` does, and code as ``python -c``, in forks of one interpreter that has the package.
 
-Most of a run is its start. What serves is nobody's child, so that no test finds a child that it has not started, and
-ends with the tests. Beside each fork another one waits for it and tells of its end.
+Most of a run is its start. What serves is nobody's child, so that no test finds a child that it has not started; it
+tells of the end of each fork, and ends with the tests.
 """
 
 import atexit
@@ -12,6 +12,7 @@ import select
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 
@@ -20,40 +21,59 @@ from .child import PYTHON, ROOT, environment
 
 CAN_FORK = hasattr(os, "fork") and hasattr(socket, "send_fds")
 SERVER = """
-import gc, json, os, runpy, signal, socket, sys, unittest.main
+import ctypes, gc, json, os, runpy, select, signal, socket, sys, unittest.main
 from importlib import import_module
 
 def serve():
-    connection = socket.socket(fileno=os.dup(0))
-    for number in signal.SIGCHLD, signal.SIGINT, signal.SIGHUP:  # nobody here waits for those who wait
+    connection, (rung, bell) = socket.socket(fileno=os.dup(0)), os.pipe()
+    os.set_blocking(bell, False)
+    signal.set_wakeup_fd(bell)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    for number in signal.SIGINT, signal.SIGHUP:
         signal.signal(number, signal.SIG_IGN)
+    waiting = {}  # for the end of a fork: who is told of it
     while True:
+        ready = select.select([connection, rung], [], [])[0]
+        if rung in ready:
+            os.read(rung, 1 << 16)
+        while waiting and rung in ready:
+            child, status = os.waitpid(-1, os.WNOHANG)
+            if not child:
+                break
+            tell(waiting[child], b"%d" % status)
+            os.close(waiting.pop(child))
+        if connection not in ready:
+            continue
         request, descriptors, _, _ = socket.recv_fds(connection, 1 << 16, 4)
         while request and not request.endswith(b"\\n"):
             request += connection.recv(1 << 16)
         if not request:
             os._exit(0)
-        if not os.fork():
+        *streams, told = descriptors
+        child = os.fork()
+        if not child:
             break
-        for descriptor in descriptors:
-            os.close(descriptor)
-    connection.close()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    *streams, told = descriptors
-    child = os.fork()
-    if child:
+        tell(told, b"%10d" % child)
+        waiting[child] = told
         for stream in streams:
             os.close(stream)
-        os.write(told, b"%10d" % child)
-        os.write(told, b"%d" % os.waitpid(child, 0)[1])
-        os._exit(0)
-    os.close(told)
+    connection.close()
+    signal.set_wakeup_fd(-1)
+    for descriptor in rung, bell, told, *waiting.values():
+        os.close(descriptor)
+    for number in signal.SIGCHLD, signal.SIGHUP:
+        signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
     return json.loads(request)
+
+def tell(told, what):
+    try:
+        os.write(told, what)
+    except BrokenPipeError:
+        pass
 
 if os.fork():
     os._exit(0)
@@ -71,7 +91,10 @@ if module == "-c":
 else:
     runpy._run_module_as_main(module)
 """
-LOADED = "commandline.unittest_command", "commandline.run_command", "testing.runner", "enforcing.choice"
+LOADED = (
+    *("commandline.unittest_command", "commandline.run_command", "testing.runner", "enforcing.choice"),
+    *(("commandline.isolated", "isolation.parent", "isolation.far") if sys.platform == "linux" else ()),
+)
 STREAMS = "stdout", "stderr"
 _connection = None
 _lock = threading.Lock()

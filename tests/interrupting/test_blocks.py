@@ -236,7 +236,7 @@ class Blocks:
 
         def loop(manager):
             try:
-                with manager.timed_operation("run", LIMIT):
+                with manager.timed_operation("run", LIMIT / 2):
                     while True:
                         step()
             except PhaseTimeout as error:

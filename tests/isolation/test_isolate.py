@@ -11,6 +11,7 @@ import unittest
 from .. import package
 from ..helpers.child import PYTHON, ROOT, environment
 from ..helpers.command import Directory
+from ..helpers.forks import CAN_FORK
 
 CPYTHON = sys.implementation.name == "cpython"
 LINUX = sys.platform == "linux" and hasattr(os, "memfd_create")
@@ -104,6 +105,13 @@ OUTCOMES = {
     "test_31_after_the_others": "timeout",
     **{"test_before": "passed", "test_1_ends": "crash", "test_2_has_fresh_ones": "passed", "test_killers": "passed"},
 }
+IN_A_FORK = f"""
+import runpy, sys
+from {package.__name__}.isolation import parent
+command = [*{[*PYTHON, "-m", package.__name__]}, *sys.argv[1:]]
+parent.own_command = lambda: command
+runpy._run_module_as_main({package.__name__!r})
+"""
 SOME = [word for name in ("test_03", "test_2", "D_Fix") for word in ("-k", name)]
 TOLD_AT_ONCE = sys.version_info >= (3, 11)  # of a sub-test that fails; before, it is told when the test has ended
 LAST = "FAILED (timeouts=3, crashes=10, not run=1" + ", failures=1" * TOLD_AT_ONCE + ")"
@@ -120,9 +128,11 @@ def is_there(pid):
 
 @unittest.skipUnless(LINUX, "there are no workers elsewhere")
 class Isolated(Directory):
-    def start(self, *arguments, interpreter=PYTHON, **more):
-        """Run a module in an interpreter of its own: a worker is started as that was."""
-        return super().start(*arguments, interpreter=interpreter, **more)
+    def start(self, *arguments, interpreter=(), **more):
+        """Run the command; in a fork, too, its workers are started as if it had been started by itself."""
+        if interpreter or not CAN_FORK:
+            return super().start(*arguments, interpreter=interpreter, **more)
+        return super().start(IN_A_FORK, *arguments, module="-c", **more)
 
     def isolated(self, *arguments, **variables):
         return self.unittest("--isolate", *arguments, **variables)
