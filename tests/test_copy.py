@@ -10,6 +10,7 @@ from subprocess import PIPE, STDOUT, Popen
 
 from . import package
 from .helpers.child import DIRECTORY, environment
+from .helpers.together import Together
 
 TESTS = os.path.dirname(os.path.abspath(__file__))
 IMPORT = "import timeout_manager as package"
@@ -22,7 +23,7 @@ COPY = "import vendored.utils.limits as package"
 
 
 @unittest.skipUnless(package.__name__ == "timeout_manager", "this is the copy")
-class ARenamedCopy(unittest.TestCase):
+class ARenamedCopy(Together, unittest.TestCase):
     def test_passes_the_same_tests(self):
         with tempfile.TemporaryDirectory() as directory:
             left_out = () if WHOLE else LONG
@@ -49,7 +50,8 @@ class ARenamedCopy(unittest.TestCase):
 
     def start(self, directory, names):
         command = [sys.executable, "-W", "error::ImportWarning", "-m", "unittest", *names]
-        half = Popen(command, cwd=directory, env=environment(), stdout=PIPE, stderr=STDOUT, text=True)
+        env = environment(TIMEOUT_MANAGER_JOB="1")  # the halves are what runs at once
+        half = Popen(command, cwd=directory, env=env, stdout=PIPE, stderr=STDOUT, text=True)
         self.addCleanup(half.wait)
         self.addCleanup(half.kill)
         return half

@@ -13,6 +13,7 @@ from importlib import import_module
 from . import package
 from .helpers.child import PYTHON, ROOT, python
 from .helpers.clock import FakeClock
+from .helpers.together import Together
 
 
 class PhaseTimeout(unittest.TestCase):
@@ -72,7 +73,7 @@ class PhaseTimeout(unittest.TestCase):
         self.assertFalse(issubclass(package.PhaseInterrupt, Exception))
 
 
-class Tracebacks(unittest.TestCase):
+class Tracebacks(Together, unittest.TestCase):
     """pytest leaves out the frames of modules that say so; no frame of ours is of use to who reads a timeout."""
 
     def check(self, function, *args):

@@ -9,6 +9,7 @@ import unittest
 
 from . import package
 from .helpers.child import DIRECTORY, PYTHON, python
+from .helpers.together import Together
 
 TimeoutManager = package.TimeoutManager
 with_timeout_management = package.with_timeout_management
@@ -68,7 +69,7 @@ class Forms(unittest.TestCase):
         self.assertTrue(str(inspect.signature(package.create_timeout_manager)).startswith("(timeout_from_marker"))
 
 
-class FourPhases(unittest.TestCase):
+class FourPhases(Together, unittest.TestCase):
     @staticmethod
     @with_timeout_management
     def job(seconds, timeout_manager):

@@ -12,13 +12,14 @@ from tempfile import TemporaryDirectory
 from . import package
 from .helpers.child import DIRECTORY, PYTHON, ROOT, environment, python
 from .helpers.pages import CAN_TRY, broken_links, try_pages
+from .helpers.together import Together
 
 MANUAL = os.path.join(DIRECTORY, "manual")
 PATHS = [os.path.join(MANUAL, name) for name in sorted(os.listdir(MANUAL)) if name.endswith(".md")]
 SETUP = os.path.join(ROOT, "setup.cfg")
 
 
-class Manual(unittest.TestCase):
+class Manual(Together, unittest.TestCase):
     def test_every_page_has_a_line_in_the_list_of_topics_and_every_line_a_page(self):
         topics = import_module(f"{package.__name__}.commandline.help_command").TOPICS
         self.assertEqual(sorted(topics), [os.path.basename(path)[:-3] for path in PATHS])

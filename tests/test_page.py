@@ -130,7 +130,7 @@ class OfTests(Directory):
         self.assertRegex(elements.text, "(?s)worker 1.*worker 2")
         self.assertRegex(elements.text, r"a0\.700 s1\.00 s70%passed")
 
-    @unittest.skipUnless(CHROMIUM, "no Chromium here")
+    @unittest.skipUnless(CHROMIUM and "TESTS_IN_A_BROWSER" in os.environ, "no Chromium here, or it is not asked for")
     def test_a_browser_opens_five_thousand_of_them(self):
         path = os.path.join(self.directory, "page.html")
         with open(path, "w", encoding="utf-8") as file:

@@ -19,29 +19,32 @@ class Ends(Directory):
     """What keeps the process alive when the tests are over."""
 
     LEFT = """
-        import asyncio, atexit, multiprocessing, subprocess, sys, threading, time, unittest
-        from concurrent.futures import ThreadPoolExecutor
+        import atexit, subprocess, sys, threading, time, unittest
 
         def slow_goodbye(): time.sleep(60)
         def wait_for_child():
             subprocess.Popen([sys.executable, "-S", "-c", "input()", "mine"], stdin=subprocess.PIPE).wait()
-        async def use_default_executor(): asyncio.get_running_loop().run_in_executor(None, slow_goodbye)
+        def fork(seconds):
+            import multiprocessing
+            multiprocessing.get_context("fork").Process(target=time.sleep, args=(seconds,), name="the child").start()
 
         class Left(unittest.TestCase):
             def test_thread(self): threading.Thread(target=time.sleep, args=(60,), name="the left one").start()
-            def test_pool(self): ThreadPoolExecutor(1, "the pool").submit(slow_goodbye)
+            def test_pool(self):
+                from concurrent.futures import ThreadPoolExecutor
+                ThreadPoolExecutor(1, "the pool").submit(slow_goodbye)
             def test_loop(self):
+                import asyncio
+                async def use_default_executor(): loop.run_in_executor(None, slow_goodbye)
                 loop = asyncio.new_event_loop()
                 loop.run_until_complete(use_default_executor())
-            def test_process(self):
-                multiprocessing.get_context("fork").Process(target=time.sleep, args=(20,), name="the child").start()
-            def test_brief_process(self):
-                multiprocessing.get_context("fork").Process(target=time.sleep, args=(6,), name="the child").start()
+            def test_process(self): fork(20)
+            def test_brief_process(self): fork(4)
             def test_handler(self): atexit.register(slow_goodbye)
             def test_handler_of_child(self): atexit.register(wait_for_child)
             def test_thread_then_handler(self):
                 atexit.register(slow_goodbye)
-                threading.Thread(target=time.sleep, args=(1.5,), name="the first").start()
+                threading.Thread(target=time.sleep, args=(3,), name="the first").start()
             def test_fails(self): self.fail()
     """
 

@@ -17,6 +17,7 @@ from unittest import mock
 from .. import package
 from ..helpers.child import ROOT, environment, python
 from ..helpers.interrupted import hang, interrupted
+from ..helpers.together import Together
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
 WHOLE_STACKS = getattr(sys, "_is_gil_enabled", lambda: True)()  # of threads that may run on while they are looked at
@@ -75,7 +76,7 @@ def wait(event):
     event.wait()
 
 
-class OfEverythingElse(unittest.TestCase):
+class OfEverythingElse(Together, unittest.TestCase):
     def start(self, number=1, target=wait):
         """Start threads, and wait until all of them stand at the same line."""
         event = threading.Event()

@@ -19,6 +19,7 @@ from .. import package
 from ..helpers.child import ROOT, python
 from ..helpers.enforced import unwatched
 from ..helpers.interrupted import hang, interrupted
+from ..helpers.together import Together
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
 enforcer = import_module(f"{package.__name__}.interrupting.enforcer")
@@ -48,7 +49,7 @@ def in_c(seconds):
     return body
 
 
-class OfALimitThatPassedInC(unittest.TestCase):
+class OfALimitThatPassedInC(Together, unittest.TestCase):
     """The next line is not to blame, and is not told to be."""
 
     HELD = r"\nWhen the limit passed, C code held the GIL, and it ran on for \d+\.\d+ s\. This is the line"
@@ -95,7 +96,7 @@ class OfALimitThatPassedInC(unittest.TestCase):
             self.assertNotRegex(self.in_thread(spin), f"{self.HELD}|{self.BLOCKED}")
 
 
-class StuckOrSlow(unittest.TestCase):
+class StuckOrSlow(Together, unittest.TestCase):
     LIMIT = 0.6
     SAME = r"^At the same line for the last SOON \(seen \d times?\), "
 

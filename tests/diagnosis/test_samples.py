@@ -10,6 +10,7 @@ import unittest
 
 from ..helpers.child import ROOT, environment
 from ..helpers.forks import Fork
+from ..helpers.together import Together
 
 TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SAMPLES = os.path.join(TESTS, "samples")
@@ -40,7 +41,7 @@ def run_all():
 
 
 @unittest.skipUnless(sys.implementation.name == "cpython" and sys.platform == "linux", "kept from CPython on Linux")
-class Samples(unittest.TestCase):
+class Samples(Together, unittest.TestCase):
     def test_what_is_printed(self):
         self.maxDiff = None
         for name, printed in run_all().items():

@@ -12,6 +12,7 @@ from unittest import mock
 from .. import package
 from ..helpers.child import ROOT, python
 from ..helpers.enforced import LIMIT, LONG, MARGIN, spin
+from ..helpers.together import Together
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
 START = f"""
@@ -25,7 +26,7 @@ class Foreign(Exception):
     pass
 
 
-class ForeignAlarms(unittest.TestCase):
+class ForeignAlarms(Together, unittest.TestCase):
     def setUp(self):
         self.calls = []
         handler = signal.signal(signal.SIGALRM, self.handle)
@@ -231,7 +232,7 @@ class ForeignAlarms(unittest.TestCase):
         self.assertEqual(signal.getsignal(signal.SIGALRM), self.handle)
 
 
-class WhatABlockDoesToTheAlarm(unittest.TestCase):
+class WhatABlockDoesToTheAlarm(Together, unittest.TestCase):
     """Code in a block sets, cancels and replaces timer and handler: it all stays as if there were no phase."""
 
     def setUp(self):
@@ -397,7 +398,7 @@ class WhatABlockDoesToTheAlarm(unittest.TestCase):
         self.assertEqual((self.calls, self.end()), ([], ("SIG_DFL", "none")))
 
 
-class InTime(unittest.TestCase):
+class InTime(Together, unittest.TestCase):
     """No signal comes before a limit."""
 
     @unittest.skipUnless(hasattr(signal, "sigtimedwait"), "what comes cannot be waited for")

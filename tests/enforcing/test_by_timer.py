@@ -13,6 +13,7 @@ import unittest
 from .. import package
 from ..helpers.child import ROOT, python
 from ..helpers.enforced import LIMIT, LONG, MARGIN, NAMES, spin, unwatched
+from ..helpers.together import Together
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
 HAS_TIMER = "timer" in NAMES
@@ -45,7 +46,7 @@ def ours():
 
 
 @unittest.skipUnless(hasattr(signal, "setitimer"), "no such signals here")
-class InTime(unittest.TestCase):
+class InTime(Together, unittest.TestCase):
     """C code that does not begin anew after a signal: nothing that was set for another block ends it."""
 
     def assert_undisturbed(self, milliseconds):
@@ -111,7 +112,7 @@ class InTime(unittest.TestCase):
 
 
 @unittest.skipUnless(HAS_TIMER, "no such timers here")
-class ItsSignal(unittest.TestCase):
+class ItsSignal(Together, unittest.TestCase):
     def test_is_one_that_nobody_uses(self):
         code = START + (
             "timer = import_module(package.__name__ + '.interpreter.timer')\n"

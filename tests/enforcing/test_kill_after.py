@@ -10,6 +10,7 @@ from subprocess import run
 from .. import package
 from ..helpers.child import PYTHON, ROOT, at_once, environment
 from ..helpers.forks import run_code
+from ..helpers.together import Together
 
 HAS_GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
 LINUX_CPYTHON = sys.platform == "linux" and sys.implementation.name == "cpython"
@@ -53,7 +54,7 @@ start, watchdog.start_new_thread = watchdog.start_new_thread, no
 """
 
 
-class Kill(unittest.TestCase):
+class Kill(Together, unittest.TestCase):
     def go(self, code):
         return run_code(WARNINGS.format("ignore") + PROGRAM + code)
 

@@ -16,13 +16,14 @@ from unittest import mock
 from .. import package
 from ..helpers.child import let_lie
 from ..helpers.enforced import LONG
+from ..helpers.together import Together
 from ..helpers.tree import LINUX, alive
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
 
 
 @unittest.skipUnless(LINUX, "processes are found by /proc")
-class ChildrenOfAPhase(unittest.TestCase):
+class ChildrenOfAPhase(Together, unittest.TestCase):
     def setUp(self):
         let_lie(self)
 
@@ -114,6 +115,15 @@ class ChildrenOfAPhase(unittest.TestCase):
         for name, wait in self.waits().items():
             with self.subTest(name):
                 self.assertEqual(self.ended(wait, "SLEEP & SLEEP; :"), {"TERM"})
+
+    def test_end_in_a_process_that_was_forked(self):
+        pid = os.fork()
+        if not pid:
+            try:
+                os._exit(self.ended(self.waits()["read"], "SLEEP & SLEEP; :") != {"TERM"})
+            finally:
+                os._exit(1)
+        self.assertEqual(os.waitpid(pid, 0)[1], 0)
 
     @unittest.skipUnless(sys.implementation.name == "cpython", "no interrupts in other threads here")
     def test_end_in_a_thread_that_nothing_can_interrupt(self):

@@ -7,6 +7,7 @@ from .. import package
 from ..helpers.child import ROOT, at_once
 from ..helpers.enforced import MARGIN, NAMES
 from ..helpers.forks import run_code
+from ..helpers.together import Together
 
 START = f"""
 import os, signal, sys, time
@@ -63,7 +64,7 @@ def handle(*args):
 
 
 @unittest.skipUnless(hasattr(signal, "setitimer"), "no such signals here")
-class WhereverTheyCome(unittest.TestCase):
+class WhereverTheyCome(Together, unittest.TestCase):
     def go(self, code):
         """Run the code in a process of its own, with each handler and each enforcer."""
 

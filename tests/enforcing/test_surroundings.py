@@ -14,6 +14,7 @@ import warnings
 from .. import package
 from ..helpers.child import DIRECTORY, ROOT, at_once, python
 from ..helpers.enforced import CPYTHON, LIMIT, LONG, MARGIN, NAMES, spin
+from ..helpers.together import Together
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
 START = f"""
@@ -23,7 +24,7 @@ import {package.__name__} as package
 """
 
 
-class AtTheEndOfTheInterpreter(unittest.TestCase):
+class AtTheEndOfTheInterpreter(Together, unittest.TestCase):
     """A generator that is suspended in a phase is collected late, or never."""
 
     CODE = START + (
@@ -52,7 +53,7 @@ class AtTheEndOfTheInterpreter(unittest.TestCase):
         )
 
 
-class RecursionLimit(unittest.TestCase):
+class RecursionLimit(Together, unittest.TestCase):
     def test_an_alarm_at_the_limit_does_not_kill(self):
         code = START + (
             "def deep():\n"
@@ -86,7 +87,7 @@ class RecursionLimit(unittest.TestCase):
         self.assertEqual(python("-c", code).strip(), "fine")
 
 
-class TwoCopies(unittest.TestCase):
+class TwoCopies(Together, unittest.TestCase):
     def test_nest_in_each_other(self):
         with tempfile.TemporaryDirectory() as directory:
             for name in "one", "two":
@@ -229,7 +230,7 @@ class Elsewhere(unittest.TestCase):
 
 
 @unittest.skipUnless(hasattr(os, "fork"), "no fork here")
-class Processes(unittest.TestCase):
+class Processes(Together, unittest.TestCase):
     def run_child(self, body):
         """Fork in an open phase, run the body in the child, and return its exit status."""
         with warnings.catch_warnings():

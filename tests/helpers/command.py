@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 from .. import package
 from .child import PYTHON, ROOT, at_once, environment
 from .forks import CAN_FORK, Fork
+from .together import Together
 
 
 class Ran:
@@ -30,7 +31,7 @@ def _short(name, kind):
     return name if kind == "fixture" else name.rpartition(".")[2]
 
 
-class Directory(unittest.TestCase):
+class Directory(Together, unittest.TestCase):
     """A test with a directory of its own, to write test modules into."""
 
     def setUp(self):

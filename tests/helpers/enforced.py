@@ -8,6 +8,7 @@ import weakref
 from importlib import import_module
 
 from .. import package
+from .together import Together
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
 NAMES = [name for name in ("timer", "signal", "thread") if TimeoutManager(enforce=name).enforcement == name]
@@ -71,7 +72,7 @@ def hold(things):
     spin()
 
 
-class Enforced:
+class Enforced(Together):
     """What a test of what every enforcer has to do may call."""
 
     enforce = "signal"

@@ -100,7 +100,7 @@ _connection = None
 _lock = threading.Lock()
 
 
-def _server():
+def start_server():
     """Return the connection to the server, which is started when it is first needed."""
     global _connection
     if _connection is None:
@@ -127,7 +127,7 @@ class Fork:
         given = [theirs, *(writer for _, writer in others)]
         request = json.dumps([module, arguments, directory, variables]).encode() + b"\n"
         with _lock:
-            socket.send_fds(_server(), [request], given)
+            socket.send_fds(start_server(), [request], given)
         for descriptor in given:
             os.close(descriptor)
         self.stdin = None if ours is None else open(ours, "w")

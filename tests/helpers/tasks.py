@@ -9,6 +9,7 @@ import unittest
 
 from .. import package
 from .enforced import LIMIT, LONG, MARGIN
+from .together import Together
 
 TimeoutManager = package.TimeoutManager
 COUNTS = hasattr(asyncio.Task, "cancelling")
@@ -22,7 +23,7 @@ def cancelling():
     return asyncio.current_task().cancelling() if COUNTS else 0
 
 
-class TaskCase(unittest.TestCase):
+class TaskCase(Together, unittest.TestCase):
     """Its asynchronous tests run in a loop of their own, which leaves nothing behind."""
 
     def setUp(self):

@@ -9,6 +9,7 @@ from unittest import mock
 
 from .. import package
 from ..helpers.child import ROOT, at_once, python
+from ..helpers.together import Together
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
 CPYTHON = sys.implementation.name == "cpython"
@@ -60,7 +61,7 @@ class InADebugger(unittest.TestCase):
                 self.go(enforce, lambda *args: None)
 
 
-class AtAPrompt(unittest.TestCase):
+class AtAPrompt(Together, unittest.TestCase):
     """Somebody types, in some thread, while a limit passes."""
 
     PROMPT = f"""

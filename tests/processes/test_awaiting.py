@@ -12,6 +12,7 @@ from unittest import mock
 
 from .. import package
 from ..helpers.child import PYTHON
+from ..helpers.together import Together
 from ..helpers.tree import LINUX, alive
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
@@ -19,7 +20,7 @@ awaiting = import_module(f"{package.__name__}.processes.awaiting")
 
 
 @unittest.skipUnless(os.name == "posix", "the commands are those of POSIX systems")
-class AnAwaitedCommand(unittest.TestCase):
+class AnAwaitedCommand(Together, unittest.TestCase):
     def setUp(self):
         self.word = f"{os.getpid()}{time.monotonic_ns()}"
         self.addCleanup(lambda: [os.kill(pid, signal.SIGKILL) for pid in alive(self.word)] if LINUX else None)

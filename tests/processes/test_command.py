@@ -13,13 +13,14 @@ from .. import package
 from ..helpers.child import PYTHON, ROOT, environment
 from ..helpers.enforced import NAMES
 from ..helpers.interrupted import hang
+from ..helpers.together import Together
 from ..helpers.tree import LINUX
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
 child = import_module(f"{package.__name__}.processes.child")
 
 
-class ACommand(unittest.TestCase):
+class ACommand(Together, unittest.TestCase):
     def test_is_run_as_by_subprocess(self):
         manager = TimeoutManager(60)
         code = "import sys; sys.stdout.write(sys.stdin.read().upper()); sys.stderr.write('e'); sys.exit(3)"
@@ -87,11 +88,11 @@ class ACommand(unittest.TestCase):
 
     def test_waits_no_longer_than_what_remains(self):
         for enforce in False, True, "thread":
-            manager = TimeoutManager(0.3, enforce=enforce)
+            manager = TimeoutManager(0.5, enforce=enforce)
             with self.assertRaises(PhaseTimeout) as caught:
                 manager.run("echo out; echo err >&2; sleep 60", "build", shell=True, capture_output=True, text=True)
             error = caught.exception
-            self.assertTrue(str(error).startswith("Timeout exceeded after build phase! (budget 0.300 s"), error)
+            self.assertTrue(str(error).startswith("Timeout exceeded after build phase! (budget 0.500 s"), error)
             self.assertEqual((error.output, error.stdout, error.stderr), ("out\n", "out\n", "err\n"))
             self.assertEqual(error.cmd, "echo out; echo err >&2; sleep 60")
             self.assertIsInstance(error.__cause__, subprocess.TimeoutExpired)

@@ -11,6 +11,7 @@ from unittest import mock
 from .. import package
 from ..helpers.child import PYTHON, ROOT, environment
 from ..helpers.clock import FakeClock
+from ..helpers.together import Together
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
 inheritance = import_module(f"{package.__name__}.processes.deadline")
@@ -26,7 +27,7 @@ def left(command, manager, default="None", **more):
     return float(subprocess.run(command, stdout=-1, env={**env, "PYTHONPATH": ROOT}, check=True, timeout=60).stdout)
 
 
-class TheDeadline(unittest.TestCase):
+class TheDeadline(Together, unittest.TestCase):
     def setUp(self):
         self.addCleanup(watchdog._jobs.pop, "parent", None)  # nobody ends this process
         self.addCleanup(watchdog.ring)

@@ -16,6 +16,7 @@ from unittest import mock
 
 from .. import package
 from ..helpers.child import PYTHON, ROOT, environment, hear
+from ..helpers.together import Together
 from ..helpers.tree import LINUX, alive, children
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
@@ -24,7 +25,7 @@ table, members, tree = (import_module(f"{package.__name__}.processes.{each}") fo
 
 
 @unittest.skipUnless(LINUX, "processes are found by /proc")
-class NoSurvivor(unittest.TestCase):
+class NoSurvivor(Together, unittest.TestCase):
     """Every command line has a word of its own, by which what is left of it can be found."""
 
     def setUp(self):
@@ -279,7 +280,7 @@ class NoSurvivor(unittest.TestCase):
         self.assertEqual((os.listdir("/proc/self/fd"), children()), before)
 
 
-class LittleIsKnown(unittest.TestCase):
+class LittleIsKnown(Together, unittest.TestCase):
     """Whatever a system tells of its processes, the command and its group end, and the error is a PhaseTimeout."""
 
     def setUp(self):

@@ -73,7 +73,7 @@ class KillChildren(Escalation):
         if tree is None:
             return
         bound.release(tree)
-        if struck is LET_PASS or struck is None and getattr(phase, "rest", 1.0) > 0.0:
+        if struck is LET_PASS or struck is None and (getattr(phase, "rest", 1.0) > 0.0 or is_debugged(phase)):
             return tree.let_go()
         processes = _started(processes)
         tree.end(processes, self.grace)

@@ -6,7 +6,7 @@ for a processor tells them apart. Linux says how long a thread has waited, in ``
 
 from __future__ import annotations
 
-from ..originals import clock, files, loaded
+from ..originals import clock, files, loaded, system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,8 +26,14 @@ def thread_of(ident: object) -> Any:
 
 
 def shown(ident: int, name: str) -> bytes:
-    """Return what Linux shows of a thread in the file of this name; OSError if it does not."""
-    with files.open(f"/proc/self/task/{getattr(thread_of(ident), 'native_id', '')}/{name}", "rb") as file:
+    """Return what Linux shows of a thread in the file of this name; OSError if it does not.
+
+    After a fork that of the main thread may still have the number that it had in the parent.
+    """
+    known = thread_of(ident)
+    is_main = known is not None and known is getattr(loaded("threading"), "_main_thread", None)
+    number = system.getpid() if is_main else getattr(known, "native_id", "")
+    with files.open(f"/proc/self/task/{number}/{name}", "rb") as file:
         return bytes(file.read())
 
 
