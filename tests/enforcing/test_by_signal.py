@@ -160,8 +160,8 @@ class ForeignAlarms(Together, unittest.TestCase):
         self.assertEqual(python("-c", code).strip(), "alive")
 
     def test_one_that_comes_while_we_take_over_or_look_reaches_its_handler(self):
-        rooms = "enforcing.by_signal", "interpreter.alarm"
-        modules = [importlib.import_module(f"{package.__name__}.{room}") for room in rooms]
+        originals = importlib.import_module(f"{package.__name__}.originals")
+        modules = [importlib.import_module(f"{package.__name__}.interpreter.alarm"), originals.signals]
         manager = TimeoutManager(LONG, enforce="signal")
         with manager.timed_operation("run"):
             pass  # the main thread is known from now on

@@ -187,9 +187,8 @@ class Elsewhere(unittest.TestCase):
             "def forbidden(*args): raise ValueError('signal only works in main thread')\n"
             "from importlib import import_module\n"
             "watchdog = import_module(package.__name__ + '.interpreter.watchdog')\n"
-            "alarm = import_module(package.__name__ + '.enforcing.by_signal')\n"
-            "timer = import_module(package.__name__ + '.enforcing.by_timer')\n"
-            "alarm.signal = timer.signals.signal = forbidden\n"
+            "signals = import_module(package.__name__ + '.originals').signals\n"
+            "signals.signal = forbidden\n"
             "watchdog.start_new_thread = no\n"
             "manager = package.TimeoutManager(0.05, enforce=True)\n"
             "with warnings.catch_warnings(record=True) as caught:\n"
@@ -212,9 +211,8 @@ class Elsewhere(unittest.TestCase):
     def test_a_server_that_swallows_the_handler_is_found_out(self):
         code = START + (
             "from importlib import import_module\n"
-            "alarm = import_module(package.__name__ + '.enforcing.by_signal')\n"
-            "timer = import_module(package.__name__ + '.enforcing.by_timer')\n"
-            "alarm.signal = timer.signals.signal = lambda number, handler: alarm.getsignal(number)\n"
+            "signals = import_module(package.__name__ + '.originals').signals\n"
+            "signals.signal = lambda number, handler: signals.getsignal(number)\n"
             "manager = package.TimeoutManager(0.2, enforce=True)\n"
             "print(manager.enforcement)\n"
             "try:\n"

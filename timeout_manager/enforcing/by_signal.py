@@ -39,21 +39,13 @@ from __future__ import annotations
 
 import atexit
 
-try:  # what `signal` wraps: numbers in, numbers out, and not what a test may have put in its place
-    from _signal import (  # type: ignore[import-not-found]
-        SIG_BLOCK, SIG_DFL, SIG_IGN, SIG_UNBLOCK, SIGALRM, getsignal, pthread_kill, pthread_sigmask, raise_signal,
-        signal,
-    )
-except ImportError:  # Windows
-    pass
-
 from ..interpreter import fork
 from ..interpreter.alarm import LATE, Alarm, missing
 from ..interpreter.frames import up
 from ..interpreter.safepoints import guarded
 from ..interrupting.enforcer import MOMENT
 from ..interrupting.expiry import FIRST
-from ..originals import clock, thread, uninterrupted
+from ..originals import clock, signals, thread, uninterrupted
 from ..seconds import INFINITY
 from .main_thread import MainThreadEnforcer, refusal
 
@@ -66,6 +58,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
+SIGALRM = getattr(signals, "SIGALRM", 0)
 FOREIGN = "the handler of SIGALRM was not installed by Python, and could not be put back"
 
 
@@ -88,13 +81,13 @@ class BySignal(MainThreadEnforcer):
     def missing(cls) -> str:
         global _main
         if get_ident() == _main:
-            return "" if getsignal(SIGALRM) is not None else FOREIGN
+            return "" if signals.getsignal(SIGALRM) is not None else FOREIGN
         reason = refusal() or missing()
         if reason:
             return reason
-        previous = signal(SIGALRM, _fired)
-        took = getsignal(SIGALRM) is _fired
-        signal(SIGALRM, SIG_DFL if previous is None else previous)
+        previous = signals.signal(SIGALRM, _fired)
+        took = signals.getsignal(SIGALRM) is _fired
+        signals.signal(SIGALRM, signals.SIG_DFL if previous is None else previous)
         if previous is None:
             return FOREIGN
         if not took:
@@ -112,7 +105,7 @@ class BySignal(MainThreadEnforcer):
             return self
         if get_ident() != _main and (refusal() or missing()):
             return None
-        previous = getsignal(SIGALRM)
+        previous = signals.getsignal(SIGALRM)
         if previous is None:
             return None
         if previous is _fired:  # this is a signal handler, which has interrupted `start` or `stop`
@@ -125,7 +118,7 @@ class BySignal(MainThreadEnforcer):
             if self.alarm.is_there():
                 self.alarm.put_back(*self.alarm.take_off())
             return
-        is_handed_on = getsignal(SIGALRM) is not _fired
+        is_handed_on = signals.getsignal(SIGALRM) is not _fired
         if not is_handed_on:
             self.expect_visit()
         if self.alarm.set(at, is_handed_on):
@@ -134,7 +127,7 @@ class BySignal(MainThreadEnforcer):
     def wake(self) -> None:
         with self.closing:
             if self.is_running and _is_heard():
-                pthread_kill(self.key, SIGALRM)
+                signals.pthread_kill(self.key, SIGALRM)
 
     def stop(self) -> None:
         """Give the alarm back."""
@@ -149,7 +142,7 @@ class BySignal(MainThreadEnforcer):
         self.alarm.is_owed = self.stale = False  # if one comes still, it is the business of the handler that is left
         if self.blocked:
             self.blocked = False
-            pthread_sigmask(SIG_BLOCK, (SIGALRM,))
+            signals.pthread_sigmask(signals.SIG_BLOCK, (SIGALRM,))
 
     def look(self, frame: FrameType, sent_to: int) -> BaseException | None:
         try:
@@ -172,8 +165,8 @@ class BySignal(MainThreadEnforcer):
             is_held = self._hold()
             self.previous, self.is_taking = previous, True
         try:
-            signal(SIGALRM, _fired)
-            if getsignal(SIGALRM) is not _fired:
+            signals.signal(SIGALRM, _fired)
+            if signals.getsignal(SIGALRM) is not _fired:
                 return self.start(at) if not is_held and get_ident() == _main else None
             is_held = is_held or self._hold()
             self._begin(previous, at)
@@ -181,7 +174,7 @@ class BySignal(MainThreadEnforcer):
             return None
         except BaseException:  # of the handler that was there
             if not self.is_running:
-                signal(SIGALRM, previous)
+                signals.signal(SIGALRM, previous)
             elif not self.phases and self.sessions == 1:
                 self.stop()
             raise
@@ -199,7 +192,7 @@ class BySignal(MainThreadEnforcer):
         global _main
         self.previous = previous
         _main = self.key = get_ident()
-        if SIGALRM in pthread_sigmask(SIG_UNBLOCK, (SIGALRM,)):
+        if SIGALRM in signals.pthread_sigmask(signals.SIG_UNBLOCK, (SIGALRM,)):
             self.blocked = True
         self.is_running = True
         self.is_taking = False
@@ -210,10 +203,10 @@ class BySignal(MainThreadEnforcer):
         """Put back the handler that was there, and the timer of somebody else, unless the block has set others."""
         may_come = self.alarm.may_come(clock.monotonic())
         timer = self.alarm.take_off()
-        if getsignal(SIGALRM) is _fired:
+        if signals.getsignal(SIGALRM) is _fired:
             if may_come:
-                signal(SIGALRM, SIG_IGN)  # discards one that waits for another thread to run
-            signal(SIGALRM, self.previous)
+                signals.signal(SIGALRM, signals.SIG_IGN)  # discards one that waits for another thread to run
+            signals.signal(SIGALRM, self.previous)
         self.alarm.put_back(*timer)
 
     def _look_after(self, at: float) -> None:
@@ -226,11 +219,11 @@ class BySignal(MainThreadEnforcer):
 
     def _cover(self) -> None:
         """Take over from the handler that a block has set, while it calls what has phases of its own."""
-        handler = getsignal(SIGALRM)
+        handler = signals.getsignal(SIGALRM)
         if handler is not None:
             self.covered.append((len(self.phases) + self.sessions, self.previous))
             self.previous = handler
-            signal(SIGALRM, _fired)
+            signals.signal(SIGALRM, _fired)
 
     def _uncover(self) -> None:
         self._give_back()
@@ -242,11 +235,11 @@ class BySignal(MainThreadEnforcer):
         """Fire if it is ours and due; hand it on if it is that of somebody else."""
         now, alarm = clock.monotonic(), self.alarm
         if frame is None or not self.is_running:  # it came while this was stopped, or not begun
-            if self.is_taking and (self.previous != SIG_DFL or now - alarm.recent > LATE):
+            if self.is_taking and (self.previous != signals.SIG_DFL or now - alarm.recent > LATE):
                 self._hand_on(signum, frame)
             return None
-        if not self.stale and getsignal(SIGALRM) is _fired and not alarm.is_known(now):
-            if self.previous != SIG_DFL or not alarm.is_late(now):
+        if not self.stale and signals.getsignal(SIGALRM) is _fired and not alarm.is_known(now):
+            if self.previous != signals.SIG_DFL or not alarm.is_late(now):
                 return self._forward(signum, frame)
         alarm.note(now)
         if alarm.is_foreign(now):
@@ -267,9 +260,9 @@ class BySignal(MainThreadEnforcer):
     def _hand_on(self, signum: int, frame: FrameType | None) -> None:
         if callable(self.previous):
             self.previous(signum, frame)
-        elif self.previous == SIG_DFL:
-            signal(signum, SIG_DFL)
-            raise_signal(signum)
+        elif self.previous == signals.SIG_DFL:
+            signals.signal(signum, signals.SIG_DFL)
+            signals.raise_signal(signum)
 
 
 _main = 0  # the ident of the main thread, once it is known
@@ -282,7 +275,7 @@ def _fired(signum: int, frame: FrameType | None) -> None:
 
 def _is_heard() -> bool:
     """Tell whether the handler is ours, or that of another copy, which calls ours."""
-    handler = getsignal(SIGALRM)
+    handler = signals.getsignal(SIGALRM)
     return handler is _fired or "_fired" in getattr(handler, "__globals__", {}).get("_no_interrupt", ())
 
 
@@ -290,8 +283,8 @@ def _forked() -> None:
     """Begin anew in a child process: it has inherited the handler, but not the timer."""
     global _main
     self = BySignal.only
-    if self.is_running and getsignal(SIGALRM) is _fired:
-        signal(SIGALRM, self.previous)
+    if self.is_running and signals.getsignal(SIGALRM) is _fired:
+        signals.signal(SIGALRM, self.previous)
     _main = 0
     BySignal.begin_anew()
 
