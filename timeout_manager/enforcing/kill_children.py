@@ -18,6 +18,7 @@ from ..counting.verdict import is_debugged
 from ..errors import LET_PASS, PhaseTimeout
 from ..interpreter import fork, watchdog
 from ..interpreter.frames import frames_of, module_of, suspended_in
+from ..interpreter.turns import coroutine
 from ..interrupting.escalation import Escalation
 from ..originals import signals, thread
 from ..processes import bound, readers
@@ -157,13 +158,9 @@ def _frames(phase: Phase) -> list[FrameType]:
     frames: list[FrameType] = []
     for frame in frames_of(None if phase.enforcer is None else phase.enforcer.thread.key):
         if frame.f_code.co_name == "run_until_complete":  # what an event loop runs
-            frames += _suspended(frame.f_locals.get("future"))
+            frames += suspended_in(coroutine(frame.f_locals.get("future")))
         frames.append(frame)
-    return frames if phase.key.__class__ is int or phase.frame in frames else _suspended(phase.key)
-
-
-def _suspended(task: Any) -> list[FrameType]:
-    return suspended_in(task.get_coro()) if hasattr(task, "get_coro") else []
+    return frames if phase.key.__class__ is int or phase.frame in frames else suspended_in(coroutine(phase.key))
 
 
 def _is_blocked(phase: Phase) -> bool:
