@@ -85,8 +85,8 @@ class Attendant:
         try:
             self.thread.start()
         except RuntimeError:  # no thread can be started
-            self._set(self.talked)
-            self._set(self.ended)
+            self.talked.set_result(None)
+            self.ended.set_result(None)
             self.command.end(0.0)
             raise
 
@@ -122,7 +122,7 @@ class Attendant:
 
     def _tell(self, done: asyncio.Future[None]) -> None:
         try:
-            self.loop.call_soon_threadsafe(self._set, done)
+            self.loop.call_soon_threadsafe(done.set_result, None)
         except RuntimeError:  # the loop is closed
             pass
 
@@ -137,8 +137,3 @@ class Attendant:
                 if left is not None and left <= LOOK:
                     raise
                 input = None  # it is under way
-
-    @staticmethod
-    def _set(done: asyncio.Future[None]) -> None:
-        if not done.done():
-            done.set_result(None)

@@ -39,24 +39,18 @@ class Reports(Listener):
         self.began = limits.began
         self.counts = dict.fromkeys(OUTCOMES, 0)
         self.seconds = 0.0
-        self._json: WholeFile | None = None
-        self._junit: WholeFile | None = None
-        self._trace: WholeFile | None = None
         self._first = True
         self._head = self._json_head(limits)
         self.shard: Shard | None = None  # of which this is told
         self.left_out = 0  # tests that did not run, where they are told of
-        if report:
-            self._json = WholeFile(report, self._head, self._json_foot())
-        if junit_xml:
-            self._junit = WholeFile(junit_xml, self._junit_head(), junit.FOOT)
-        if trace:
-            self._trace = WholeFile(trace, "[", "\n]\n")
+        self._json = WholeFile(report, self._head, self._json_foot()) if report else None
+        self._junit = WholeFile(junit_xml, self._junit_head(), junit.FOOT) if junit_xml else None
+        self._trace = WholeFile(trace, "[", "\n]\n") if trace else None
+        self._html = WholeFile(html, "", "") if html else None
         if html:
             from ..counting import page  # no test is there yet that could be in the way
 
             self._page = page.of_tests
-        self._html = WholeFile(html, "", "") if html else None
         self._tests: list[dict[str, Any]] = []  # of the page
 
     def running(self, entry: Entry) -> None:
