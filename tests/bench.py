@@ -261,6 +261,23 @@ def system_calls(copy: Any) -> Sample:
     return timed(lambda: work)
 
 
+def calls_of_timer(copy: Any) -> Sample:
+    """Ask the system for what a phase alone needs of a timer: the mask, the timer; and back."""
+    timer = importlib.import_module(f"{copy.__name__}.interpreter.timer")
+    signum = timer.free_signals()[0]
+    ours = timer.Timer(timer.TO_THREAD, signum)
+    import _signal
+
+    def work() -> None:
+        at = time.monotonic() + 3600
+        for _ in range(PHASES):
+            _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (signum,))
+            ours.set(at)
+            ours.off()
+
+    return timed(lambda: work)
+
+
 def nested(depth: int) -> Side:
     """Return the work of phases inside so many others."""
 
@@ -567,6 +584,7 @@ FIGURES: list[tuple[str, float, Any]] = [
     ("counting phase, against the least class, x", 2.0, ratio(COUNTED, least_phases)),
     ("counting phase, against the time by hand, x", 7.0, ratio(COUNTED, by_hand)),
     ("phase alone, timer, against a setitimer pair, x", 1.8, ratio(TIMED, pairs)),  # 2.5 without PGO
+    ("its three system calls alone, against the pair, x", 1.8, ratio(calls_of_timer, pairs)),
     ("phase alone, SIGALRM, against the pair, x", 6.0, ratio(phases(enforced("signal")), pairs)),
     ("its five system calls alone, against the pair, x", 6.0, ratio(system_calls, pairs)),
     ("phase in a session, timer, against the pair, x", 1.5, ratio(phases(enforced("timer"), in_session=True), pairs)),

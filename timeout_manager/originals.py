@@ -42,7 +42,9 @@ def _copy(name: str, functions_only: bool = False) -> Any:
     """Return a module with what is in this one now."""
     copy: Any = type(sys)(f"copy of {name}")
     there = vars(__import__(name))
-    vars(copy).update({name: value for name, value in there.items() if _is_function(value) or not functions_only})
+    if functions_only:
+        there = {name: value for name, value in there.items() if _is_function(value)}
+    vars(copy).update(there)
     return copy
 
 

@@ -105,7 +105,10 @@ def mechanism(enforce: bool | str) -> bool | str | None:
 
 def plain(name: object) -> str:
     """Return a name as one line that keeps its width: what is not to be printed is written as in a Python string."""
-    return "".join(each if each.isprintable() or each in _SPACES else repr(each)[1:-1] for each in str(name))
+    line = str(name)
+    if line.isprintable():
+        return line
+    return "".join(each if each.isprintable() or each in _SPACES else repr(each)[1:-1] for each in line)
 
 
 def path(names: Iterable[object]) -> str:

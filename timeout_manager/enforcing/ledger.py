@@ -40,6 +40,7 @@ class EnforcedLedger(Ledger):
         kill_children: float | None,
     ) -> None:
         self.enforce = enforce
+        self.enforcer: Enforcer = choice.NOBODY  # what watched a phase last
         self.escalations: tuple[Escalation, ...] = ()
         if kill_after is not None:
             from .kill_after import KillAfter
@@ -53,7 +54,6 @@ class EnforcedLedger(Ledger):
 
     def begin(self, seconds: float | None) -> None:
         super().begin(seconds)
-        self.enforcer = choice.NOBODY  # what watched a phase last
         self.in_sessions: dict[object, list[Enforcer | None]] = {}  # thread or task -> what is watched in its sessions
 
     def cleanup(self, name: str, limit: float | None) -> EnforcedCleanup:

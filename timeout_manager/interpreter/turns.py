@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 def running_loop() -> Any:
     """Return the event loop of asyncio that runs in the calling thread, None if there is none."""
-    return getattr(loaded("asyncio"), "_get_running_loop", lambda: None)()
+    get = getattr(loaded("asyncio"), "_get_running_loop", None)
+    return get and get()
 
 
 def asyncio_task() -> Any:

@@ -67,7 +67,11 @@ def is_called(test: object = None) -> bool:
 
 def _entry_of(test: object) -> LimitedTest | None:
     """Return the call of a test; it may have come from another thread, in which its class runs it."""
-    return next((each for called in list(_called.values()) for each in list(called) if each.test is test), None)
+    for called in list(_called.values()):
+        for each in list(called):
+            if each.test is test:
+                return each
+    return None
 
 
 class _Relay:

@@ -58,6 +58,8 @@ def is_limited(owner: type) -> bool:
 
 def at_work(limits: Limits) -> bool:
     """Tell whether a part of these limits is running: in this thread, or in theirs, which has started this one."""
+    if not _running:
+        return False
     return any(part.limits is limits for here in (get_ident(), limits.thread) for part in _running_in(here))
 
 
@@ -114,7 +116,7 @@ class Group:
 
     def call(self, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Return what the function returns; raise PhaseTimeout if it is not over in time, whatever it does."""
-        if self.ledger.left() == 0.0:  # by a part before this one; if that has no error, a debugger was there
+        if self.parts and self.ledger.left() == 0.0:  # by the one before; if that has no error, a debugger was there
             self.ledger.reset(self._chance() if self.parts[-1].error else None)
         part = Part(self, name, _cleanup(function, args) if name == "cleanup" else None)
         self.parts.append(part)

@@ -115,7 +115,10 @@ class Recorder(unittest.TestResult):
 
     def _tell_late(self, entry: Entry, test: Any) -> None:
         """Tell of the parts that were late, if that is not done yet."""
-        late = [(group, part) for group, part in entry.late if part not in entry.told]
+        late = entry.late
+        if not late and not entry.reported:
+            return
+        late = [(group, part) for group, part in late if part not in entry.told]
         if not late and not (entry.reported and entry.outcome != "timeout"):
             return
         entry.told += [part for _, part in late]
