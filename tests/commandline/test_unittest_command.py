@@ -445,7 +445,13 @@ class TheWholeRun(Directory):
 
     @unittest.skipUnless(CPYTHON and sys.platform == "linux", "timers of the kernel, by ctypes")
     def test_is_killed_where_nothing_else_helps(self):
-        self.write(test_c="import unittest\nclass C(unittest.TestCase):\n def test_c(self): sum(range(10**14))\n")
+        self.write(
+            test_c="""
+            import collections, ctypes, itertools, unittest
+            class C(unittest.TestCase):
+                def test_c(self): collections.deque(map(ctypes.PyDLL(None).usleep, itertools.repeat(1000)), 0)
+            """
+        )
         ran = self.unittest("--timeout", "0.3", "--kill-after", "0.3")
         self.assertEqual(ran.status, 124)
         self.assertIn("test_c.C.test_c > test", ran.stderr)
