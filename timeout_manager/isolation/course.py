@@ -10,6 +10,7 @@ from ..testing.entry import Entry
 from ..testing.plan import Unit
 from ..testing.report_files import data_of
 from ..testing.result import SETS_UP
+from .hired import IDLE
 from .showing import Showing, write
 
 TYPE_CHECKING = False
@@ -99,7 +100,7 @@ class Course:
             unit.done = True
 
     def on_idle(self, worker: Hired) -> None:
-        worker.at, worker.due = ("nothing", "", None), INFINITY
+        worker.at, worker.due = IDLE, INFINITY
 
     def on_unloaded(self, worker: Hired, status: int) -> None:
         worker.unloaded = status
@@ -177,7 +178,7 @@ class Course:
         self._tell_running()
 
     def _tell_running(self) -> None:
-        running = [self._entry(worker, "running", "") for worker in self.workers if worker.at[0] != "nothing"]
+        running = [self._entry(worker, "running", "") for worker in self.workers if worker.at != IDLE]
         if running:
             self.reports.tell_running(running)
 
@@ -194,7 +195,7 @@ class Course:
         unit = worker.unit
         assert unit is not None
         kind, name, number = worker.at
-        if kind == "nothing":
+        if worker.at == IDLE:
             kind, name = "test", f"between tests, after {worker.last}" if worker.last else "before the first test"
             worker.at = kind, name, None
         shown = name if number is None else self.tests[number].shown

@@ -28,6 +28,7 @@ JOB = "TIMEOUT_MANAGER_JOB"
 STACKS = 0.5  # seconds that a process has to say where it stands,
 LOOK = 0.01  # and between two looks whether it has
 LONGEST_WORDS = 1 << 20
+IDLE: tuple[str, str, int | None] = ("nothing", "", None)  # what a worker is at: kind, name, number of the test
 FATAL = "Fatal Python error"  # begins what the interpreter says when it dies
 _CALLER = f'  File "{os.path.join(FOLDER, "testing", "part.py")}"'  # of the code under test,
 _BETWEEN = f'  File "{os.path.dirname(unittest.__file__)}{os.sep}', f'  File "{FOLDER}'  # with these between them
@@ -51,7 +52,7 @@ class Hired:
         self.tree = Tree()
         self.unit: Unit | None = None
         self.state = "loading"  # then "ready" or "busy", at last "over"
-        self.at: tuple[str, str, int | None] = ("nothing", "", None)
+        self.at = IDLE
         self.has_line = False  # what it is at has been shown in progress,
         self.uncounted = 0  # and counts as a test that ran once it has ended
         self.began = clock.monotonic()

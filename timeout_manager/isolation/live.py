@@ -12,6 +12,7 @@ import sys
 
 from ..originals import clock, system
 from ..seconds import INFINITY
+from .hired import IDLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class _Over:
 
 def told_of(count: str, workers: Iterable[Hired]) -> str:
     """Return what the line says: the count, what is running, and for how long that which began first."""
-    running = [worker for worker in workers if worker.at[0] != "nothing"]
+    running = [worker for worker in workers if worker.at != IDLE]
     if not running:
         return count
     first = min(running, key=lambda worker: worker.began)

@@ -17,7 +17,7 @@ from .bell import Bell
 from .course import Course
 from .ends import Ends
 from .guard import Guard
-from .hired import Hired, own_command
+from .hired import IDLE, Hired, own_command
 from .live import line, told_of
 from .nameless import Book
 
@@ -110,7 +110,7 @@ class Parent:
             self._line_at = INFINITY
         now = clock.monotonic()
         for worker in list(self.workers):
-            worker.at, worker.began, worker.due = ("nothing", "", None), now, now + SOON
+            worker.at, worker.began, worker.due = IDLE, now, now + SOON
             if worker.state == "loading":  # nobody has waited for it
                 self._ends.bury(worker)
         try:
