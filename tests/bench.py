@@ -319,8 +319,8 @@ def bare_handler(copy: Any) -> Sample:
     def sample() -> float:
         before = signal.signal(signal.SIGALRM, handler)
         due = time.monotonic() + 0.002
-        signal.setitimer(signal.ITIMER_REAL, max(due - time.monotonic(), 1e-6))
         try:
+            signal.setitimer(signal.ITIMER_REAL, max(due - time.monotonic(), 1e-6))
             spin()
         except TimeoutError:
             late = time.monotonic() - due

@@ -92,6 +92,10 @@ class Scale(unittest.TestCase):
             manager.reset()
             self.assertEqual((manager.initial_timeout, manager.remaining_timeout), (25, 25))
 
+    def test_is_found_in_whatever_stands_for_the_environment(self):
+        with mock.patch("os.environ", {"TIMEOUT_MANAGER_SCALE": "3"}):
+            self.assertEqual(TimeoutManager(2).initial_timeout, 6)
+
     def test_a_decorator_scales_once(self):
         with scaled_by("2"):
             manager = TimeoutManager(clock=FakeClock())

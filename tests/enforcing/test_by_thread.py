@@ -1,10 +1,12 @@
 """The watchdog: threads that end in a phase, and jobs that fail."""
 
 import importlib
+import os
 import signal
 import threading
 import time
 import unittest
+import warnings
 from unittest import mock
 
 from .. import package
@@ -48,6 +50,35 @@ class InAnotherThread(ByWatchdogInAnotherThread, unittest.TestCase):
             self.assertEqual(manager.remaining_timeout, left)
         watchdog = importlib.import_module(f"{package.__name__}.interpreter.watchdog")
         self.assertEqual(watchdog._jobs, {})
+
+    @unwatched
+    def test_the_way_to_a_thread_is_found_once_and_anew_in_a_forked_child(self):
+        kind, manager = importlib.import_module(f"{package.__name__}.enforcing.by_thread").ByThread, self.manager(LONG)
+
+        def phases():
+            with mock.patch.object(kind, "find_way", autospec=True, side_effect=kind.find_way) as found:
+                for _ in range(3):
+                    with manager.timed_operation("run"):
+                        pass
+            return found.call_count
+
+        def go():
+            count = phases()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # there are threads
+                child = os.fork() if hasattr(os, "fork") else None
+            if child == 0:
+                count = 0
+                try:
+                    count = phases()
+                finally:
+                    os._exit(count)
+            return count, child
+
+        count, child = self.in_thread(go)
+        self.assertEqual(count, 1)
+        if child is not None:
+            self.assertGreaterEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 1)
 
     def test_a_blocking_call_ends_when_it_returns_and_within_its_try(self):
         ended = []
