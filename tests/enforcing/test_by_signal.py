@@ -412,6 +412,7 @@ class InTime(Together, unittest.TestCase):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
         self.assertEqual(seen, [None, None])
 
+    @unittest.skipUnless(hasattr(signal, "sigtimedwait"), "what comes cannot be waited for")
     def test_what_begins_its_wait_anew_after_each_signal_is_interrupted(self):
         """As gRPC does; here what comes is put back when none has come for a while."""
         start = time.monotonic()

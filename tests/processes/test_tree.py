@@ -216,7 +216,7 @@ class NoSurvivor(Together, unittest.TestCase):
 
         self.addCleanup(signal.signal, signal.SIGALRM, signal.signal(signal.SIGALRM, interrupt))
         before = children()
-        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        signal.setitimer(signal.ITIMER_REAL, 0.8)
         with self.assertRaises(ZeroDivisionError):
             TimeoutManager().run(["sleep", f"60.{self.word}"], preexec_fn=lambda: time.sleep(20), grace=0.2)
         self.assertEqual(children(), before)
@@ -331,22 +331,41 @@ class LittleIsKnown(Together, unittest.TestCase):
         self.assertEqual(states, {1: "S", os.getpid(): "S", 77771: "U", 77772: "Z", 77773: "?"})
         self.assertEqual((told[77771].command, told[77772].parent), ("/Applications/A B.app/a -x", 77771))
 
+    def end_by(self, *ps):
+        """Look at processes by a `ps` that is of no use."""
+        self.without_proc(*ps)
+        with self.assertRaises(OSError, msg=ps):
+            table.processes()
+        with mock.patch.object(table.ps, "rows", side_effect=table.ps.rows) as asked:
+            error = self.end("SLEEP & SLEEP; SLEEP")
+        self.assertEqual(asked.call_count, 1)  # one that does not end takes its time
+        self.assertEqual([each.parent for each in error.killed], [os.getpid()])
+        told = str(pickle.loads(pickle.dumps(error)).killed)
+        self.assertRegex(told, "bash -c sleep .* (TERM|KILL),")
+        self.assertNotIn(" s)", told)  # when it was started is not known
+
     @unittest.skipUnless(hasattr(os, "killpg"), "POSIX")
-    def test_and_there_is_no_ps_or_a_bad_one(self):
-        another = f"echo 1 0 1 S init; echo {os.getpid()} 1 {os.getpgrp()} S us; echo $$ 1 1 S stranger"
-        for ps in ("/no/such/ps",), ("true",), ("sleep", "60"), ("echo", "what?"), ("sh", "-c", another):
-            self.without_proc(*ps)
-            with self.assertRaises(OSError, msg=ps):
-                table.processes()
-            with mock.patch.object(table.ps, "rows", side_effect=table.ps.rows) as asked:
-                error = self.end("SLEEP & SLEEP; SLEEP")
-            self.assertEqual(asked.call_count, 1)  # one that does not end takes its time
-            self.assertEqual([each.parent for each in error.killed], [os.getpid()])
-            told = str(pickle.loads(pickle.dumps(error)).killed)
-            self.assertRegex(told, "bash -c sleep .* (TERM|KILL),")
-            self.assertNotIn(" s)", told)  # when it was started is not known
+    def test_and_there_is_no_ps(self):
+        self.end_by("/no/such/ps")
         error = self.end("trap '' TERM; SLEEP & while :; do SLEEP; done")
         self.assertEqual(([each.signal for each in error.killed], error.survivors), (["KILL"], ()))
+
+    @unittest.skipUnless(hasattr(os, "killpg"), "POSIX")
+    def test_and_ps_tells_nothing(self):
+        self.end_by("true")
+
+    @unittest.skipUnless(hasattr(os, "killpg"), "POSIX")
+    def test_and_ps_does_not_end(self):
+        self.end_by("sleep", "60")
+
+    @unittest.skipUnless(hasattr(os, "killpg"), "POSIX")
+    def test_and_ps_tells_something_else(self):
+        self.end_by("echo", "what?")
+
+    @unittest.skipUnless(hasattr(os, "killpg"), "POSIX")
+    def test_and_ps_sees_others_than_us(self):
+        another = f"echo 1 0 1 S init; echo {os.getpid()} 1 {os.getpgrp()} S us; echo $$ 1 1 S stranger"
+        self.end_by("sh", "-c", another)
 
     @unittest.skipUnless(LINUX, "a /proc, and namespaces")
     def test_and_proc_is_that_of_another_namespace(self):
