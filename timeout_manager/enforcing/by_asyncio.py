@@ -73,7 +73,7 @@ class ByAsyncio(TaskEnforcer):
         self.timer.set(self.next(clock.monotonic()), at)
 
     def wake(self) -> None:
-        call_in_loop(self.key, self.timer.tick)
+        call_in_loop(self.timer.loop, self.timer.tick)
 
     def send(self, position: Position) -> bool:
         return safepoints.arrange(get_ident(), 0, position.stack, _arrived)

@@ -167,7 +167,7 @@ class EnforcedLedger(Ledger):
             if key == here:
                 self._catch_up(top)
             elif self.enforce is True and hasattr(key, "get_loop"):  # a task of asyncio
-                call_in_loop(key, self._catch_up, top, key)
+                call_in_loop(key.get_loop(), self._catch_up, top, key)
         for enforcer in choice.started():
             phases = enforcer.phases.copy()
             if not any(phase.ledger is self for phase in phases):

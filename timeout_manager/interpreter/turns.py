@@ -28,10 +28,10 @@ def asyncio_task() -> Any:
     return None if loop is None else loaded("asyncio").current_task(loop)
 
 
-def call_in_loop(task: Any, function: Callable[..., None], *args: object) -> None:
-    """Have the loop of a task call a function; called in any thread."""
+def call_in_loop(loop: Any, function: Callable[..., None], *args: object) -> None:
+    """Have a loop of asyncio call a function; called in any thread."""
     try:
-        task.get_loop().call_soon_threadsafe(function, *args)
+        loop.call_soon_threadsafe(function, *args)
     except RuntimeError:  # it is closed
         pass
 

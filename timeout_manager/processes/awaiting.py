@@ -11,6 +11,7 @@ import subprocess
 from threading import Thread
 
 from ..errors import PhaseTimeout
+from ..interpreter.turns import call_in_loop
 from ..originals import uninterrupted
 from . import sigchld
 from .command import Command
@@ -111,20 +112,14 @@ class Attendant:
             self._talk()
         except BaseException as error:
             self.error = error
-        self._tell(self.talked)
+        call_in_loop(self.loop, self.talked.set_result, None)
         try:
             if self.error is not None or self.is_over:
                 self.command.end(self.command.grace)
                 self.command.explain(self.error)
         except BaseException as error:
             self.error = self.error or error
-        self._tell(self.ended)
-
-    def _tell(self, done: asyncio.Future[None]) -> None:
-        try:
-            self.loop.call_soon_threadsafe(done.set_result, None)
-        except RuntimeError:  # the loop is closed
-            pass
+        call_in_loop(self.loop, self.ended.set_result, None)
 
     def _talk(self) -> None:
         """Wait until the command has ended, or is to end."""
