@@ -62,7 +62,7 @@ class NoSurvivor(Together, unittest.TestCase):
         self.assertEqual({each.signal for each in error.killed}, {"KILL"})
         lines = ["Processes that had to be killed:", *(f"  {each}" for each in error.killed)]
         self.assertEqual(error.diagnosis, "\n".join(lines))
-        self.assertRegex(str(error.killed[:1]), r"^\(\d+ bash -c .* \(0\.\d s\) KILL,\)$")
+        self.assertRegex(str(error.killed[:1]), r"^\(\d+ bash -c .* \(\d\.\d s\) KILL,\)$")
 
     def test_with_a_group_of_its_own(self):
         self.end("set -m; SLEEP & set +m; SLEEP")
@@ -399,6 +399,7 @@ class LittleIsKnown(Together, unittest.TestCase):
     def test_and_no_file_can_be_opened_any_more(self):
         import resource
 
+        self.end("SLEEP")  # no module can be opened later on, either
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 30, limits[1]))
@@ -418,7 +419,7 @@ class LittleIsKnown(Together, unittest.TestCase):
             leaking.join()
             for each in held:
                 os.close(each)
-        self.assertEqual([each.parent for each in caught.exception.killed], [os.getpid()])
+        self.assertIn(os.getpid(), [each.parent for each in caught.exception.killed])
         self.assertFalse(os.path.exists(f"/proc/{int(caught.exception.output)}/cmdline"))
 
 
