@@ -12,7 +12,7 @@ import warnings
 
 from .. import package
 from ..helpers.child import count_threads
-from ..helpers.enforced import CPYTHON, LIMIT, LONG, MARGIN
+from ..helpers.enforced import CPYTHON, LIMIT, LONG, MARGIN, spin
 from ..helpers.tasks import TaskCase, hang
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
@@ -21,12 +21,15 @@ PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
 class CancelledByOthers(TaskCase):
     """A cancellation from outside is never swallowed."""
 
-    def race(self, when):
+    def race(self, when, answer=lambda: None):
         """Cancel a task from outside when its phase is over: in the iteration before, in the same, in the next."""
 
         async def work():
             async with self.phase():
-                await hang()
+                try:
+                    await hang()
+                finally:
+                    answer()
 
         async def main():
             task = asyncio.ensure_future(work())
@@ -53,6 +56,11 @@ class CancelledByOthers(TaskCase):
             with self.subTest(when):
                 self.assertTrue(self.race(when).cancelled())
         self.assertEqual(set(self.outcomes()), {("fetch", "timeout")})
+
+    def test_at_the_same_moment_and_what_answers_blocks_the_loop(self):
+        for when in "before", "same":
+            with self.subTest(when):
+                self.assertTrue(self.race(when, spin).cancelled())
 
     def test_after_it_has_ended(self):
         task = self.race("next")

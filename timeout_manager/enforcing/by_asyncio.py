@@ -131,7 +131,7 @@ class ByAsyncio(TaskEnforcer):
         return expiry.scene_since(now)
 
     def replaced(self, phase: Phase, error: BaseException | None) -> BaseException | None:
-        return cancellation_beneath(error, self.key, phase.cancelling) if self.key else None
+        return cancellation_beneath(error, self.key, phase.cancelling, len(self.cancelled)) if self.key else None
 
     def takes_back(self, phase: Phase, error: BaseException | None) -> bool:
         if phase not in self.cancelled:

@@ -101,12 +101,16 @@ def is_alone(error: BaseException | None) -> bool:
     return COUNTS_CANCELLATIONS or True not in found or all(found[found.index(True) :])
 
 
-def cancellation_beneath(error: BaseException | None, task: Any, before: int) -> BaseException | None:
-    """Return the cancellation by others that an error has replaced, if the task has been asked to end since."""
-    if cancelling(task) <= before:
+def cancellation_beneath(error: BaseException | None, task: Any, before: int, ours: int) -> BaseException | None:
+    """Return the cancellation by others that an error has replaced, if the task has been asked to end since.
+
+    Two that come at once are thrown as one, with the message of the first, which may be one of ours.
+    """
+    asked, kind = cancelling(task), loaded("asyncio").CancelledError
+    if asked <= before:
         return None
-    kind = loaded("asyncio").CancelledError
-    return next((each for each in chain(error) if isinstance(each, kind) and message_of(each) is None), None)
+    found = (each for each in chain(error) if isinstance(each, kind))
+    return next((each for each in found if asked - ours > before or message_of(each) is None), None)
 
 
 def cancel_main(expiry: Expiry, outermost: Phase, stack: dict[FrameType, None]) -> bool:
