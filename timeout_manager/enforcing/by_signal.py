@@ -56,7 +56,7 @@ __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
-    from typing import Any
+    from typing import Any, Optional
 
 SIGALRM = getattr(signals, "SIGALRM", 0)
 FOREIGN = "the handler of SIGALRM was not installed by Python, and could not be put back"
@@ -265,7 +265,7 @@ class BySignal(MainThreadEnforcer):
             signals.raise_signal(signum)
 
 
-_main = 0  # the ident of the main thread, once it is known
+_main: Optional[int] = None  # the ident of the main thread, once it is known: WASI has but one, and that is 0
 
 
 @uninterrupted
@@ -285,7 +285,7 @@ def _forked() -> None:
     self = BySignal.only
     if self.is_running and signals.getsignal(SIGALRM) is _fired:
         signals.signal(SIGALRM, self.previous)
-    _main = 0
+    _main = None
     BySignal.begin_anew()
 
 

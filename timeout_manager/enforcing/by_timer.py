@@ -124,7 +124,7 @@ class ByTimer(MainThreadEnforcer):
             signals.pthread_sigmask(signals.SIG_BLOCK, (_signum,))
 
 
-_main = 0  # the ident of the main thread, once it is known
+_main: Optional[int] = None  # the ident of the main thread, once it is known
 _signum = 0  # ours, while there is
 _timer: Optional[Timer] = None
 _handler = b""  # what the system calls for our signal,
@@ -190,7 +190,7 @@ def _is_heard(signum: int) -> bool:
 def _prepare() -> str:
     """Choose a signal, and make the timer for the calling thread; return why that cannot be."""
     global _main, _unable
-    if _unable or _main not in (0, thread.get_ident()):
+    if _unable or _main not in (None, thread.get_ident()):
         return _unable or ELSEWHERE
     reason = refusal()
     if reason:
@@ -276,7 +276,7 @@ def _forked() -> None:
         if ByTimer.only.blocked:
             signals.pthread_sigmask(signals.SIG_BLOCK, (_signum,))
     _timer = None
-    _main = 0
+    _main = None
     _unable = ""
     ByTimer.begin_anew()
 

@@ -27,7 +27,7 @@ CANDIDATES: dict[bool | str | None, tuple[type[Enforcer], ...]] = {
     False: (),
     **{kind.NAME: (kind,) for kind in ALL if not kind.OF_TASKS},
 }
-NOBODY = Enforcer()  #: what a ledger has before its first phase
+NOBODY = Enforcer(None)  #: what a ledger has before its first phase; 0 is a thread where there is but one
 
 
 def start(wish: bool | str | None, at: float) -> Enforcer | None:
