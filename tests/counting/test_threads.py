@@ -76,6 +76,24 @@ class Parallel(unittest.TestCase):
         with manager.timed_operation() as phase:
             self.assertIsNone(phase.parent)
 
+    def test_a_thread_that_is_held_up_while_it_enters_counts_nothing_twice(self):
+        clock = FakeClock()
+        manager = TimeoutManager(10, clock=clock)
+
+        def another():
+            with manager.timed_operation("another"):
+                clock.advance(2)
+
+        def meanwhile():
+            thread = threading.Thread(target=another)
+            thread.start()
+            thread.join()
+
+        clock.stop_here(meanwhile)
+        with manager.timed_operation("held up"):
+            clock.advance(1)
+        self.assertEqual(manager.remaining_timeout, 7)
+
     def test_reset_from_another_thread(self):
         clock = FakeClock()
         manager = TimeoutManager(10, clock=clock)

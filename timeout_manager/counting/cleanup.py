@@ -21,7 +21,7 @@ class Cleanup(Phase):
 
     is_cleanup = True
 
-    def _nest(self, key: object, now: float) -> None:
+    def _nest(self, key: object, origin: float) -> None:
         ledger = self.ledger
         step_aside(ledger, key)
         self.parent = ledger.aside.get(key)

@@ -9,8 +9,9 @@ Ledger and phase know each other, and every import loads both: so they are one f
 
 There is no lock. ``open`` maps each thread (its ident), task or greenlet to its innermost open phase; every step on it
 is one operation of a dict, and the budget runs exactly while it is not empty. The order of the steps does the rest:
-entering looks whether the budget stands still before it adds itself, leaving writes what is used before it removes
-itself. Two threads that meet in between disagree by the moment between two statements, and no more.
+entering reads what is used before it reads the clock, and looks whether the budget stands still before it adds itself;
+leaving writes what is used before it removes itself. Two threads that meet in between disagree by the moment between
+two statements, and no more.
 """
 
 from __future__ import annotations
@@ -217,25 +218,26 @@ class Phase:
         ledger = self.ledger
         has_turns = "asyncio" in modules or "greenlet" in modules or "trio" in modules
         self.key = key = caller() if has_turns else get_ident()
+        budget = ledger.budget
+        used = budget.used  # before `now`: what another thread uses from then on is not to count twice
         self.started = now = ledger.clock()
         limit = self.limit
         self.until = INFINITY if limit is None else now + limit
         if ledger.open or ledger.aside or self.is_cleanup:
-            self._nest(key, now)
+            self._nest(key, now - used)
         else:
-            budget = ledger.budget
-            budget.origin = now - budget.used
+            budget.origin = now - used
             ledger.open[key] = self
         ledger.phases.append(self)
         self.outcome = "running"
         return self
 
-    def _nest(self, key: object, now: float) -> None:
+    def _nest(self, key: object, origin: float) -> None:
         """Enter beside or inside other phases."""
         ledger = self.ledger
         stack = ledger.aside if key in ledger.aside else ledger.open
         if not ledger.open and stack is ledger.open:
-            ledger.budget.origin = now - ledger.budget.used
+            ledger.budget.origin = origin
         self.parent = parent = stack.get(key)
         if parent is not None and parent.until < self.until:
             self.until = parent.until
