@@ -206,6 +206,7 @@ class BySignal(MainThreadEnforcer):
         if signals.getsignal(SIGALRM) is _fired:
             if may_come:
                 signals.signal(SIGALRM, signals.SIG_IGN)  # discards one that waits for another thread to run
+                signals.pthread_sigmask(signals.SIG_BLOCK, ())  # PyPy keeps one that has come for the next handler
             signals.signal(SIGALRM, self.previous)
         self.alarm.put_back(*timer)
 
