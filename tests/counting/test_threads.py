@@ -94,6 +94,33 @@ class Parallel(unittest.TestCase):
             clock.advance(1)
         self.assertEqual(manager.remaining_timeout, 7)
 
+    def test_a_budget_that_is_replaced_while_a_phase_is_entered_begins_from_nothing(self):
+        clock = FakeClock()
+        manager = TimeoutManager(10, clock=clock)
+        with manager.timed_operation("before"):
+            clock.advance(4)
+        entered, leave = threading.Event(), threading.Event()
+
+        def clean_up():
+            with manager.cleanup_operation(limit=5):
+                entered.set()
+                leave.wait()
+
+        def meanwhile():
+            thread = threading.Thread(target=manager.reset)
+            thread.start()
+            thread.join()
+
+        cleaning = threading.Thread(target=clean_up)
+        cleaning.start()
+        self.addCleanup(cleaning.join)
+        self.addCleanup(leave.set)
+        entered.wait()
+        clock.stop_here(meanwhile)
+        with manager.timed_operation("held up"):
+            clock.advance(1)
+            self.assertEqual(manager.remaining_timeout, 9)
+
     def test_reset_from_another_thread(self):
         clock = FakeClock()
         manager = TimeoutManager(10, clock=clock)

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from .ledger import Ledger
+    from .ledger import Budget, Ledger
 
 
 class Cleanup(Phase):
@@ -21,7 +21,7 @@ class Cleanup(Phase):
 
     is_cleanup = True
 
-    def _nest(self, key: object, origin: float) -> None:
+    def _nest(self, key: object, budget: Budget, origin: float) -> None:
         ledger = self.ledger
         step_aside(ledger, key)
         self.parent = ledger.aside.get(key)

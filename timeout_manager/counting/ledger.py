@@ -224,7 +224,7 @@ class Phase:
         limit = self.limit
         self.until = INFINITY if limit is None else now + limit
         if ledger.open or ledger.aside or self.is_cleanup:
-            self._nest(key, now - used)
+            self._nest(key, budget, now - used)
         else:
             budget.origin = now - used
             ledger.open[key] = self
@@ -232,12 +232,12 @@ class Phase:
         self.outcome = "running"
         return self
 
-    def _nest(self, key: object, origin: float) -> None:
-        """Enter beside or inside other phases."""
+    def _nest(self, key: object, budget: Budget, origin: float) -> None:
+        """Enter beside or inside other phases, with what this budget would begin from."""
         ledger = self.ledger
         stack = ledger.aside if key in ledger.aside else ledger.open
         if not ledger.open and stack is ledger.open:
-            ledger.budget.origin = origin
+            budget.origin = origin
         self.parent = parent = stack.get(key)
         if parent is not None and parent.until < self.until:
             self.until = parent.until
