@@ -17,8 +17,8 @@ REPEAT, long enough for C code that begins its wait anew after each signal, and 
 
 What remains: C code that does not return to the interpreter is not interrupted. A block that blocks the signal, or
 replaces the handler, is interrupted when it puts that right, and is late by then; under the unittest command the
-watchdog stands behind. One that sets the default is killed by the signal. What C code has set is seen by a call of its
-own only, and so once in a second. A session keeps the timer set between its phases.
+watchdog stands behind. If it sets the default handler, the signal kills the process. To see what C code has set takes a
+call of its own, so we look once in a second. A session keeps the timer set between its phases.
 
 The signal, its handler and the timer are of no use without each other: so all of this is one file.
 """

@@ -154,7 +154,7 @@ def ring() -> None:
 def _run(ended: LockType, started: float) -> None:
     """Be the watchdog."""
     global _task, _wakes
-    _task = f"/proc/self/task/{thread.get_native_id()}"
+    _task = f"/proc/self/task/{getattr(thread, 'get_native_id', thread.get_ident)()}"
     try:  # a signal that the kernel gives to this thread comes late
         signals.pthread_sigmask(signals.SIG_BLOCK, (signals.SIGALRM,))
     except (AttributeError, OSError):  # there are none, or the system refuses it
