@@ -14,8 +14,10 @@ from .screen import USAGE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
     from typing import Any, NoReturn
+
+    Report = dict[str, Any]
 
 OPTIONS = ["report=", "junit-xml=", "trace=", "html=", "help"]
 WELL = "passed", "skipped", "expected failure"
@@ -32,8 +34,8 @@ to copy:
   {program} 1.json 2.json 3.json --junit-xml results.xml
   {program} 1.json 2.json 3.json --report all.json --html all.html
 
-Exit status: 0 if all tests ended well; 1 if some did not; {USAGE} if a file cannot be read, or a shard is missing or
-given twice.
+Exit status: 0 if all tests ended well; 1 if some did not; {USAGE} if a file cannot be read, a shard is missing, or two
+files tell of the same test.
 """
 
 
@@ -41,7 +43,9 @@ def main(program: str, arguments: list[str]) -> NoReturn:
     """Write the files; exit with 0, 1 if something did not end well, 2 if a report or an option is bad."""
     with telling(program, OPTIONS):
         options, paths = parsed(arguments, OPTIONS, usage(program))
-        shards = in_order([_read(path) for path in paths])
+        found = {path: _read(path) for path in paths}
+        shards = in_order(found)
+        check_apart(found)
         files = {name[2:].replace("-", "_"): path for name, path in options.items()}
         reports = Reports(Limits(), **files)
     left = {name: LEFT for shard in shards for name in shard["not run"] or ()}
@@ -52,7 +56,7 @@ def main(program: str, arguments: list[str]) -> NoReturn:
     sys.exit(int(bool(left) or any(count for name, count in reports.counts.items() if name not in WELL)))
 
 
-def _read(path: str) -> dict[str, Any]:
+def _read(path: str) -> Report:
     """Return a report; ValueError if it is none."""
     report: Any = load(path)
     try:
@@ -64,16 +68,26 @@ def _read(path: str) -> dict[str, Any]:
     raise ValueError(f"{path} is not a report of `unittest --report`")
 
 
-def in_order(reports: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def in_order(reports: Mapping[str, Report]) -> list[Report]:
     """Return the reports in the order of their shards; ValueError if one is missing, or there twice."""
-    parts = [report["shard"] for report in reports if report.get("shard")]
+    parts = {path: report["shard"] for path, report in reports.items() if report.get("shard")}
     if not parts:
-        return list(reports)
-    totals = {part["total"] for part in parts}
+        return list(reports.values())
+    totals = {part["total"] for part in parts.values()}
     if len(parts) < len(reports) or len(totals) > 1:
         raise ValueError("these are not the shards of one run")
-    found = sorted(part["index"] for part in parts)
     for index in range(1, totals.pop() + 1):
-        if found.count(index) != 1:
-            raise ValueError(f"shard {index} is {'missing' if index not in found else 'given twice'}")
-    return sorted(reports, key=lambda report: report["shard"]["index"])
+        paths = [path for path, part in parts.items() if part["index"] == index]
+        if len(paths) != 1:
+            raise ValueError(f"shard {index} is " + (f"given twice: {' and '.join(paths)}" if paths else "missing"))
+    return sorted(reports.values(), key=lambda report: int(report["shard"]["index"]))
+
+
+def check_apart(reports: Mapping[str, Report]) -> None:
+    """ValueError if two reports tell of the same test: which of them counts is not for us to say."""
+    told: dict[str, str] = {}
+    for path, report in reports.items():
+        for name in [each["id"] for each in report["tests"] if each["kind"] == "test"]:
+            first = told.setdefault(name, path)
+            if first != path:
+                raise ValueError(f"{first} and {path} both tell of {name}")

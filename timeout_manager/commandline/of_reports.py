@@ -25,14 +25,14 @@ def telling(program: str, options: Sequence[str]) -> Iterator[None]:
 
 
 def parsed(arguments: Sequence[str], options: Sequence[str], usage: str) -> tuple[dict[str, str], list[str]]:
-    """Return the options and the paths; print the usage and exit with 0 if that is asked for."""
+    """Return the options and the paths, each once; print the usage and exit with 0 if that is asked for."""
     given, paths = gnu_getopt(arguments, "h", options)
     found = dict(given)
     if "--help" in found or "-h" in found:
         show(usage)
     if not paths:
         raise ValueError("REPORT.json is needed; see --help")
-    return found, paths
+    return found, list(dict.fromkeys(paths))
 
 
 def load(path: str) -> Any:

@@ -59,7 +59,6 @@ def main(program: str, arguments: list[str]) -> NoReturn:
     """Print the limits; exit with 0, 1 if there is nothing to go by, 2 if a report or an option is bad."""
     with telling(program, OPTIONS):
         options, paths = parsed(arguments, OPTIONS, usage(program))
-        paths = list(dict.fromkeys(paths))
         entries = [entry for path in paths for entry in read(path)]
     times: dict[tuple[bool, str], list[float]] = {}
     left_out: Counter[str] = Counter()

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from .ledger import Ledger, Phase
 
-FORMAT = 1  #: of the JSON of ledgers and of reports; a greater one when something is taken away or changes its meaning
+FORMAT = 1  #: of what is written to files; a greater one when something is taken away or changes its meaning
 BAR = 20  # characters for the whole budget
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ..counting.report import FORMAT
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -12,6 +14,7 @@ _ESCAPED = {ord(each): f"&#{ord(each)};" for each in "&<>\"'"}
 _IN_ATTRIBUTE = {**_ESCAPED, **{ord(each): f"&#{ord(each)};" for each in "\t\n\r"}}  # they would become blanks
 _COUNTS = 120  # characters for the counts
 _HEAD = '<?xml version="1.0" encoding="utf-8"?>\n<testsuites>\n<testsuite name="unittest" '
+_PROPERTIES = f'\n<properties>\n<property name="format" value="{FORMAT}"/>\n</properties>'
 FOOT = "\n</testsuite>\n</testsuites>\n"
 _TAGS = {
     "failed": ("failure", "failure"),
@@ -31,7 +34,7 @@ def head(count: Mapping[str, int], seconds: float, left_out: int) -> str:
     failures = count["failed"] + count["unexpected success"]
     tests, skipped = sum(count.values()) + left_out, count["skipped"] + left_out
     counts = f'tests="{tests}" failures="{failures}" errors="{errors}" skipped="{skipped}"'
-    return _HEAD + f'{counts} time="{seconds:.3f}"'.ljust(_COUNTS) + ">"
+    return _HEAD + f'{counts} time="{seconds:.3f}"'.ljust(_COUNTS) + ">" + _PROPERTIES
 
 
 def case_of(entry: Mapping[str, Any]) -> str:

@@ -28,6 +28,7 @@ OUTCOMES = (
     *("passed", "failed", "error", "timeout", "crash", "skipped", "expected failure", "unexpected success"),
     *("interrupted", "running"),
 )
+_TRACE_HEAD, _TRACE_FOOT = f'{{"otherData": {{"format": {FORMAT}}}, "traceEvents": [', "\n]}\n"
 
 
 class Reports(Listener):
@@ -45,7 +46,7 @@ class Reports(Listener):
         self.left_out = 0  # tests that did not run, where they are told of
         self._json = WholeFile(report, self._head, self._json_foot()) if report else None
         self._junit = WholeFile(junit_xml, self._junit_head(), junit.FOOT) if junit_xml else None
-        self._trace = WholeFile(trace, "[", "\n]\n") if trace else None
+        self._trace = WholeFile(trace, _TRACE_HEAD, _TRACE_FOOT) if trace else None
         self._html = WholeFile(html, "", "") if html else None
         if html:
             from ..counting import page  # no test is there yet that could be in the way
@@ -70,7 +71,7 @@ class Reports(Listener):
             self._junit.begin(self._junit_head())
             self._junit.add("", "".join(map(junit.case_of, entries)) + junit.FOOT)
         if self._trace:
-            self._trace.add("", self._joined(_trace_events(entries)) + "\n]\n")
+            self._trace.add("", self._joined(_trace_events(entries)) + _TRACE_FOOT)
 
     def tell_ended(self, entries: Sequence[Data]) -> None:
         """Tell how these have ended; nothing else is running."""
@@ -85,7 +86,7 @@ class Reports(Listener):
         if self._json:
             self._json.add(self._joined(map(dumps, entries), "  "), self._json_foot())
         if self._trace:
-            self._trace.add(self._joined(_trace_events(entries)), "\n]\n")
+            self._trace.add(self._joined(_trace_events(entries)), _TRACE_FOOT)
         if self._html:
             self._tests += entries
         self._first = self._first and not entries
@@ -95,7 +96,7 @@ class Reports(Listener):
         self.counts = dict.fromkeys(OUTCOMES, 0)
         self.seconds, self._first = 0.0, True
         self._tests.clear()
-        for file, head in (self._json, self._head), (self._junit, self._junit_head()), (self._trace, "["):
+        for file, head in (self._json, self._head), (self._junit, self._junit_head()), (self._trace, _TRACE_HEAD):
             if file:
                 file.empty(head)
         self.tell_ended(entries)

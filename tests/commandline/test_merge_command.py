@@ -1,0 +1,72 @@
+"""``python -m timeout_manager merge``: one report of several."""
+
+import contextlib
+import importlib
+import io
+import json
+import unittest
+
+from .. import package
+from ..helpers.command import Directory
+
+merge = importlib.import_module(package.__name__ + ".commandline.merge_command")
+
+
+class Merge(Directory):
+    def save(self, name, *tests, kind="test", shard=None):
+        how = {"kind": kind, "outcome": "passed", "started": 0, "elapsed": 1, "phases": [], "text": "", "diagnosis": ""}
+        report = {"tests": [{"id": each, **how} for each in tests], "not run": []}
+        if shard is not None:
+            report["shard"] = {"index": shard, "total": 2}
+        with open(self.path(name), "w") as file:
+            json.dump(report, file)
+        return self.path(name)
+
+    def merge(self, *arguments):
+        """Return the exit status and what is printed, on one stream only."""
+        with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+            with self.assertRaises(SystemExit) as end:
+                merge.main("merge", list(arguments))
+        self.assertTrue(out.getvalue() == "" or err.getvalue() == "", out.getvalue() + err.getvalue())
+        return end.exception.code, out.getvalue() + err.getvalue()
+
+    def test_refuses_two_files_that_tell_of_the_same_test(self):
+        for shards in (None, None), (1, 2):
+            one = self.save("1.json", "m.T.a", "m.T.b", shard=shards[0])
+            two = self.save("2.json", "m.T.c", "m.T.b", "m.T.a", shard=shards[1])
+            expected = 2, f"merge: error: {one} and {two} both tell of m.T.b\n"
+            self.assertEqual(self.merge(one, two, "--report", self.path("all.json")), expected)
+            self.assertIsNone(self.read("all.json"))
+
+    def test_names_both_files_of_a_shard_that_is_given_twice(self):
+        one, again = self.save("1.json", "m.T.a", shard=1), self.save("again.json", "m.T.a", shard=1)
+        two = self.save("2.json", "m.T.b", shard=2)
+        self.assertEqual(self.merge(one, two, again), (2, f"merge: error: shard 1 is given twice: {one} and {again}\n"))
+        self.assertEqual(self.merge(one), (2, "merge: error: shard 2 is missing\n"))
+
+    def test_counts_a_file_that_is_given_twice_once(self):
+        one = self.save("1.json", "m.T.a")
+        self.assertEqual(self.merge(one, self.save("2.json", "m.T.b"), one), (0, "2 passed\n"))
+
+    def test_counts_what_one_report_tells_twice_twice(self):
+        self.assertEqual(self.merge(self.save("1.json", "m.T.a", "m.T.a")), (0, "2 passed\n"))
+
+    def test_takes_imports_and_fixtures_from_all(self):
+        for kind in "import", "fixture":
+            one, two = self.save("1.json", "m", kind=kind), self.save("2.json", "m", kind=kind)
+            self.assertEqual(self.merge(one, two, "--report", self.path("all.json")), (0, "no tests\n"))
+            self.assertEqual(len(self.read("all.json")["tests"]), 2)
+
+    def test_writes_the_version_of_the_format_into_each_file(self):
+        files = "--report", "all.json", "--junit-xml", "junit.xml", "--trace", "trace.json"
+        options = [each if each.startswith("--") else self.path(each) for each in files]
+        self.assertEqual(self.merge(self.save("1.json", "m.T.a"), *options), (0, "1 passed\n"))
+        self.assertEqual(self.read("all.json")["format"], 1)
+        self.assertEqual(self.junit().find("properties/property").attrib, {"name": "format", "value": "1"})
+        trace = self.read("trace.json")
+        self.assertEqual(trace["otherData"], {"format": 1})
+        self.assertEqual([each["name"] for each in trace["traceEvents"]], ["m.T.a"])
+
+
+if __name__ == "__main__":
+    unittest.main()
