@@ -9,7 +9,7 @@ import zipfile
 from glob import glob
 
 from . import package
-from .helpers.child import DIRECTORY, ROOT, python
+from .helpers.child import DIRECTORY, ROOT, environment, python
 
 FIVE = "", ".counting", ".counting.ledger", ".originals", ".seconds"
 LOADED = """
@@ -19,6 +19,30 @@ before = set(sys.modules)
 __import__(sys.argv[2])
 own = set(sys.argv[2].split("."))
 print(*sorted(name for name in set(sys.modules) - before if bool(own & set(name.split("."))) == (sys.argv[3] == "own")))
+"""
+
+
+TIMES_OUT = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+package = __import__(sys.argv[2], fromlist=["PhaseTimeout"])
+for options in {}, {"enforce": True}, {"enforce": True, "kill_after": 9}:
+    manager = package.TimeoutManager(9, **options)
+    kept, sys.meta_path[:] = sys.meta_path[:], []
+    loaded = set(sys.modules)
+    for late in manager.timed_operation("größe", 0.01), manager.cleanup_operation(limit=0.01):
+        try:
+            with late:
+                time.sleep(0.05)
+        except TimeoutError as error:
+            print(type(error).__name__, late.outcome)
+    manager.reset(0)
+    try:
+        manager.check_timeout()
+    except TimeoutError as error:
+        print(type(error).__name__)
+    assert set(sys.modules) == loaded, set(sys.modules) - loaded
+    sys.meta_path[:] = kept
 """
 
 
@@ -36,6 +60,10 @@ class Import(unittest.TestCase):
         parents = {".".join(around[: count + 1]) for count in range(len(around))}
         for printed in self.loaded("own"):
             self.assertEqual(printed - parents, {package.__name__ + name for name in FIVE})
+
+    def test_nothing_is_loaded_at_a_timeout(self):
+        printed = python("-c", TIMES_OUT, ROOT, package.__name__, env=environment(PYTHONUTF8="1")).splitlines()
+        self.assertEqual(printed, ["PhaseTimeout timeout", "PhaseTimeout timeout", "PhaseTimeout"] * 3)
 
     def test_works_from_a_zip(self):
         with tempfile.TemporaryDirectory() as directory:

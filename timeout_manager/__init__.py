@@ -6,16 +6,16 @@
 >>> manager.remaining_timeout <= 60
 True
 
-Here is the one lazy door of the house: what counting seldom needs, enforcing, commands, reports and the decorators for
-tests are each loaded by the first call that needs them. Many scripts are over in milliseconds, and only count; with all
-rooms, what those need of the standard library is loaded, and an import takes twenty times as long. The file is long by
-what its methods promise; what they do is elsewhere.
+Here is the one lazy door of the house: counting and enforcing are each loaded by the first manager that does it, and
+commands, reports and the decorators for tests by the first call that needs them. Many scripts are over in milliseconds,
+and only count; with all rooms, what those need of the standard library is loaded, and an import takes twenty times as
+long. The file is long by what its methods promise; what they do is elsewhere.
 """
 
 from __future__ import annotations
 
-from .counting.ledger import Ledger, Phase
-from .originals import clock as real, python, uninterrupted
+from .counting.ledger import Phase
+from .originals import clock as real, uninterrupted
 from .seconds import INFINITY, LONGEST_WAIT, amount, mechanism as mechanism_of, scale, scaled, text
 
 TYPE_CHECKING = False
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from subprocess import CompletedProcess
     from typing import Any, NoReturn, TypeVar, overload
 
-    from .counting.ledger import F
+    from .counting.counted import CountedLedger
     from .errors import PhaseInterrupt as PhaseInterrupt, PhaseTimeout as PhaseTimeout
 
     T = TypeVar("T")
@@ -45,7 +45,8 @@ __all__ = [
 ]
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
-_enforced: Any = None  # the module of ledgers that are enforced, once it is needed
+_counted: Any = None  # the module of ledgers that only count, once it is needed: to ask again takes as long as all else
+_enforced: Any = None  # the same of those that are enforced
 BY_NAME: Any = None  # stands for a function that is given by name, in a call whose names belong to that function
 
 
@@ -55,31 +56,6 @@ def __getattr__(name: str) -> object:
 
         return getattr(errors, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-class _Ledger(Ledger):
-    """One that only counts, and has loaded what it needs for that by the time it does."""
-
-    kind = Phase
-
-    def cleanup(self, name: str, limit: float | None) -> Phase:
-        from .counting.cleanup import Cleanup
-
-        return Cleanup(self, name, limit)
-
-    def judge(self, phase: Phase, error: BaseException | None, now: float) -> None:
-        try:
-            from .counting.verdict import judge
-        except ImportError:
-            if python.is_finalizing():  # and collects a generator
-                return
-            raise
-        judge(phase, error, now)
-
-    def decorate(self, phase: Phase, func: F) -> F:
-        from .counting.functions import decorate
-
-        return decorate(phase, func)
 
 
 class TimeoutManager:
@@ -132,11 +108,13 @@ class TimeoutManager:
         if (mechanism or escalates) and clock is real.monotonic:
             global _enforced
             if _enforced is None:
-                from .enforcing import ledger as _enforced  # once: to ask again takes as long as all else
-
-            self._ledger: Ledger = _enforced.EnforcedLedger(seconds, clock, mechanism or False, *kills)
+                from .enforcing import ledger as _enforced
+            self._ledger: CountedLedger = _enforced.EnforcedLedger(seconds, clock, mechanism or False, *kills)
         else:
-            self._ledger = _Ledger(seconds, clock)
+            global _counted
+            if _counted is None:
+                from .counting import counted as _counted
+            self._ledger = _counted.CountedLedger(seconds, clock)
 
     def __reduce__(self) -> NoReturn:
         self._ledger.__reduce__()

@@ -4,7 +4,7 @@ A phase is a named block of work. It is over at its own limit, at one around it,
 at least one phase of a ledger is open, its budget runs down; between phases it stands still. Nested phases and parallel
 threads are charged once, for the time that at least one of them is open. Nothing here interrupts anything: where limits
 are enforced, ledger and phases are of classes of their own, which add that (`enforcing`). And nothing here knows what
-is built upon it; what a ledger needs of that (cleanups, verdicts, decorated functions) is given by a class further up.
+is built upon it; what a phase needs of that (cleanups, verdicts, decorated functions) it gets from `CountedLedger`.
 Ledger and phase know each other, and every import loads both: so they are one file.
 
 There is no lock. ``open`` maps each thread (its ident), task or greenlet to its innermost open phase; every step on it
@@ -108,18 +108,6 @@ class Ledger:
         """Take these seconds from the parent process."""
         self.initial = seconds
         self.budget = Budget(seconds, self.made, inherited=True)
-
-    def cleanup(self, name: str, limit: float | None) -> Phase:
-        """Return a phase outside the budget to enter."""
-        raise NotImplementedError
-
-    def judge(self, phase: Phase, error: BaseException | None, now: float) -> None:
-        """End a phase whose time is over: raise PhaseTimeout, or let the error of its block pass."""
-        raise NotImplementedError
-
-    def decorate(self, phase: Phase, func: F) -> F:
-        """Return the function wrapped so that every call runs in a fresh phase like this one."""
-        raise NotImplementedError
 
     @uninterrupted
     def reset(self, seconds: float | None) -> None:

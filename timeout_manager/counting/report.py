@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unicodedata import category, east_asian_width
+
 from ..originals import system
 from ..seconds import INFINITY, plain, text
 
@@ -53,8 +55,6 @@ def _column(names: list[str]) -> list[str]:
 def _width(name: str) -> int:
     if name.isascii():
         return len(name)
-    from unicodedata import category, east_asian_width
-
     return sum(0 if category(each) in ("Mn", "Me") else 2 if east_asian_width(each) in "WF" else 1 for each in name)
 
 

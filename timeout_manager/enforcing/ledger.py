@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..counting.cleanup import step_back
-from ..counting.ledger import Ledger, Phase, caller
+from ..counting.counted import CountedLedger
+from ..counting.ledger import Phase, caller
 from ..counting.verdict import is_debugged, overrun, timeout_in
 from ..errors import LET_PASS, PhaseTimeout
 from ..interpreter.frames import up
@@ -21,12 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from ..counting.ledger import F
     from ..interrupting.enforcer import Enforcer, Struck
     from ..interrupting.escalation import Escalation
 
 
-class EnforcedLedger(Ledger):
+class EnforcedLedger(CountedLedger):
     """A ledger that has its phases interrupted, and what else is asked for when they are late."""
 
     kind = EnforcedPhase
@@ -58,11 +58,6 @@ class EnforcedLedger(Ledger):
 
     def cleanup(self, name: str, limit: float | None) -> EnforcedCleanup:
         return EnforcedCleanup(self, name, limit)
-
-    def decorate(self, phase: Phase, func: F) -> F:
-        from ..counting.functions import decorate
-
-        return decorate(phase, func)
 
     def mechanism(self) -> str:
         return choice.name_of(self.enforce)
