@@ -1,7 +1,8 @@
 """Run modules as ``python -m`` does, and code as ``python -c``, in forks of one interpreter that has the package.
 
-Most of a run is its start. What serves is nobody's child, so that no test finds a child that it has not started; it
-tells of the end of each fork, and ends with the tests.
+Most of a run is its start, and its end, which copies all that is loaded as it takes it down: a fork whose status is
+known ends when its exit handlers have been called. What serves is nobody's child, so that no test finds a child that it
+has not started; it tells of the end of each fork, and ends with the tests.
 """
 
 import atexit
@@ -21,7 +22,19 @@ from .child import PYTHON, ROOT, environment
 
 CAN_FORK = hasattr(os, "fork") and hasattr(socket, "send_fds")
 SERVER = """
-import ctypes, gc, json, os, runpy, select, signal, socket, sys, unittest.main
+import atexit, os, sys
+
+@atexit.register  # before all others: it is called after them
+def _end(sys=sys, leave=os._exit):
+    if _status is not None:
+        try:
+            for stream in sys.stdout, sys.stderr:
+                stream.flush()
+        except Exception:  # the interpreter tells of it
+            return
+        leave(_status)  # to take the interpreter down would copy all that is loaded
+
+import ctypes, gc, json, runpy, select, signal, socket, unittest.main
 from importlib import import_module
 
 def serve():
@@ -79,6 +92,7 @@ if os.fork():
     os._exit(0)
 for name in sys.argv[1:]:
     import_module(name)
+_status = None  # with which a run ends, once that is known
 if hasattr(gc, "freeze"):
     gc.freeze()  # lest the forks copy all that is loaded when they collect garbage
 module, sys.argv[1:], directory, variables = serve()
@@ -86,10 +100,16 @@ os.chdir(directory)
 sys.path[0] = os.getcwd()
 os.environ.clear()
 os.environ.update(variables)
-if module == "-c":
-    exec(compile(sys.argv.pop(1), "<string>", "exec"))
-else:
-    runpy._run_module_as_main(module)
+try:
+    if module == "-c":
+        exec(compile(sys.argv.pop(1), "<string>", "exec"))
+    else:
+        runpy._run_module_as_main(module)
+    _status = 0
+except SystemExit as _ended:
+    if _ended.code is None or isinstance(_ended.code, int):
+        _status = (_ended.code or 0) & 255
+    raise
 """
 LOADED = (
     *("commandline.unittest_command", "commandline.run_command", "testing.runner", "enforcing.choice"),
