@@ -9,7 +9,7 @@ from textwrap import dedent
 from xml.etree import ElementTree
 
 from .. import package
-from .child import PYTHON, ROOT, at_once, environment
+from .child import ROOT, at_once, environment
 from .forks import CAN_FORK, Fork
 from .together import Together
 
@@ -48,12 +48,12 @@ class Directory(Together, unittest.TestCase):
         return os.path.join(self.directory, name)
 
     def start(self, *arguments, module=package.__name__, interpreter=(), stdin=subprocess.DEVNULL, **variables):
-        """Run a module, in a fork if nothing is said of the interpreter."""
+        """Run a module, in a fork of its server if nothing is said of the interpreter."""
         env = environment(**{"PYTHONPATH": ROOT, **variables})
         if CAN_FORK and not interpreter and not any(name.startswith("PYTHON") for name in variables):
-            return Fork(module, arguments, self.directory, env, stdin)
+            return Fork(module, arguments, self.directory, env, stdin, self.server)
         return subprocess.Popen(
-            [*(interpreter or PYTHON), "-m", module, *arguments],
+            [*(interpreter or self.server[0]), "-m", module, *arguments],
             **dict(cwd=self.directory, env=env, text=True, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE),
         )
 

@@ -115,28 +115,29 @@ LOADED = (
     *("commandline.unittest_command", "commandline.run_command", "testing.runner", "enforcing.choice"),
     *(("commandline.isolated", "isolation.parent", "isolation.far") if sys.platform == "linux" else ()),
 )
+USUAL = tuple(PYTHON), ()  # a server: its interpreter, and what it loads beside the package
 STREAMS = "stdout", "stderr"
-_connection = None
+_connections = {}
 _lock = threading.Lock()
 
 
-def start_server():
-    """Return the connection to the server, which is started when it is first needed."""
-    global _connection
-    if _connection is None:
-        _connection, other = socket.socketpair()
-        atexit.register(_connection.close)
-        names = [f"{package.__name__}.{name}" for name in LOADED]
+def connect(server):
+    """Return the connection to a server, which is started when it is first needed."""
+    if server not in _connections:
+        _connections[server], other = socket.socketpair()
+        atexit.register(_connections[server].close)
+        interpreter, more = server
+        names = [*(f"{package.__name__}.{name}" for name in LOADED), *more]
         how = dict(stdin=other, stdout=subprocess.DEVNULL, env=environment(PYTHONPATH=ROOT))
-        subprocess.run([*PYTHON, "-c", SERVER, *names], check=True, **how)
+        subprocess.run([*interpreter, "-c", SERVER, *names], check=True, **how)
         other.close()
-    return _connection
+    return _connections[server]
 
 
 class Fork:
     """A run of a module, for tests: what `subprocess.Popen` would be with text and pipes."""
 
-    def __init__(self, module, arguments, directory, variables, stdin=subprocess.DEVNULL):
+    def __init__(self, module, arguments, directory, variables, stdin=subprocess.DEVNULL, server=USUAL):
         self.args, self.returncode, self._readers, self._said = [module, *arguments], None, [], {}
         pipes = [os.pipe() for _ in range(4)]
         (theirs, ours), *others = pipes
@@ -147,7 +148,7 @@ class Fork:
         given = [theirs, *(writer for _, writer in others)]
         request = json.dumps([module, arguments, directory, variables]).encode() + b"\n"
         with _lock:
-            socket.send_fds(start_server(), [request], given)
+            socket.send_fds(connect(server), [request], given)
         for descriptor in given:
             os.close(descriptor)
         self.stdin = None if ours is None else open(ours, "w")

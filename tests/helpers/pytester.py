@@ -46,13 +46,14 @@ class PytestCase(Directory):
     """A test that runs pytest; without pytest-timeout, unless it asks for it."""
 
     plugins = ("-p", PLUGIN, "-p", "no:timeout")
+    server = (sys.executable,), ("pytest",)  # with `site`
 
     def begin(self, *arguments, plugins=None, **variables):
         self.write(observer=OBSERVER)
         options = ("-p", "no:cacheprovider", "-p", "observer", *(self.plugins if plugins is None else plugins))
         self.begun = getattr(self, "begun", 0) + 1
         variables = dict(PYTEST_ADDOPTS="", REPORTS=f"reports-{self.begun}.json", **variables)
-        process = self.start(*options, *arguments, module="pytest", interpreter=[sys.executable], **variables)
+        process = self.start(*options, *arguments, module="pytest", **variables)
         process.reports = variables["REPORTS"]
         return process
 

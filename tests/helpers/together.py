@@ -10,7 +10,7 @@ import unittest
 import warnings
 
 from .. import IN_A_WORKER
-from .forks import start_server
+from .forks import USUAL, connect
 
 AT_ONCE = 5  # forks
 BAD = "failures", "errors", "expectedFailures"
@@ -24,6 +24,8 @@ class InAFork(Exception):
 
 class Together:
     """To be inherited before `TestCase`; where a class or module has a fixture, its tests run as ever."""
+
+    server = USUAL
 
     def __init__(self, *name):
         super().__init__(*name)
@@ -50,7 +52,7 @@ class Together:
 
     def _begin(self):
         """Run in a fork, which writes down what comes of it."""
-        start_server()
+        connect(self.server)
         sys.stdout.flush()
         file = tempfile.TemporaryFile("w+")
         with warnings.catch_warnings():
