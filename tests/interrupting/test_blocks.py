@@ -65,7 +65,7 @@ class Blocks:
             sys.settrace(tracer or before)
             try:
                 with self.assertRaises(PhaseTimeout) as caught:
-                    loops(form, self.manager().timed_operation("run", LIMIT / 5))
+                    loops(form, self.manager().timed_operation("run", LIMIT / 20))
             finally:
                 sys.settrace(before)
             self.assertTrue(caught.exception.interrupted)
@@ -236,7 +236,7 @@ class Blocks:
 
         def loop(manager):
             try:
-                with manager.timed_operation("run", LIMIT / 2):
+                with manager.timed_operation("run", LIMIT / 10):
                     while True:
                         step()
             except PhaseTimeout as error:
