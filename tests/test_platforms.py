@@ -11,6 +11,7 @@ import unittest
 
 from . import package
 from .helpers.child import PYTHON, ROOT, environment
+from .helpers.forks import CAN_FORK, Fork
 
 NO_THREADS = """
 def no(*args, **kwargs):
@@ -21,6 +22,12 @@ _thread.start_new_thread = _thread.start_joinable_thread = no
 NO_CTYPES = "sys.modules['_ctypes'] = None\n"
 NO_WAY = NO_CTYPES + "if hasattr(sys, 'monitoring'): del sys.monitoring\n"  # into another thread
 NO_ALARM = NO_CTYPES + "import _signal\ndel _signal.setitimer\n"
+FORGOTTEN = package.__name__.partition(".")[0], "ctypes", "signal", "threading"
+FORGET = f"""
+import sys
+for name in [name for name in sys.modules if name.partition(".")[0] in {FORGOTTEN}]:
+    del sys.modules[name]  # what is loaded, and has looked at what there is
+"""
 PRELUDE = f"""
 import {package.__name__} as package
 import importlib, os, threading, time, warnings
@@ -224,11 +231,11 @@ SIGNALS |= {name for name in CASES if name.startswith("refused")}
 
 
 class WhereThatIsMissing(unittest.TestCase):
-    """Each in a process of its own; all are started together."""
+    """Each in a process of its own, which loads the package anew; all are started together."""
 
     @classmethod
     def setUpClass(cls):
-        cls.started = {name: cls.start(*case) for name, case in CASES.items() if cls.applies(name)}
+        cls.started = {name: cls.start(name, *case) for name, case in CASES.items() if cls.applies(name)}
         for process in cls.started.values():
             cls.addClassCleanup(process.communicate)
             cls.addClassCleanup(process.kill)
@@ -242,11 +249,12 @@ class WhereThatIsMissing(unittest.TestCase):
         return name != "no processor time" or hasattr(importlib.import_module("time"), "pthread_getcpuclockid")
 
     @staticmethod
-    def start(lacking, code):
-        code = f"import sys\nsys.path.insert(0, {ROOT!r})\n{lacking}{PRELUDE}{code}"
-        command = [*PYTHON, "-c", code]
+    def start(name, lacking, code):
+        code = f"{FORGET}{lacking}{PRELUDE}{code}"
+        if CAN_FORK and not name.startswith("isolated"):  # these start what they have been started by
+            return Fork("-c", [code], ROOT, environment())
         pipes = dict(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        return subprocess.Popen(command, env=environment(), **pipes)
+        return subprocess.Popen([*PYTHON, "-c", code], cwd=ROOT, env=environment(), **pipes)
 
     def said(self, name, status=0):
         """Return what it has written, if it has ended with this status."""
