@@ -137,7 +137,7 @@ def connect(server):
 class Fork:
     """A run of a module, for tests: what `subprocess.Popen` would be with text and pipes."""
 
-    def __init__(self, module, arguments, directory, variables, stdin=subprocess.DEVNULL, server=USUAL):
+    def __init__(self, module, arguments, directory, variables, stdin=subprocess.DEVNULL, server=USUAL, in_one=False):
         self.args, self.returncode, self._readers, self._said = [module, *arguments], None, [], {}
         pipes = [os.pipe() for _ in range(4)]
         (theirs, ours), *others = pipes
@@ -147,8 +147,9 @@ class Fork:
             theirs, ours = os.open(os.devnull, os.O_RDONLY), None
         given = [theirs, *(writer for _, writer in others)]
         request = json.dumps([module, arguments, directory, variables]).encode() + b"\n"
+        stderr = given[1] if in_one else given[2]
         with _lock:
-            socket.send_fds(connect(server), [request], given)
+            socket.send_fds(connect(server), [request], [*given[:2], stderr, given[3]])
         for descriptor in given:
             os.close(descriptor)
         self.stdin = None if ours is None else open(ours, "w")

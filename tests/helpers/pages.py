@@ -2,15 +2,16 @@
 
 Where the text before a block ends with ``File `NAME`:`` the block is written to that file. Of the other blocks, those
 of ``python`` are run one after the other, in a fork of one interpreter for all pages; what has ``>>>`` must print what
-is shown. Of a block ``console`` each line with ``$`` is run in a shell; what follows it must be what it prints, up to
-figures, and ``...`` stands for anything. Other blocks are there to be read. The blocks of a page share a directory, and
-nothing else: they are run at the same time. Python does without what is installed, which takes time to find, but
-where a file is for pytest.
+is shown. Of a block ``console`` each line with ``$`` is run, by a shell where it needs one; what follows it must be
+what it prints, up to figures, and ``...`` stands for anything. Other blocks are there to be read. The blocks of a page
+share a directory, and nothing else: they are run at the same time. Python does without what is installed, which takes
+time to find, but where a file is for pytest.
 """
 
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from importlib.util import find_spec
 
 from .. import package
 from .child import ROOT, environment
+from .forks import Fork
 
 CAN_TRY = os.name == "posix" and sys.implementation.name == "cpython"
 AT_ONCE = 4  # processes; most of them wait
@@ -37,7 +39,7 @@ MASKS = (
     (r"(?m)(^ *|\bprocess |\bto )\d+(?= )", r"\g<1>0"),
     (r"\((\w+(?:\.\w+)+)\.(test\w*)\)", r"(\1)"),  # names of tests, from 3.11
 )
-DONE = "----- done -----"
+OURS = "python -m timeout_manager "
 COMMANDS = {
     "python": 'exec "$PYTHON_HERE" $PYTHON_FLAGS "$@"\n',
     "timeout-manager": f"exec \"$PYTHON_HERE\" $PYTHON_FLAGS -c 'import sys; sys.argv[0] = \"timeout-manager\"\n"
@@ -156,18 +158,24 @@ class Trial:
 
     def console(self, page, block):
         """Return what is wrong with a block."""
-        pairs = [each.partition("\n")[::2] for each in re.split(r"^\$ ", block, flags=re.M)[1:]]
-        script = "".join(f"{named(line)}\n_=$?; echo; echo '{DONE}'; (exit $_)\n" for line, _ in pairs)
+        wrong, status = [], 0
+        for line, _, shown in (each.partition("\n") for each in re.split(r"^\$ ", block, flags=re.M)[1:]):
+            got, status = self.line(page, line, status)
+            got, shown = masked(got.replace(package.__name__, "timeout_manager")), masked(shown)
+            if not is_shown(got, shown):
+                wrong.append(f"$ {line}\n-- is not what is shown:\n{shown}\n-- but:\n{got}")
+        return "\n\n".join(wrong)
+
+    def line(self, page, line, status):
+        """Run a line after one that has ended with this status; return what it prints, and its status."""
+        if page.flags and line.startswith(OURS) and not re.search("[|>]|--isolate", line):
+            words = shlex.split(line[len(OURS) :])
+            run = Fork(package.__name__, words, page.directory, self.env, in_one=True)
+            return run.communicate(timeout=120)[0], run.returncode & 255
         env = {**self.env, "PYTHON_FLAGS": page.flags}
+        script = f"(exit {status}); {named(line)}"
         done = self.run(["sh", "-c", script], cwd=page.directory, env=env, stdin=subprocess.DEVNULL)
-        printed = done.stdout.replace(package.__name__, "timeout_manager").split(DONE)
-        if len(printed) != len(pairs) + 1:
-            return done.stdout
-        return "\n\n".join(
-            f"$ {line}\n{got}\n\n-- is not what is shown:\n{masked(shown)}\n-- but:\n{masked(got)}"
-            for (line, shown), got in zip(pairs, printed)
-            if not is_shown(masked(got), masked(shown))
-        )
+        return done.stdout, done.returncode
 
     def run(self, command, **options):
         options = {"env": self.env, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "timeout": 120, **options}
