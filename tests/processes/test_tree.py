@@ -133,7 +133,7 @@ class NoSurvivor(Together, unittest.TestCase):
         self.addCleanup(others.wait)
         self.addCleanup(others.kill)
         with mock.patch.object(tree.Tree, "look", autospec=True, side_effect=tree.Tree.look) as look:
-            self.end("SLEEP & SLEEP", limit=0.1, grace=0.1)
+            self.end("SLEEP & SLEEP", limit=0.2, grace=0.1)
         self.assertLess(look.call_count, 10)
 
     def test_whose_main_thread_has_ended(self):

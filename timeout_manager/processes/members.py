@@ -22,7 +22,7 @@ from ..originals import clock, system
 from ..seconds import INFINITY, variable
 from .group import Group
 from .job import Job
-from .table import ENDED, HAS_GROUPS, Process, environ_of, has_proc, is_child, processes, uptime, wait_for_one
+from .table import ENDED, HAS_GROUPS, Process, environ_of, has_proc, is_child, processes, uptime, wait_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Members:
                     unclear = unclear or environ in (ours, b"")
             if not unclear or clock.monotonic() > deadline:
                 break
-            wait_for_one((), LOOK)
+            wait_for((), LOOK)
         return 0
 
     def _find(self, roots: Collection[Any]) -> list[Process]:

@@ -36,7 +36,7 @@ TICK = 1 / _TICKS  # seconds: the clock by which processes start is rounded down
 
 def contents(path: str, size: int = -1) -> bytes:
     """Return what is in a file of the system, or the beginning of it."""
-    with files.open(path, "rb") as file:
+    with files.FileIO(path) as file:
         return file.read(size)
 
 
@@ -216,12 +216,17 @@ def shown(command: str) -> str:
     return f"{line[:WIDTH]}..." if len(line) > WIDTH else line or "?"
 
 
-def wait_for_one(processes: Iterable[Process], seconds: float) -> None:
-    """Wait until one of the processes ends, or the time is over."""
+def wait_for(processes: Iterable[Process], seconds: float) -> None:
+    """Wait until all of the processes that are held have ended, or the time is over."""
     if poll is None:
         return clock.sleep(seconds)
-    waiting = poll()
-    for process in processes:
-        if process.descriptor >= 0:
-            waiting.register(process.descriptor, POLLIN)
-    waiting.poll(seconds * 1000)
+    waiting, until = poll(), clock.monotonic() + seconds
+    left = {process.descriptor for process in processes if process.descriptor >= 0}
+    for descriptor in left:
+        waiting.register(descriptor, POLLIN)
+    while ended := waiting.poll(max(until - clock.monotonic(), 0.0) * 1000):
+        for descriptor, _ in ended:
+            waiting.unregister(descriptor)
+            left.discard(descriptor)
+        if not left:
+            break

@@ -19,7 +19,7 @@ from ..seconds import INFINITY
 from .group import to_group
 from .members import LOOK, Members
 from .table import (
-    CONT, ENDED, HAS_GROUPS, KILL, STOP, Process, has_proc, is_child, last_born, numbers, process_of, wait_for_one,
+    CONT, ENDED, HAS_GROUPS, KILL, STOP, Process, has_proc, is_child, last_born, numbers, process_of, wait_for,
 )
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
@@ -54,15 +54,16 @@ class Tree(Members):
         roots = [root for root in roots if getattr(root, "pid", None)]
         interrupt: KeyboardInterrupt | None = None
         left: list[Process] = []
+        is_over = False
         try:
             try:
                 if grace is not None:
                     deadline = clock.monotonic() + grace
                     self.send(roots, signals.SIGTERM)
-                    left = self._wait(roots, deadline)
+                    is_over = self._wait(roots, deadline)
             except KeyboardInterrupt as error:
                 interrupt = error
-            left = self._kill(roots, clock.monotonic() + BOUND)
+            left = [] if is_over else self._kill(roots, clock.monotonic() + BOUND)
         finally:
             self.let_go()
             self.survivors = left
@@ -92,14 +93,16 @@ class Tree(Members):
             told += fresh
         return told
 
-    def _wait(self, roots: Collection[Any], deadline: float) -> list[Process]:
-        """Wait until nothing of the tree is left, or time is over; return what is left."""
+    def _wait(self, roots: Collection[Any], deadline: float) -> bool:
+        """Wait until nothing of the tree is left, or time is over; tell whether nothing is."""
         while True:
             before = last_born()
             alive = self.look(roots)
-            if not alive and self._is_last(before) or clock.monotonic() > deadline or self.is_hurried:
-                return alive
-            wait_for_one(alive, min(max(deadline - clock.monotonic(), 0.0), LOOK) if alive else MOMENT)
+            if not alive and self._is_last(before):
+                return True
+            if clock.monotonic() > deadline or self.is_hurried:
+                return False
+            wait_for(alive, min(max(deadline - clock.monotonic(), 0.0), LOOK) if alive else MOMENT)
 
     def _kill(self, roots: Collection[Any], deadline: float) -> list[Process]:
         """Kill all of the tree until nothing is left but what may not be killed, or time is over; return that."""
@@ -113,7 +116,7 @@ class Tree(Members):
             ours = [process for process in alive if not process.is_refused]
             if not ours and self._is_last(before) or is_late:
                 return alive
-            wait_for_one(ours, LOOK if ours else MOMENT)
+            wait_for(ours, LOOK if ours else MOMENT)
 
     def _stop(self, roots: Collection[Any], deadline: float) -> list[Process]:
         """Stop all of the tree, lest one goes on and starts something while another dies; return what there is then.
@@ -130,7 +133,7 @@ class Tree(Members):
             for process in running:
                 process.send(STOP)
             stopped.update(running)
-            wait_for_one((), MOMENT)
+            wait_for((), MOMENT)
 
     def _is_last(self, number: bytes) -> bool:
         """Tell whether nobody of the tree was born after the process with this number."""
