@@ -26,10 +26,6 @@ PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
 class ChildrenOfAPhase(Together, unittest.TestCase):
     def setUp(self):
         let_lie(self)
-        kill_children = import_module(f"{package.__name__}.enforcing.kill_children")
-        patch = mock.patch.object(kill_children, "SHORTLY", 0.2)  # on a busy machine nobody comes so shortly before
-        patch.start()
-        self.addCleanup(patch.stop)
 
     def test_end_with_it_and_those_of_other_threads_do_not(self):
         def by_hand(command):
@@ -177,6 +173,21 @@ class ChildrenOfAPhase(Together, unittest.TestCase):
         self.assertIsNone(process.poll())
         process.kill()
         process.communicate()
+
+    def test_are_known_where_the_look_just_before_the_limit_is_late(self):
+        kill_children = import_module(f"{package.__name__}.enforcing.kill_children")
+        for script, stays in ("", False), ("sleep 0.2; echo;", True):
+            with subprocess.Popen(["sh", "-c", f"{script} exec sleep 60"], stdout=subprocess.PIPE) as process:
+
+                def read():
+                    os.read(process.stdout.fileno(), 1)
+
+                with mock.patch.multiple(kill_children, AHEAD=0.4, SHORTLY=0.0), self.assertRaises(PhaseTimeout):
+                    with TimeoutManager(0.5, enforce=True, kill_children=LONG).timed_operation("build"):
+                        read()
+                        time.sleep(60)
+                self.assertEqual(process.poll() is None, stays)
+                process.kill()
 
     def test_are_left_alone_by_a_phase_that_ends_in_time(self):
         with TimeoutManager(60, enforce=True, kill_children=0.2).timed_operation("build"):

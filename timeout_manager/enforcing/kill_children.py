@@ -4,8 +4,9 @@ Nothing else is certain to belong to the phase: when a thread ends, the system g
 whoever waits in ``subprocess`` or ``multiprocessing`` says for whom, by the frames of the call. All that has come of
 that process is held before the interrupt is raised, since ``subprocess.run`` then kills the one that it knows. It ends
 when the phase is left (`tree`), or with this process. Who reads from a pipe waits for those who can write into it, and
-only another thread can see from which one it reads, so the watchdog looks just before the time is over. Where a thread
-waits in a call that nothing interrupts, the watchdog ends the child, and the call returns.
+only another thread can see from which one it reads, so the watchdog looks just before the time is over. On a busy
+machine that comes too late; then what it saw ahead of that counts, if the frame that was reading is still there. Where
+a thread waits in a call that nothing interrupts, the watchdog ends the child, and the call returns.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from types import FrameType
     from typing import Any
 
@@ -37,12 +38,13 @@ if TYPE_CHECKING:
     from ..interrupting.enforcer import InterruptiblePhase as Phase, Struck
     from ..interrupting.position import Position
 
-SHORTLY = 0.02  # seconds before its time is over when it is seen what a phase waits for
+AHEAD, SHORTLY = 0.2, 0.02  # seconds before its time is over when it is seen what a phase waits for
 BLOCKED = 0.2  # seconds after which a thread that has not come to be interrupted will not
 
 _lock = thread.RLock()  # held while it is seen what a phase waits for, by its thread or by the watchdog
 _open: set[Phase] = set()  # those whose children are to be ended
 _awaited: dict[object, tuple[Tree, list[Any]]] = {}  # what has been taken hold of, and for whom the phase was waiting
+_ahead: dict[object, FrameType | None] = {}  # where phases stood of which no more is known than what was seen ahead
 
 
 class KillChildren(Escalation):
@@ -59,17 +61,20 @@ class KillChildren(Escalation):
 
     def struck(self, phase: Phase, position: Position) -> None:
         with _lock:
+            _recall(phase, position.stack)
             note(phase, position.stack)
 
     def put_off(self, phase: Phase, position: Position) -> None:
         """Keep what is being started: before the interrupt comes, there may be no frame any more that knows it."""
         with _lock:
+            _recall(phase, position.stack)
             _keep(phase, _found(phase, position.stack))
 
     def left(self, phase: Phase, struck: Struck) -> None:
         watchdog.remove_job((self, phase))
         _open.discard(phase)
         with _lock:
+            _ahead.pop(phase, None)
             tree, processes = _awaited.pop(phase, (None, []))  # it is of this thread alone from now on
         if tree is None:
             return
@@ -88,23 +93,20 @@ class KillChildren(Escalation):
         watchdog.ring()  # it may have to look earlier
 
     def _look(self, phase: Phase, now: float) -> float:
-        """Take hold of what the phase waits for when its time is nearly over; return when to look again.
+        """Take hold of what the phase waits for when its time is nearly over, and no more; return when to look again.
 
         Called by another thread, which can see in what call of the system the thread is.
         """
         rest = phase.left(phase.ledger.clock())
-        if rest > SHORTLY:
-            return now + rest - SHORTLY
+        if rest > AHEAD:
+            return now + rest - AHEAD
         if not _lock.acquire(False):
             return now + SHORTLY
         try:
             if phase not in _open or phase.struck is LET_PASS:
                 return INFINITY
-            if phase not in _awaited:
-                enforcer = phase.enforcer
-                note(phase, _frames(phase))
-                if phase not in _awaited and enforcer is not None and phase.key == enforcer.key:
-                    _hold(phase, [_Child(pid) for pid in readers.writers(enforcer.key)])
+            if phase in _ahead or phase not in _awaited:
+                rest = _see(phase)
             elif rest < -BLOCKED and _is_blocked(phase) and not is_debugged(phase):
                 tree, processes = _awaited[phase]
                 if rest < -BLOCKED - self.grace:
@@ -113,7 +115,29 @@ class KillChildren(Escalation):
                 tree.send(_started(processes), signals.SIGTERM)
         finally:
             _lock.release()
-        return now + BLOCKED
+        return now + (rest - SHORTLY if rest > SHORTLY else BLOCKED)
+
+
+def _recall(phase: object, stack: Collection[FrameType | None]) -> None:
+    """Let go of what was seen ahead of time, unless the frame that was there is still on the stack."""
+    if phase in _ahead and _ahead.pop(phase) not in stack and phase in _awaited:
+        tree, _ = _awaited.pop(phase)
+        bound.release(tree)
+        tree.let_go()
+
+
+def _see(phase: Phase) -> float:
+    """Take hold of what the phase waits for now, in the place of what was seen ahead; return what is left then."""
+    enforcer, frames = phase.enforcer, _frames(phase)
+    found = _found(phase, frames)
+    if not found and enforcer is not None and phase.key == enforcer.key:
+        found = [_Child(pid) for pid in readers.writers(enforcer.key)]
+    rest = phase.left(phase.ledger.clock())
+    _recall(phase, () if found or rest > 0.0 else frames)
+    _hold(phase, found)
+    if rest > SHORTLY:
+        _ahead[phase] = next(iter(frames), None)
+    return rest
 
 
 def note(phase: object, stack: Iterable[FrameType]) -> None:
@@ -201,8 +225,8 @@ def _waits_for(frame: FrameType) -> Any:
 def _forked() -> None:
     global _lock
     _lock = thread.RLock()
-    _open.clear()
-    _awaited.clear()
+    for known in _open, _awaited, _ahead:
+        known.clear()
 
 
 bound.before_the_end.append(note_all)
