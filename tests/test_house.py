@@ -11,7 +11,7 @@ from glob import glob
 from importlib import import_module
 
 from . import package
-from .helpers.child import DIRECTORY
+from .helpers.sources import nodes, sources
 
 FLOORS = [  # from the top down; what stands together on one floor does not know each other
     {"__main__"},
@@ -33,32 +33,22 @@ LONGEST = 600  # a file of tests
 FLOOR = {room: len(FLOORS) - number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 
-def modules():
-    """Return the modules by name, as sources: "counting.ledger", "seconds", "testing.__init__"."""
-    found = {}
-    for path in glob(os.path.join(DIRECTORY, "**", "*.py"), recursive=True):
-        with open(path, encoding="utf-8") as file:
-            found[os.path.relpath(path, DIRECTORY)[:-3].replace(os.sep, ".")] = ast.parse(file.read())
-    return found
-
-
-def imports(modules):
+def imports():
     """Yield each import of one module of the package by another: both names."""
-    for name, tree in modules.items():
-        for node in ast.walk(tree):
+    for name, found in nodes().items():
+        for node in found:
             if isinstance(node, ast.ImportFrom) and node.level:
                 around = name.split(".")[: -node.level]
                 place = ".".join([*around, *filter(None, [node.module])])
                 for alias in node.names:
                     inner = f"{place}.{alias.name}".lstrip(".")
-                    yield name, next(
-                        each for each in (inner, place, f"{place}.__init__".lstrip(".")) if each in modules
-                    )
+                    named = inner, place, f"{place}.__init__".lstrip(".")
+                    yield name, next(each for each in named if each in nodes())
 
 
-def private(tree):
+def private(nodes):
     """Yield the private names that a module defines: of classes, functions and attributes."""
-    for node in ast.walk(tree):
+    for node in nodes:
         name = getattr(node, "name", None)
         if isinstance(getattr(node, "ctx", None), ast.Store):
             name = getattr(node, "attr", None) or getattr(node, "id", None)
@@ -88,8 +78,8 @@ def differ_by_a_letter(name, other):
 class House(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.modules = modules()
-        cls.imports = sorted(set(imports(cls.modules)))
+        cls.modules = sources()
+        cls.imports = sorted(set(imports()))
 
     def test_every_module_is_on_a_floor(self):
         self.assertEqual({room(name) for name in self.modules}, set(FLOOR))
@@ -116,7 +106,7 @@ class House(unittest.TestCase):
 
     def test_functions_are_short(self):
         kinds = ast.FunctionDef, ast.AsyncFunctionDef
-        functions = [(name, each) for name, tree in self.modules.items() for each in ast.walk(tree)]
+        functions = [(name, each) for name, found in nodes().items() for each in found]
         functions = [(name, each) for name, each in functions if isinstance(each, kinds)]
         long = [f"{name}: {each.name}" for name, each in functions if each.end_lineno - each.lineno + 1 >= LINES]
         self.assertEqual(long, [])
@@ -166,17 +156,22 @@ class House(unittest.TestCase):
         self.assertFalse(users & {"enforcing.ledger", "enforcing.kill_after", "enforcing.kill_children"})
 
     def test_what_is_private_is_used_in_its_own_file_alone(self):
-        own = {name: set(private(tree)) for name, tree in self.modules.items()}
+        own = {name: set(private(found)) for name, found in nodes().items()}
         wrong = set()
-        for name, tree in self.modules.items():
+        for name, found in nodes().items():
             others = set().union(*own.values()) - own[name]
-            for node in ast.walk(tree):
+            for node in found:
                 if isinstance(node, ast.Attribute) and node.attr in others and not is_of_its_own_kind(node.value):
                     wrong.add(f"{name}:{node.lineno} {node.attr}")
         self.assertEqual(wrong, set())
 
     def test_what_begins_anew_in_a_child_is_said_in_one_place(self):
-        uses = {name for name, tree in self.modules.items() if "register_at_fork" in ast.dump(tree)}
+        words = "attr", "id", "name", "value"  # that a node may have
+        uses = {
+            name
+            for name, found in nodes().items()
+            if any(getattr(node, word, "") == "register_at_fork" for node in found for word in words)
+        }
         self.assertEqual(uses, {"interpreter.fork"})
 
 

@@ -3,7 +3,6 @@
 import _thread
 import ast
 import asyncio
-import functools
 import importlib
 import os
 import signal
@@ -12,7 +11,6 @@ import sys
 import threading
 import time
 import unittest
-from glob import glob
 from unittest import mock
 from xml.etree import ElementTree
 
@@ -20,38 +18,27 @@ from . import package
 from .helpers.child import DIRECTORY, PYTHON, ROOT, environment, python
 from .helpers.command import Directory
 from .helpers.enforced import CPYTHON, LONG, NAMES, spin
+from .helpers.sources import nodes, sources
+from .helpers.together import Together
 from .helpers.tree import LINUX
 
-PATHS = sorted(glob(os.path.join(DIRECTORY, "**", "*.py"), recursive=True))
 FUNCTION = ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda
-AT_WILL = {  #: run where the user calls them
-    *("__main__.py", "pytest_plugin.py"),
-    *(os.path.join("processes", name) for name in ("child.py", "name.py", "sigchld.py")),
-}
+#: run where the user calls them
+AT_WILL = "__main__", "pytest_plugin", "processes.child", "processes.name", "processes.sigchld"
 NOT_BESIDE = "fsencode", "fsdecode", "makedirs", "main_thread"  #: for a child, when a run begins, after a fork
+KNOWN = {"os": os, "signal": signal, "threading": threading, "_thread": _thread, "sys": sys}
 TESTS = os.path.dirname(os.path.abspath(__file__))
 
 
 def modules():
     """Import and yield all modules of the package."""
-    for path in PATHS:
-        name = os.path.relpath(path, DIRECTORY)[:-3].replace(os.sep, ".")
+    for name in sources():
         if name.rpartition(".")[2] != "__main__":
             try:
                 yield importlib.import_module(f"{package.__name__}.{name}".replace(".__init__", ""))
             except ImportError as error:  # a plug-in for a package that is not there
                 if (error.name or package.__name__).startswith(package.__name__):
                     raise
-
-
-@functools.cache
-def sources():
-    """Return the modules of the package, by path and as trees."""
-    found = []
-    for path in PATHS:
-        with open(path, encoding="utf-8") as file:
-            found.append((os.path.relpath(path, DIRECTORY), ast.parse(file.read())))
-    return found
 
 
 def run_nodes(tree):
@@ -72,30 +59,35 @@ class NoNameOfOurs(unittest.TestCase):
             self.assertEqual(found, [], module.__name__)
 
     def test_is_the_module_time(self):
-        for name, tree in sources():
-            for node in run_nodes(tree):
-                where = f"{name}:{getattr(node, 'lineno', '')}"
-                if isinstance(node, ast.Import):
-                    self.assertNotIn("time", [each.name for each in node.names], where)
-                elif isinstance(node, ast.ImportFrom):
-                    self.assertNotEqual(node.module, "time", where)
-                elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-                    self.assertNotEqual(node.value.id, "time", where)
+        for name, tree in sources().items():
+            self.assertEqual([node.lineno for node in run_nodes(tree) if is_time(node)], [], name)
 
     def test_is_looked_up_where_a_mock_would_be_found(self):
-        known = {"os": os, "signal": signal, "threading": threading, "_thread": _thread, "sys": sys}
-        for name, tree in sources():
-            if name.startswith("commandline") or name in AT_WILL:
-                continue
-            inside = {each for node in ast.walk(tree) if isinstance(node, FUNCTION) for each in ast.walk(node)}
-            for node in inside:
-                where = f"{name}:{getattr(node, 'lineno', '')}"
-                if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in known:
-                    found = getattr(known[node.value.id], node.attr, None)
-                    allowed = node.attr in NOT_BESIDE or isinstance(found, (type, type(os)))
-                    self.assertFalse(callable(found) and not allowed, f"{where} {node.value.id}.{node.attr}")
-                elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                    self.assertNotIn(node.func.id, ("open", "print"), where)
+        found = set()
+        for name in sources():
+            if not name.startswith("commandline") and name not in AT_WILL:
+                functions = [node for node in nodes()[name] if isinstance(node, FUNCTION)]
+                inside = {each for node in functions for each in ast.walk(node)}
+                found.update(f"{name}:{node.lineno}" for node in inside if is_looked_up(node))
+        self.assertEqual(found, set())
+
+
+def is_time(node):
+    if isinstance(node, ast.Import):
+        return "time" in [each.name for each in node.names]
+    if isinstance(node, ast.ImportFrom):
+        return node.module == "time"
+    return isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "time"
+
+
+def is_looked_up(node):
+    """Tell whether a function is looked up in one of the modules, or among those of the interpreter, to be called."""
+    if isinstance(node, ast.Call):
+        return getattr(node.func, "id", "") in ("open", "print")
+    if not isinstance(node, ast.Attribute) or getattr(node.value, "id", "") not in KNOWN:
+        return False
+    found = getattr(KNOWN[node.value.id], node.attr, None)
+    return callable(found) and node.attr not in NOT_BESIDE and not isinstance(found, (type, type(os)))
 
 
 def is_marked(node):
@@ -104,15 +96,15 @@ def is_marked(node):
 
 class Uninterrupted(unittest.TestCase):
     def test_is_what_says_so_and_nothing_else(self):
-        known = {os.path.relpath(module.__file__, DIRECTORY): vars(module) for module in modules()}
+        known = {os.path.relpath(each.__file__, DIRECTORY)[:-3].replace(os.sep, "."): vars(each) for each in modules()}
         marked = {}
-        for name, tree in sources():
-            functions = [node for node in ast.walk(tree) if isinstance(node, FUNCTION[:2])]
+        for name, found in nodes().items():
+            functions = [node for node in found if isinstance(node, FUNCTION[:2])]
             names = marked[name] = {node.name for node in functions if is_marked(node)}
             self.assertLessEqual(set(known.get(name, {}).get("_no_interrupt", ())), names, name)
             alike = {f"{name}:{node.lineno}" for node in functions if node.name in names and not is_marked(node)}
             self.assertEqual(alike, set(), "known by the same name, and not marked")
-        self.assertIn("judge", marked[os.path.join("counting", "verdict.py")])
+        self.assertIn("judge", marked["counting.verdict"])
 
     def test_copies_of_other_versions_find_it_and_are_found(self):
         guarded = importlib.import_module(f"{package.__name__}.interpreter.safepoints").guarded
@@ -178,7 +170,7 @@ def no_modules():
     return mock.patch.dict(sys.modules, clear=True)
 
 
-class WithoutImports(unittest.TestCase):
+class WithoutImports(Together, unittest.TestCase):
     """A test may refuse all imports, and take what was loaded away: what is needed at a limit is there by then."""
 
     def assert_interrupted(self, without, body, enforce=True, **options):

@@ -10,6 +10,8 @@ from .cleanup import Cleanup
 from .ledger import Ledger, Phase
 from .verdict import judge
 
+__tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .ledger import F
