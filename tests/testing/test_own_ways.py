@@ -11,6 +11,7 @@ from io import StringIO
 
 from ..helpers.enforced import spin
 from ..helpers.suites import run, testing
+from ..helpers.together import Together
 
 
 class Catching(unittest.TestCase):
@@ -57,7 +58,7 @@ class Limited(testing().TextTestRunner):
     timeout = 0.2
 
 
-class TestsWithAWayOfTheirOwn(unittest.TestCase):
+class TestsWithAWayOfTheirOwn(Together, unittest.TestCase):
     """Their classes have a `run` or a `__call__`, which knows nothing of limits."""
 
     def check(self, *cases, timeouts, ran, **options):
@@ -300,7 +301,7 @@ class TestsWithAWayOfTheirOwn(unittest.TestCase):
         self.assertEqual(len(run(HungBefore)[0].errors), 1)
 
 
-class SuitesThatRunTestsThemselves(unittest.TestCase):
+class SuitesThatRunTestsThemselves(Together, unittest.TestCase):
     """Their tests run elsewhere than in the thread of the runner, for results that are not its own."""
 
     class Hung(unittest.TestCase):

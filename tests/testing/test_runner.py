@@ -12,9 +12,10 @@ from .. import package
 from ..helpers.command import Directory
 from ..helpers.enforced import is_watched
 from ..helpers.suites import run, testing
+from ..helpers.together import Together
 
 
-class TheMixin(unittest.TestCase):
+class TheMixin(Together, unittest.TestCase):
     def test_puts_limits_on_tests_and_class_fixtures_under_any_runner(self):
         log = []
 
@@ -268,7 +269,7 @@ class AnEntry(unittest.TestCase):
         self.assertEqual(entry.parts, ["part"])
 
 
-class TheDecorator(unittest.TestCase):
+class TheDecorator(Together, unittest.TestCase):
     def test_gives_one_test_a_limit_under_any_runner(self):
         class Case(unittest.TestCase):
             @testing().time_limit(0.1)

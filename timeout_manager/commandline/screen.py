@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from difflib import get_close_matches
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +32,8 @@ def refuse(message: str) -> NoReturn:
 
 def hint(word: str, known: Iterable[str]) -> str:
     """Return the end of a sentence that names the nearest of the known words; "" where none is near."""
+    from difflib import get_close_matches  # is slow to load, and seldom needed
+
     near = get_close_matches(word, list(known), 1)
     return f"; did you mean {near[0]}?" if near else ""
 
