@@ -115,6 +115,7 @@ class TimeoutManager:
             if _counted is None:
                 from .counting import counted as _counted
             self._ledger = _counted.CountedLedger(seconds, clock)
+        self._kind = self._ledger.kind
 
     def __reduce__(self) -> NoReturn:
         self._ledger.__reduce__()
@@ -195,8 +196,8 @@ class TimeoutManager:
         RuntimeError on entering a phase twice, on leaving it in another thread, and on entering where the mechanism
         that was asked for by name cannot work. ValueError (NaN) or TypeError (bool, text) here for a bad limit.
         """
-        ledger = self._ledger
-        return ledger.kind(ledger, phase_name, limit if limit is None else scaled(limit, "limit", self._scale))
+        kind, ledger = self._kind, self._ledger
+        return kind(ledger, phase_name, limit if limit is None else scaled(limit, "limit", self._scale))
 
     def cleanup_operation(self, phase_name: str = "cleanup", *, limit: float) -> Phase:
         """Return a phase outside the budget, with a limit of its own, for teardown after a timeout.

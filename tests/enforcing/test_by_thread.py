@@ -49,7 +49,7 @@ class InAnotherThread(ByWatchdogInAnotherThread, unittest.TestCase):
             left = manager.remaining_timeout
             self.assertEqual(manager.remaining_timeout, left)
         watchdog = importlib.import_module(f"{package.__name__}.interpreter.watchdog")
-        self.assertEqual(watchdog._jobs, {})
+        self.assertEqual(watchdog.jobs, {})
 
     @unwatched
     def test_the_way_to_a_thread_is_found_once_and_anew_in_a_forked_child(self):

@@ -313,7 +313,7 @@ with warnings.catch_warnings(record=True) as told:
         go(lambda: time.sleep(0.5))
     except package.PhaseTimeout as error:
         print(error.phase, *[f"{each.category.__name__}: {each.message}" for each in told], flush=True)
-assert not manager._ledger.open and not kill._ends and not watchdog._jobs
+assert not manager._ledger.open and not kill._ends and not watchdog.jobs
 watchdog.start_new_thread = start
 manager.reset()
 go(lambda: time.sleep(60))

@@ -35,7 +35,7 @@ def begin():
 def end():
     assert state() == before[0], (state(), before[0])
     assert not manager._ledger.open and not other._ledger.open, (manager._ledger.open, other._ledger.open)
-    assert not threads.enforcers and not watchdog._jobs
+    assert not threads.enforcers and not watchdog.jobs
     assert not any(each.only.phases or each.only.sessions for each in (timer.ByTimer, alarm.BySignal))
     try:
         with manager.timed_operation("last", limit=0.05):

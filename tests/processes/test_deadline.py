@@ -29,7 +29,7 @@ def left(command, manager, default="None", **more):
 
 class TheDeadline(Together, unittest.TestCase):
     def setUp(self):
-        self.addCleanup(watchdog._jobs.pop, "parent", None)  # nobody ends this process
+        self.addCleanup(watchdog.jobs.pop, "parent", None)  # nobody ends this process
         self.addCleanup(watchdog.ring)
         patch = mock.patch.dict(os.environ, {"CODE": CODE % "None", "PYTHON": sys.executable})
         patch.start()

@@ -44,13 +44,14 @@ def caller() -> object:
     The greenlet that every thread begins with is the thread. One that runs a part of a task is that task.
     """
     asyncio: Any = modules.get("asyncio")
-    try:
-        loop = asyncio._get_running_loop()
-        task = None if loop is None else asyncio.current_task(loop)
-    except AttributeError:  # it is not imported, or not yet
-        task = None
-    if task is not None:
-        return task
+    if asyncio is not None:
+        try:
+            loop = asyncio._get_running_loop()
+            task = None if loop is None else asyncio.current_task(loop)
+        except AttributeError:  # it is being imported
+            task = None
+        if task is not None:
+            return task
     if "greenlet" in modules or "trio" in modules:
         global _turns
         if _turns is None:
@@ -194,7 +195,7 @@ class Phase:
 
     def __init__(self, ledger: Ledger, name: str, limit: float | None) -> None:
         self.ledger = ledger
-        self.name = name if name.__class__ is str else str(name)  # a path, say
+        self.name = str(name)  # it may be a path
         self.limit = limit
         self.parent = None
         self.outcome = "new"
@@ -204,11 +205,15 @@ class Phase:
         if self.outcome != "new":
             raise RuntimeError(f"phase {self.name!r} was entered before; timed_operation() gives a fresh one each time")
         ledger = self.ledger
-        has_turns = "asyncio" in modules or "greenlet" in modules or "trio" in modules
-        self.key = key = caller() if has_turns else get_ident()
+        if "asyncio" in modules or "greenlet" in modules or "trio" in modules:
+            key = caller()
+        else:
+            key = get_ident()
+        self.key = key
         budget = ledger.budget
         used = budget.used  # before `now`: what another thread uses from then on is not to count twice
-        self.started = now = ledger.clock()
+        clock = ledger.clock
+        self.started = now = clock()
         limit = self.limit
         self.until = INFINITY if limit is None else now + limit
         if ledger.open or ledger.aside or self.is_cleanup:
@@ -236,7 +241,8 @@ class Phase:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         ledger = self.ledger
-        now = ledger.clock()
+        clock = ledger.clock
+        now = clock()
         opened = ledger.open
         key: object = get_ident()
         innermost = opened.get(key)

@@ -114,13 +114,13 @@ class BySignal(MainThreadEnforcer):
 
     def arm(self, at: float) -> None:
         self.at = at
-        if not _is_heard():  # it would meet the handler of the block
-            if self.alarm.is_there():
-                self.alarm.put_back(*self.alarm.take_off())
-            return
         is_handed_on = signals.getsignal(SIGALRM) is not _fired
         if not is_handed_on:
             self.expect_visit()
+        elif not _is_heard():  # it would meet the handler of the block
+            if self.alarm.is_there():
+                self.alarm.put_back(*self.alarm.take_off())
+            return
         if self.alarm.set(at, is_handed_on):
             self.arm(self.at)
 
@@ -160,16 +160,25 @@ class BySignal(MainThreadEnforcer):
 
     def _take(self, previous: Any, at: float) -> BySignal | None:
         """Set our handler in the place of that one, and the timer; return None if that cannot be."""
-        is_held = False
-        if get_ident() == _main:
-            is_held = self._hold()
+        global _main
+        here = get_ident()
+        is_held = here == _main
+        self.sessions += is_held  # a phase in a signal handler is not to stop what has not begun yet
+        if is_held:
             self.previous, self.is_taking = previous, True
         try:
             signals.signal(SIGALRM, _fired)
             if signals.getsignal(SIGALRM) is not _fired:
-                return self.start(at) if not is_held and get_ident() == _main else None
-            is_held = is_held or self._hold()
-            self._begin(previous, at)
+                return self.start(at) if not is_held and here == _main else None
+            self.sessions += not is_held
+            is_held, self.previous = True, previous
+            _main = self.key = here
+            if SIGALRM in signals.pthread_sigmask(signals.SIG_UNBLOCK, (SIGALRM,)):
+                self.blocked = True
+            self.is_running = True
+            self.is_taking = False
+            if at < self.at:
+                self.arm(at)
         except ValueError:
             return None
         except BaseException:  # of the handler that was there
@@ -183,32 +192,16 @@ class BySignal(MainThreadEnforcer):
             self.sessions -= is_held
         return self
 
-    def _hold(self) -> bool:
-        """Have a phase in a signal handler not stop what has not begun yet."""
-        self.sessions += 1
-        return True
-
-    def _begin(self, previous: Any, at: float) -> None:
-        global _main
-        self.previous = previous
-        _main = self.key = get_ident()
-        if SIGALRM in signals.pthread_sigmask(signals.SIG_UNBLOCK, (SIGALRM,)):
-            self.blocked = True
-        self.is_running = True
-        self.is_taking = False
-        if at < self.at:
-            self.arm(at)
-
     def _give_back(self) -> None:
         """Put back the handler that was there, and the timer of somebody else, unless the block has set others."""
         may_come = self.alarm.may_come(clock.monotonic())
-        timer = self.alarm.take_off()
+        rest, interval = self.alarm.take_off()
         if signals.getsignal(SIGALRM) is _fired:
             if may_come:
                 signals.signal(SIGALRM, signals.SIG_IGN)  # discards one that waits for another thread to run
                 signals.pthread_sigmask(signals.SIG_BLOCK, ())  # PyPy keeps one that has come for the next handler
             signals.signal(SIGALRM, self.previous)
-        self.alarm.put_back(*timer)
+        self.alarm.put_back(rest, interval)
 
     def _look_after(self, at: float) -> None:
         """See to it that the alarm comes at this instant at the latest, and to us: a block may have changed that."""

@@ -89,7 +89,7 @@ class KillAfter(Escalation):
         _set_timers()
 
     def struck(self, phase: Phase, position: Position) -> None:
-        for each in () if watchdog.is_running() else _ends.copy():  # there is no watchdog
+        for each in () if watchdog.jobs else _ends.copy():  # there is no watchdog
             _look(each, clock.monotonic())
 
     def left(self, phase: Phase, struck: Struck) -> None:

@@ -77,8 +77,8 @@ class EnforcedLedger(CountedLedger):
                 enforcer = enforcer or self._begin(at)
                 if enforcer is None:
                     break
-                if not enforcer.phases:
-                    _put_off(enforcer, at)  # in a session it is still set for a phase that has ended
+                if enforcer.sessions and not enforcer.phases:
+                    _put_off(enforcer, at)  # it is still set for a phase that has ended
                 _register(phase, enforcer)
             for escalation in self.escalations:
                 escalation.entered(phase, at)
@@ -89,8 +89,22 @@ class EnforcedLedger(CountedLedger):
 
     def leave(self, phase: EnforcedPhase, struck: Struck) -> None:
         """See to it that nothing happens to the phase any more; ``struck`` is what was raised in it."""
-        if phase.enforcer is not None:
-            _unregister(phase, phase.enforcer, struck)
+        enforcer = phase.enforcer
+        if enforcer is not None:
+            phases = enforcer.phases
+            phases.remove(phase)
+            if enforcer.expiry is not None and (not phases or enforcer.expiry.over is phase):
+                enforcer.expiry = None
+            if enforcer.covered:
+                enforcer.settle()
+            if not phases and not enforcer.sessions:
+                enforcer.stop()
+            elif not phases and struck is not None:
+                _put_off(enforcer, INFINITY)
+            elif phases and (phase.parent is None or phase.until < phase.parent.until):
+                innermost = {each.ledger: each for each in phases}
+                now = clock.monotonic()
+                _put_off(enforcer, min([now + each.left(now) for each in innermost.values()]))
         for escalation in self.escalations:
             escalation.left(phase, struck)
 
@@ -196,26 +210,6 @@ def _register(phase: EnforcedPhase, enforcer: Enforcer) -> None:
         phase.enforcer = enforcer
     else:
         enforcer.phases.remove(phase)
-
-
-def _unregister(phase: EnforcedPhase, enforcer: Enforcer, struck: Struck) -> None:
-    phases = enforcer.phases
-    if phases[-1] is phase:
-        phases.pop()
-    else:
-        phases.remove(phase)
-    if enforcer.expiry is not None and (not phases or enforcer.expiry.over is phase):
-        enforcer.expiry = None
-    if enforcer.covered:
-        enforcer.settle()
-    if not phases and not enforcer.sessions:
-        enforcer.stop()
-    elif not phases and struck is not None:
-        _put_off(enforcer, INFINITY)
-    elif phases and (phase.parent is None or phase.until < phase.parent.until):
-        innermost = {each.ledger: each for each in phases}
-        now = clock.monotonic()
-        _put_off(enforcer, min([now + each.left(now) for each in innermost.values()]))
 
 
 def _put_off(enforcer: Enforcer, at: float) -> None:

@@ -70,8 +70,8 @@ class Alarm:
                 setitimer(ITIMER_REAL, seconds, REPEAT)
             return False
         rest, interval = setitimer(ITIMER_REAL, seconds, REPEAT)
-        if clock.monotonic() < before:
-            self.is_owed = owed
+        if self.is_owed and not owed and clock.monotonic() < before:
+            self.is_owed = False
         accounted = self.foreign
         if not _is_ours(interval):
             self.foreign, self.interval = now + (rest or interval) if rest or interval else INFINITY, interval
@@ -133,4 +133,4 @@ class Alarm:
 
 def _is_ours(interval: float) -> bool:
     """Tell whether this is our timer: always one that repeats, after a time that nobody else has."""
-    return abs(interval - REPEAT) <= ROUNDING
+    return -ROUNDING <= interval - REPEAT <= ROUNDING

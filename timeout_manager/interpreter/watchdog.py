@@ -37,7 +37,7 @@ MOMENT = 0.001  # seconds between looks whether the thread has ended,
 INSTANT = 5e-5  # and whether it is gone
 
 guests: list[Job] = []  #: what it does besides, while it runs anyway
-_jobs: dict[object, Job] = {}
+jobs: dict[object, Job] = {}  #: while there is one it asks its guests, too
 _lasting: set[object] = set()  # which of them go on while exit handlers run
 _stays = -INFINITY  # until when it lingers without a job
 _wakes = -INFINITY  # when it comes next by itself; INFINITY while it asks, since an answer may be old by then
@@ -68,7 +68,7 @@ def add_job(key: object, job: Job, at: float = -INFINITY, lasting: bool = False)
     with _starting:
         if lasting:
             _lasting.add(key)
-        _jobs[key] = job
+        jobs[key] = job
         if "watchdog" not in _running:
             _start(key)
     expect(at)
@@ -87,7 +87,7 @@ def _start(key: object) -> None:
             start_new_thread(_run, (ended, clock.monotonic()))
         except BaseException:
             _running.clear()
-            del _jobs[key]
+            del jobs[key]
             raise
 
 
@@ -95,8 +95,8 @@ def remove_job(key: object, lingers: bool = False) -> None:
     """Take the job back; the watchdog ends with the last one, or lingers."""
     global _stays
     with _starting:
-        _jobs.pop(key, None)
-        if lingers and not _jobs:
+        jobs.pop(key, None)
+        if lingers and not jobs:
             _stays = clock.monotonic() + LINGER
             expect(_stays)
         elif not lingers:
@@ -110,7 +110,7 @@ def end() -> None:
     with _starting:
         _stays = -INFINITY
         ended = _running.get("watchdog")
-        while ended is not None and not _jobs:
+        while ended is not None and not jobs:
             ring()
             if ended.acquire(True, MOMENT):
                 ended.release()
@@ -121,18 +121,13 @@ def end() -> None:
 def _wait_until_gone() -> None:
     global _task
     end = clock.monotonic() + BIRTH
-    while _task and not _jobs and clock.monotonic() < end:
+    while _task and not jobs and clock.monotonic() < end:
         try:
             system.stat(_task)
         except OSError:
             _task = ""
         else:
             clock.sleep(INSTANT)
-
-
-def is_running() -> bool:
-    """Tell whether the watchdog has a job, and so asks its guests."""
-    return bool(_jobs)
 
 
 def expect(at: float) -> None:
@@ -161,18 +156,17 @@ def _run(ended: LockType, started: float) -> None:
         pass
     clerk = stalls.Clerk(started)
     while _running.setdefault("watchdog", ended) is ended:
-        while _jobs or clock.monotonic() < _stays:
+        while jobs or clock.monotonic() < _stays:
             now = clock.monotonic()
             _wakes = INFINITY
-            jobs = [*_jobs.values(), *guests] if _jobs else []
-            answers = [_ask(job, now) for job in jobs]
+            answers = [_ask(job, now) for job in ([*jobs.values(), *guests] if jobs else ())]
             _wakes = soonest = min(answers + [_stays] * (now < _stays), default=now)
             clerk.wait_until(soonest)
             is_rung = _bell.acquire(True, min(max(soonest - clock.monotonic(), 0.0), LONGEST_WAIT))
             clerk.note(_rung if is_rung else INFINITY)
         _wakes = -INFINITY
         _running.clear()
-        if not _jobs:  # otherwise one has just come
+        if not jobs:  # otherwise one has just come
             break
     ended.release()
 
@@ -200,13 +194,13 @@ def _forked() -> None:
     global _starting, _bell
     _starting, _bell = RLock(), allocate_lock()
     _running.clear()
-    _jobs.clear()
+    jobs.clear()
     _lasting.clear()
 
 
 def _exit() -> None:
     """The interpreter ends, and with it every thread."""
-    for key in _jobs.keys() - _lasting:
+    for key in jobs.keys() - _lasting:
         remove_job(key)
     end()
 

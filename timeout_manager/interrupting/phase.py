@@ -49,7 +49,7 @@ class EnforcedPhase(InterruptiblePhase):
             self.frame, self.lasti = frame, frame.f_lasti
         Phase.__enter__(self)
         ledger, key = self.ledger, self.key
-        if key.__class__ is not int:
+        if type(key) is not int:
             self.cancelling = cancelling(key)
             if "greenlet" in modules:
                 self.greenlet = greenlet()
@@ -76,14 +76,24 @@ class EnforcedPhase(InterruptiblePhase):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self.outcome not in ("new", "running") and self.struck is not None:
+        if self.outcome != "running" and getattr(self, "struck", None) is not None:
             lost, self.struck = self.struck, None  # it seemed to have lost its way out, and was closed
             return self._end(error, self.ledger.clock(), lost)
         Phase.__exit__(self, kind, error, traceback)
-        if self.frame is not None:  # it was in time
-            struck = self._release()
-            if struck is not None:  # but only since the limits have changed
-                self._end(error, self.ended, struck)
+        if self.frame is None:  # it was late, and is released
+            return
+        enforcer = self.enforcer
+        if enforcer is not None and enforcer.sessions:
+            phases = enforcer.phases
+            if phases[-1] is self and (len(phases) == 1 or self.limit is None and self.parent is not None):
+                if not (enforcer.covered or self.struck or self.ledger.escalations):
+                    phases.pop()  # there is nothing to put off
+                    self.frame = None
+                    self.users = ()
+                    return
+        struck = self._release()
+        if struck is not None:  # only since the limits have changed
+            self._end(error, self.ended, struck)
 
     def _late(self, error: BaseException | None, now: float) -> None:
         self._end(error, now, self._release())
@@ -96,14 +106,10 @@ class EnforcedPhase(InterruptiblePhase):
 
     def _release(self) -> Struck:
         """See to it that nothing interrupts it any more; return what was raised in it."""
-        struck, self.struck, self.frame, self.users = self.struck, None, None, ()
-        ledger, enforcer = self.ledger, self.enforcer
-        if enforcer is not None and enforcer.sessions and not (enforcer.covered or struck or ledger.escalations):
-            phases = enforcer.phases
-            if phases[-1] is self and (len(phases) == 1 or self.limit is None and self.parent is not None):
-                phases.pop()  # there is nothing to put off
-                return None
-        ledger.leave(self, struck)
+        struck = self.struck
+        self.struck = self.frame = None
+        self.users = ()
+        self.ledger.leave(self, struck)
         return struck
 
     def told(self) -> str:
