@@ -267,8 +267,8 @@ class Commands(Directory):
 
     def test_reports_of_unittest(self):
         self.write(suite=SUITE)
-        for name in "1.json", "2.json":
-            ran = self.end(self.start("unittest", "--timeout", "1", "--report", name, "suite"))
+        runs = [self.start("unittest", "--timeout", "1", "--report", name, "suite") for name in ("1.json", "2.json")]
+        for ran in map(self.end, runs):
             self.assertEqual(ran.status, 1, ran.stderr)
         ran = self.suggest("1.json", "2.json")
         self.assertEqual((ran.status, ran.stderr), (0, ""))

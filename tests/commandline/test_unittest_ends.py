@@ -19,11 +19,11 @@ class Ends(Directory):
     """What keeps the process alive when the tests are over."""
 
     LEFT = """
-        import atexit, subprocess, sys, threading, time, unittest
+        import atexit, subprocess, threading, time, unittest
 
         def slow_goodbye(): time.sleep(60)
         def wait_for_child():
-            subprocess.Popen([sys.executable, "-S", "-c", "input()", "mine"], stdin=subprocess.PIPE).wait()
+            subprocess.Popen(["sh", "-c", "read line", "mine"], stdin=subprocess.PIPE).wait()
         def fork(seconds):
             import multiprocessing
             multiprocessing.get_context("fork").Process(target=time.sleep, args=(seconds,), name="the child").start()
@@ -39,12 +39,12 @@ class Ends(Directory):
                 loop = asyncio.new_event_loop()
                 loop.run_until_complete(use_default_executor())
             def test_process(self): fork(20)
-            def test_brief_process(self): fork(4)
+            def test_brief_process(self): fork(3)
             def test_handler(self): atexit.register(slow_goodbye)
             def test_handler_of_child(self): atexit.register(wait_for_child)
             def test_thread_then_handler(self):
                 atexit.register(slow_goodbye)
-                threading.Thread(target=time.sleep, args=(3,), name="the first").start()
+                threading.Thread(target=time.sleep, args=(2,), name="the first").start()
             def test_fails(self): self.fail()
     """
 
@@ -84,7 +84,7 @@ class Ends(Directory):
                 def test_total(self): time.sleep(60)
             """
         )
-        ran = self.unittest("--total=3", "--kill-after=0.5")
+        ran = self.unittest("--total=1", "--kill-after=0.5")
         self.assertIn("keep the process alive:\n  the left one\n", ran.stderr)
         self.assertEqual(ran.status, 124)
 
@@ -106,7 +106,7 @@ class Ends(Directory):
             handler=("-v test_handler test_fails", 1, "An exit handler keeps the process alive", "in slow_goodbye"),
             process=("test_brief_process", 0, "An exit handler keeps the process alive", *["(the child)"] * LINUX),
             child=("test_handler_of_child", 0, "in wait_for_child", *["mine"] * LINUX),
-            then=("--kill-after=4 test_thread_then_handler", 0, "alive:\n  the first\n", "in slow_goodbye"),
+            then=("--kill-after=3 test_thread_then_handler", 0, "alive:\n  the first\n", "in slow_goodbye"),
         )
 
     @unittest.skipUnless(LINUX, "without /proc it is not held")
@@ -135,32 +135,32 @@ class Children(Directory):
     """The child processes of tests that hang."""
 
     WAITS = """
-        import subprocess, sys, unittest
-        CHILD = "import signal, sys; {}print('up', flush=True); input()"
+        import subprocess, unittest
+        CHILD = "{}echo up; read line"
         kept = []  # a child whose pipes are closed ends
         class Waits(unittest.TestCase):
             def test_hangs(self): self.start("hung").wait()
             def test_leaves(self): self.start("left")
             def start(self, name):
                 pipes = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
-                process = subprocess.Popen([sys.executable, "-S", "-c", CHILD, name], **pipes)
+                process = subprocess.Popen(["sh", "-c", CHILD, name], **pipes)
                 kept.append(process)
                 self.assertEqual(process.stdout.readline(), b"up\\n")
                 return process
     """
-    DEAF = "signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+    DEAF = "trap '' TERM; "
 
     @unittest.skipUnless(LINUX, "nothing tells of them")
     def test_those_that_live_on_are_named_at_the_end(self):
         self.write(test_waits=self.WAITS.replace("{}", ""))
-        ran = self.unittest("--timeout", "3", "test_waits")
+        ran = self.unittest("--timeout", "1", "test_waits")
         end = ran.stderr.partition("Child processes of tests that timed out live on:\n")[2].partition("\n---")[0]
         self.assertRegex(end, r"^  \d+ .* hung$")
 
     @unittest.skipUnless(LINUX, "nothing tells of them")
     def test_kill_children_ends_what_a_test_was_waiting_for(self):
         self.write(test_waits=self.WAITS.replace("{}", ""), test_deaf=self.WAITS.replace("{}", self.DEAF))
-        options = "--timeout", "3", "--kill-children", "0.3"
+        options = "--timeout", "1", "--kill-children", "0.3"
         runs = self.unittest_at_once(*((*options, f"{name}.Waits.test_hangs") for name in ("test_waits", "test_deaf")))
         for how, ran in zip(("TERM", "KILL"), runs):
             self.assertEqual((ran.status, ran.outcomes), (1, {"test_hangs": "timeout"}), ran.stderr)
@@ -287,7 +287,7 @@ def _masked(text):
 
 
 class Debuggers(Directory):
-    HANG = "import sys, time, unittest\nclass D(unittest.TestCase):\n def test_d(self):\n  {}\n  time.sleep(1.5)\n"
+    HANG = "import sys, time, unittest\nclass D(unittest.TestCase):\n def test_d(self):\n  {}\n  time.sleep(0.6)\n"
 
     def test_are_not_interrupted(self):
         self.write(test_d=self.HANG.format("breakpoint()"))
@@ -295,7 +295,7 @@ class Debuggers(Directory):
         prompt = ""
         while not prompt.endswith("(Pdb) ") and process.poll() is None:
             prompt += process.stdout.read(1)
-        time.sleep(2.5)
+        time.sleep(2.1)  # longer than the limit
         ran = self.end(process, "c\n")
         self.assertEqual((ran.status, ran.outcomes["test_d"]), (0, "passed"), ran.stderr)
         self.assertEqual(ran.stderr.count("There is a debugger (pdb): nothing is interrupted."), 1)
