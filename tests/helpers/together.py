@@ -1,4 +1,4 @@
-"""Tests that wait: some run at once, each in a fork, and are told one after the other as ever."""
+"""Tests that wait: some forks run a few of them each, at once; they are told one after the other as ever."""
 
 import gc
 import json
@@ -13,9 +13,10 @@ from .. import IN_A_WORKER
 from .forks import USUAL, connect
 
 AT_ONCE = 5  # forks
+SHARE = 4  # tests that a fork runs: to make one takes as long as many a test
 BAD = "failures", "errors", "expectedFailures"
 CAN_FORK = hasattr(os, "fork")
-_loaded, _running, _over = {}, {}, {}
+_loaded, _running, _over = {}, {}, {}  # tests by their ids; forks by theirs; what has come of tests
 
 
 class InAFork(Exception):
@@ -26,6 +27,7 @@ class Together:
     """To be inherited before `TestCase`; where a class or module has a fixture, its tests run as ever."""
 
     server = USUAL
+    is_in_a_fork = False
 
     def __init__(self, *name):
         super().__init__(*name)
@@ -36,11 +38,11 @@ class Together:
 
     def run(self, result=None):
         is_alone = id(self) in _loaded and not (_running or _over or _loaded.keys() - {id(self)})
-        if result is None or is_alone or not any(id(self) in each for each in (_loaded, _running, _over)):
+        if id(self) in _loaded and not (result is None or is_alone):
+            self._begin()
+        elif not self.is_in_a_fork:
             _loaded.pop(id(self), None)
             return super().run(result)
-        if id(self) in _loaded:
-            self._begin()
         result.startTest(self)
         _advance()
         while id(self) not in _over:
@@ -51,34 +53,36 @@ class Together:
         return result
 
     def _begin(self):
-        """Run in a fork, which writes down what comes of it."""
+        """Run in a fork, with others of this class; it writes down what comes of them."""
         connect(self.server)
         sys.stdout.flush()
         file = tempfile.TemporaryFile("w+")
+        others = [each for each in _loaded.values() if type(each) is type(self) and each is not self]
+        tests = [self, *others[: SHARE - 1]]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12, of a fork beside other threads
             getattr(gc, "freeze", int)()  # lest it copies all that is loaded when it collects garbage
             pid = os.fork()
         if pid:
             getattr(gc, "unfreeze", int)()
-            _loaded.pop(id(self))
-            _running[id(self)] = pid, file
+            for each in tests:
+                del _loaded[id(each)]
+                each.is_in_a_fork = True
+            _running[pid] = tests, file
             return
         try:
-            result = unittest.TestResult()
-            super().run(result)
-            said = {kind: [f"{test}\n{text}" for test, text in getattr(result, kind)] for kind in BAD}
-            said["skipped"] = [reason for _, reason in result.skipped]
-            json.dump({**said, "unexpected": len(result.unexpectedSuccesses)}, file)
-            file.flush()
+            for each in tests:
+                result = unittest.TestResult()
+                super(Together, each).run(result)
+                said = {kind: [f"{test}\n{text}" for test, text in getattr(result, kind)] for kind in BAD}
+                said["skipped"] = [reason for _, reason in result.skipped]
+                print(json.dumps({**said, "unexpected": len(result.unexpectedSuccesses)}), file=file, flush=True)
         finally:
             os._exit(0)
 
-    def _tell(self, result, status, file):
+    def _tell(self, result, status, text):
         """Tell the result what came of it."""
-        with file:
-            file.seek(0)
-            text = file.read()
+        self.is_in_a_fork = False
         said = json.loads(text) if text else {"errors": [f"its process ended with status {status}"]}
         for kind, add in zip(BAD, (result.addFailure, result.addError, result.addExpectedFailure)):
             for each in said.get(kind, ()):
@@ -93,10 +97,12 @@ class Together:
 
 def _advance():
     """Collect the forks that have ended, and let others begin."""
-    for key, (pid, file) in list(_running.items()):
+    for pid, (tests, file) in list(_running.items()):
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
-            del _running[key]
-            _over[key] = status, file
+            del _running[pid]
+            with file:
+                file.seek(0)
+                _over.update((id(test), (status, file.readline())) for test in tests)
     while _loaded and len(_running) < AT_ONCE:
         next(iter(_loaded.values()))._begin()
