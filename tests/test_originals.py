@@ -173,9 +173,9 @@ def no_modules():
 class WithoutImports(Together, unittest.TestCase):
     """A test may refuse all imports, and take what was loaded away: what is needed at a limit is there by then."""
 
-    def assert_interrupted(self, without, body, enforce=True, **options):
+    def assert_interrupted(self, without, body, enforce=True, limit=0.1, **options):
         with self.assertRaises(package.PhaseTimeout) as caught:
-            with package.TimeoutManager(0.1, enforce=enforce, **options).timed_operation("run"):
+            with package.TimeoutManager(limit, enforce=enforce, **options).timed_operation("run"):
                 with without():
                     body()
         self.assertTrue(caught.exception.interrupted)
@@ -234,7 +234,7 @@ class WithoutImports(Together, unittest.TestCase):
     def test_children_are_ended(self):
         for without in no_imports, no_modules, lambda: mock.patch("subprocess.Popen"):
             with subprocess.Popen([*PYTHON, "-c", "import time; time.sleep(60)"]) as child:
-                error = self.assert_interrupted(without, child.wait, kill_children=1)
+                error = self.assert_interrupted(without, child.wait, limit=0.5, kill_children=1)
             self.assertEqual([(each.pid, each.signal) for each in error.killed], [(child.pid, "TERM")])
 
     def test_a_phase_is_late_for_the_first_time(self):
