@@ -16,8 +16,9 @@ from importlib import import_module
 from unittest import mock
 
 from .. import package
-from ..helpers.child import ROOT, python
+from ..helpers.child import ROOT
 from ..helpers.enforced import unwatched
+from ..helpers.forks import said
 from ..helpers.interrupted import hang, interrupted
 from ..helpers.together import Together
 
@@ -101,7 +102,7 @@ class StuckOrSlow(Together, unittest.TestCase):
     SAME = r"^At the same line for the last SOON \(seen \d times?\), "
 
     def setUp(self):
-        patch = mock.patch.object(enforcer, "SHORTEST", self.LIMIT / 2)  # there is a look before so brief a limit
+        patch = mock.patch.object(enforcer, "SHORTEST", self.LIMIT / 4)  # there is a look before so brief a limit
         patch.start()
         self.addCleanup(patch.stop)
 
@@ -139,7 +140,7 @@ class StuckOrSlow(Together, unittest.TestCase):
     @unittest.skipUnless(KNOWN, "the processor time of a thread is not known")
     def test_busy(self):
         for enforce in "signal", "thread":
-            self.assertRegex(self.motion(spin, enforce), self.SAME + "computing")
+            self.assertRegex(self.motion(spin, enforce, self.LIMIT / 2), self.SAME + "computing")
 
     def test_busy_where_others_have_the_processor(self):
         scene = import_module(f"{package.__name__}.diagnosis.snapshot").Scene(sys._getframe())
@@ -239,7 +240,7 @@ except package.PhaseTimeout:  # a slow machine
     pass
 print("done")
 """
-        self.assertEqual(python("-c", code), "done\n")
+        self.assertEqual(said(code), "done\n")
 
     def test_not_for_less_than_a_second(self):
         with mock.patch.object(enforcer, "SHORTEST", SHORTEST):

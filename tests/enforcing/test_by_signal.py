@@ -10,8 +10,9 @@ from itertools import permutations
 from unittest import mock
 
 from .. import package
-from ..helpers.child import ROOT, python
+from ..helpers.child import ROOT
 from ..helpers.enforced import LIMIT, LONG, MARGIN, spin
+from ..helpers.forks import said
 from ..helpers.together import Together
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
@@ -157,7 +158,7 @@ class ForeignAlarms(Together, unittest.TestCase):
             "    manager.reset(50)\n"
             "print('alive')"
         )
-        self.assertEqual(python("-c", code).strip(), "alive")
+        self.assertEqual(said(code).strip(), "alive")
 
     def test_one_that_comes_while_we_take_over_or_look_reaches_its_handler(self):
         originals = importlib.import_module(f"{package.__name__}.originals")

@@ -10,8 +10,9 @@ import warnings
 from unittest import mock
 
 from .. import package
-from ..helpers.child import ROOT, python
+from ..helpers.child import ROOT
 from ..helpers.enforced import BRIEF, CPYTHON, LATE, LIMIT, LONG, MARGIN, ByWatchdogInAnotherThread, spin, unwatched
+from ..helpers.forks import said
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
 
@@ -127,7 +128,7 @@ except package.PhaseTimeout:
 os.kill(os.getpid(), signal.SIGRTMAX)
 assert signal.getsignal(signal.SIGURG) == signal.SIG_DFL
 """
-        self.assertRegex(python("-c", code), r"^interrupted\n[\s\S]*most recent call first")
+        self.assertRegex(said(code), r"^interrupted\n[\s\S]*most recent call first")
 
 
 class TheWatchdog(unittest.TestCase):
@@ -149,12 +150,12 @@ try:
         watchdog.add_job(key, lambda now: 1 / 0)
         end = time.monotonic() + {BRIEF}
         while time.monotonic() < end:
-            pass
+            time.sleep(0.003)
 except package.PhaseTimeout as error:
     watchdog.remove_job(key)
     print("interrupted", error.interrupted)
 """
-        printed = python("-c", code, timeout=MARGIN)
+        printed = said(code, timeout=MARGIN)
         self.assertIn("interrupted True", printed)
         self.assertIn("ZeroDivisionError", printed)
 

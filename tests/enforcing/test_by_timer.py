@@ -13,6 +13,7 @@ import unittest
 from .. import package
 from ..helpers.child import ROOT, python
 from ..helpers.enforced import LIMIT, LONG, MARGIN, NAMES, spin, unwatched
+from ..helpers.forks import said
 from ..helpers.together import Together
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
@@ -126,7 +127,7 @@ class ItsSignal(Together, unittest.TestCase):
             "signal.pthread_sigmask(signal.SIG_BLOCK, free)\n"
             "print(timer.free_signals() == [third, *free])  # one of these is better than none\n"
         )
-        self.assertEqual(python("-c", code).splitlines(), ["True set()", "True"])
+        self.assertEqual(said(code).splitlines(), ["True set()", "True"])
 
     def test_leaves_other_alarms_alone(self):
         calls = []
@@ -210,14 +211,14 @@ class ItsSignal(Together, unittest.TestCase):
             "package.TimeoutManager.give_back()\n"
             "os.kill(os.getpid(), taken)\n"
         )
-        self.assertRegex(python("-c", code), r"^True True\n[\s\S]*most recent call first")
+        self.assertRegex(said(code), r"^True True\n[\s\S]*most recent call first")
 
     def test_is_not_sent_to_a_program_that_is_started_in_a_phase(self):
         code = START + (
             "with package.TimeoutManager(0.3, enforce='timer').timed_operation('run'):\n"
             "    os.execv(sys.executable, [sys.executable, '-S', '-c', 'import time; time.sleep(0.8); print(1)'])\n"
         )
-        self.assertEqual(python("-c", code).strip(), "1")
+        self.assertEqual(said(code).strip(), "1")
 
     def test_does_not_come_after_an_end_within_a_phase(self):
         code = START + (
@@ -254,7 +255,7 @@ class ItsSignal(Together, unittest.TestCase):
             "    except package.PhaseTimeout as error: print(error.interrupted)\n"
             "    setrlimit(RLIMIT_SIGPENDING, (most, most))\n"
         )
-        self.assertEqual(python("-c", code).split(), ["True"] * 2)
+        self.assertEqual(said(code).split(), ["True"] * 2)
 
 
 @unittest.skipUnless(HAS_TIMER, "no such timers here")
@@ -325,7 +326,7 @@ class WhereThereIsNone(unittest.TestCase):
             "assert before == [signal.getsignal(number) for number in signal.valid_signals()]\n"
             "with package.TimeoutManager(5, enforce=True).timed_operation('run'): pass\n"
         )
-        names, reason = python("-c", code).splitlines()
+        names, reason = said(code).splitlines()
         self.assertEqual(names, "signal none")
         self.assertIn("enforce='timer' cannot work here: ", reason)
         self.assertIn('here enforce="signal" works', reason)

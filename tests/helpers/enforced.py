@@ -40,7 +40,7 @@ def spin(seconds=LONG):
     """Go on like `burn`, but leave the processor to the tests that run beside this one."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        time.sleep(0.001)
+        time.sleep(0.003)
 
 
 def swallow_exceptions():

@@ -199,11 +199,19 @@ class Fork:
         self.send_signal(signal.SIGKILL)
 
 
-def run_code(code, *arguments, timeout=60, **variables):
+def run_code(code, *arguments, timeout=60, server=USUAL, **variables):
     """Run code as ``python -c`` does; return what came of it."""
     if not CAN_FORK:
         how = dict(capture_output=True, text=True, timeout=timeout, env=environment(**variables))
         return subprocess.run([*PYTHON, "-c", code, *arguments], **how)
-    fork = Fork("-c", [code, *arguments], os.getcwd(), environment(**variables))
+    fork = Fork("-c", [code, *arguments], os.getcwd(), environment(**variables), server=server)
     stdout, stderr = fork.communicate(timeout=timeout)
     return subprocess.CompletedProcess(fork.args, fork.returncode, stdout, stderr)
+
+
+def said(code, **how):
+    """Run code; return what it printed, with its errors as the text of an AssertionError if it failed."""
+    done = run_code(code, **how)
+    if done.returncode != 0:
+        raise AssertionError(f"exit status {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout + done.stderr

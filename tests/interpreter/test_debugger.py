@@ -8,7 +8,8 @@ from importlib import import_module
 from unittest import mock
 
 from .. import package
-from ..helpers.child import ROOT, at_once, python
+from ..helpers.child import PYTHON, ROOT, at_once
+from ..helpers.forks import said
 from ..helpers.together import Together
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
@@ -64,6 +65,8 @@ class InADebugger(unittest.TestCase):
 class AtAPrompt(Together, unittest.TestCase):
     """Somebody types, in some thread, while a limit passes."""
 
+    server = tuple(PYTHON), ("asyncio", "pdb")
+
     PROMPT = f"""
 import asyncio, io, os, pdb, sys, threading, time
 sys.path.insert(0, {ROOT!r})
@@ -111,6 +114,9 @@ def work_after_a_prompt():
 """
     SAID = "Time is over for phase phase. There is a debugger (pdb): nothing is interrupted.\n"
 
+    def said(self, code):
+        return said(self.PROMPT + code, server=self.server)
+
     @unittest.skipUnless(CPYTHON and WHOLE_STACKS, "the watchdog sees too little, or cannot reach other threads")
     def test_a_prompt_lets_the_phases_of_other_threads_pass_for_good(self):
         code = """
@@ -119,7 +125,7 @@ for options in {}, {"kill_after": 0.2}:
     start(work_after_one_long_call, **options)
 prompt()
 """
-        self.assertEqual(python("-c", self.PROMPT + code), 4 * "timeout\n" + self.SAID)
+        self.assertEqual(self.said(code), 4 * "timeout\n" + self.SAID)
 
     @unittest.skipUnless(CPYTHON and WHOLE_STACKS, "the watchdog sees too little, or cannot reach other threads")
     def test_a_prompt_in_a_thread_and_a_phase_that_waits_for_it(self):
@@ -127,7 +133,7 @@ prompt()
 thread = start(work_after_a_prompt, kill_after=0.2)
 go(thread.join, kill_after=0.2)
 """
-        self.assertEqual(python("-c", self.PROMPT + code), 2 * "timeout\n" + self.SAID)
+        self.assertEqual(self.said(code), 2 * "timeout\n" + self.SAID)
 
     @unittest.skipUnless(WHOLE_STACKS, "other threads may run on while they are looked at")
     def test_a_prompt_in_a_thread_without_a_phase(self):
@@ -136,7 +142,7 @@ thread = threading.Thread(target=work_after_a_prompt)
 thread.start()
 go(thread.join)
 """
-        self.assertEqual(python("-c", self.PROMPT + code), "timeout\n" + self.SAID)
+        self.assertEqual(self.said(code), "timeout\n" + self.SAID)
 
     @unittest.skipUnless(CPYTHON and WHOLE_STACKS, "the watchdog sees too little, or cannot reach other threads")
     def test_a_prompt_in_a_task(self):
@@ -161,7 +167,7 @@ thread.start()
 thread.join()
 """
         expected = "[None, None]\n['timeout', 'timeout']\n" + self.SAID
-        self.assertEqual(python("-c", self.PROMPT + code), expected)
+        self.assertEqual(self.said(code), expected)
 
     def test_stderr_may_be_closed(self):
         code = """
@@ -171,8 +177,8 @@ def body():
 CLOSE
 go(body)
 """
-        programs = [self.PROMPT + code.replace("CLOSE", each) for each in ("sys.__stderr__.close()", "os.close(2)")]
-        printed = at_once(lambda program: python("-c", program), programs)
+        programs = [code.replace("CLOSE", each) for each in ("sys.__stderr__.close()", "os.close(2)")]
+        printed = at_once(self.said, programs)
         self.assertEqual(printed, ["timeout\n" + self.SAID, "timeout\n"])
 
 
