@@ -78,13 +78,13 @@ class RecursionLimit(Together, unittest.TestCase):
             "def spin(depth, seconds):\n"
             "    if depth: return spin(depth - 1, seconds)\n"
             "    end = time.monotonic() + seconds\n"
-            "    while time.monotonic() < end: time.sleep(0.001)\n"
+            "    while time.monotonic() < end: time.sleep(0.003)\n"
             "spin(sys.getrecursionlimit() - 4, 0)\n"
             "with package.TimeoutManager(enforce='signal').timed_operation('run', limit=1):\n"
             "    spin(sys.getrecursionlimit() - 4, 0.6)\n"
             "print('fine')\n"
         )
-        self.assertEqual(said(code).strip(), "fine")
+        self.assertEqual(python("-c", code).strip(), "fine")
 
 
 class TwoCopies(Together, unittest.TestCase):

@@ -47,7 +47,7 @@ def swallow_exceptions():
     end = time.monotonic() + LONG
     while time.monotonic() < end:
         try:
-            burn()
+            spin()
         except Exception:
             pass
 
@@ -56,7 +56,7 @@ def retry_on_os_error():
     end = time.monotonic() + LONG
     while time.monotonic() < end:
         try:
-            burn()
+            spin()
         except OSError:
             continue
 

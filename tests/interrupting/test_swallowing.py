@@ -15,11 +15,11 @@ from ..helpers.enforced import (
 HANG = [*PYTHON, "-c", "import time; time.sleep(60)"]
 
 
-def swallow_everything():
+def swallow_everything(body=burn):
     end = time.monotonic() + LONG
     while time.monotonic() < end:
         try:
-            burn()
+            body()
         except:  # noqa: E722
             pass
 
@@ -42,7 +42,7 @@ class Swallowing:
             end = time.monotonic() + LONG
             while time.monotonic() < end:
                 try:
-                    swallow_everything()
+                    swallow_everything(spin)
                 except:  # noqa: E722
                     pass
 
