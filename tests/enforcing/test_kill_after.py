@@ -55,8 +55,10 @@ start, watchdog.start_new_thread = watchdog.start_new_thread, no
 
 
 class Kill(Together, unittest.TestCase):
+    server = tuple(PYTHON), ("asyncio",)
+
     def go(self, code):
-        return run_code(WARNINGS.format("ignore") + PROGRAM + code)
+        return run_code(WARNINGS.format("ignore") + PROGRAM + code, server=self.server)
 
     def assert_killed(self, code):
         done = self.go(code)
@@ -348,7 +350,8 @@ except package.PhaseTimeout:
 
     def count(self, code, **variables):
         """Run a program whose manager only counts."""
-        return run_code(WARNINGS.format("error") + PROGRAM.replace("enforce=True, ", "") + code, **variables)
+        program = WARNINGS.format("error") + PROGRAM.replace("enforce=True, ", "") + code
+        return run_code(program, server=self.server, **variables)
 
     def test_works_where_time_is_only_counted(self):
         sleep = "time.sleep(60)"
