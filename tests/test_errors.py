@@ -11,8 +11,9 @@ import unittest
 from importlib import import_module
 
 from . import package
-from .helpers.child import PYTHON, ROOT, python
+from .helpers.child import PYTHON, ROOT
 from .helpers.clock import FakeClock
+from .helpers.forks import run_code
 from .helpers.together import Together
 
 
@@ -232,7 +233,8 @@ try:
 except package.PhaseTimeout:
     print("ended")
 """
-        self.assertEqual(python("-c", code, timeout=30), "ended\n" * 3)
+        ran = run_code(code, timeout=30)
+        self.assertEqual((ran.stdout + ran.stderr, ran.returncode), ("ended\n" * 3, 0))
 
 
 if __name__ == "__main__":

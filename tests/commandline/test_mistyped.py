@@ -2,11 +2,10 @@
 
 import os
 import subprocess
-import sys
 import unittest
 
 from .. import package
-from ..helpers.child import ROOT, environment
+from ..helpers.child import PYTHON, ROOT, environment
 from ..helpers.command import Directory
 
 MISTYPED = {
@@ -44,7 +43,7 @@ class Mistyped(Directory):
         with open(script, "w") as file:
             file.write(f"from {package.__name__}.__main__ import script\nscript()\n")
         self.write(test_here="import unittest\nclass Here(unittest.TestCase):\n    def test_it(self): pass\n")
-        words = [sys.executable, script, "unittest", "test_here"]
+        words = [*PYTHON, script, "unittest", "test_here"]
         environ = environment(PYTHONPATH=ROOT)
         ran = subprocess.run(words, cwd=self.directory, env=environ, stderr=subprocess.PIPE, text=True)
         self.assertTrue(ran.stderr.endswith("\nOK\n"), ran.stderr)
