@@ -112,6 +112,48 @@ command = [*{[*PYTHON, "-m", package.__name__]}, *sys.argv[1:]]
 parent.own_command = lambda: command
 runpy._run_module_as_main({package.__name__!r})
 """
+OF_FORKS = """
+import fcntl, json, os, socket, subprocess
+
+class Worker(subprocess.Popen):  # one of the forks that were made before the run began, while there is one
+    def _execute_child(self, args, executable, preexec_fn, close_fds, pass_fds, cwd, env, *more):
+        if not waiting:
+            return super()._execute_child(args, executable, preexec_fn, close_fds, pass_fds, cwd, env, *more)
+        self.pid, mouth = waiting.pop()
+        streams = [own if given < 0 else given for own, given in enumerate((more[3], more[6], more[8]))]
+        with mouth:
+            socket.send_fds(mouth, [json.dumps([[0, 1, 2, *pass_fds], env]).encode()], [*streams, *pass_fds])
+        self._child_created = True
+
+def be_hired(ear):
+    request, given, _, _ = socket.recv_fds(ear, 1 << 16, 16)
+    if not request:
+        os._exit(0)
+    numbers, variables = json.loads(request)
+    given = [fcntl.fcntl(each, fcntl.F_DUPFD, 500) for each in given]
+    ear.detach()
+    os.closerange(3, 500)
+    for each, number in zip(given, numbers):
+        os.dup2(each, number)
+        os.close(each)
+    os.setsid()
+    os.environ.clear()
+    os.environ.update(variables)
+
+waiting = []
+for _ in range(4):
+    ours, theirs = socket.socketpair()
+    worker = os.fork()
+    if not worker:
+        for _, mouth in [*waiting, (0, ours)]:
+            mouth.close()
+        be_hired(theirs)
+        break
+    theirs.close()
+    waiting.append((worker, ours))
+else:
+    subprocess.Popen = Worker
+""" + IN_A_FORK
 SOME = [word for name in ("test_03", "test_2", "D_Fix") for word in ("-k", name)]
 TOLD_AT_ONCE = sys.version_info >= (3, 11)  # of a sub-test that fails; before, it is told when the test has ended
 LAST = "FAILED (timeouts=3, crashes=10, not run=1" + ", failures=1" * TOLD_AT_ONCE + ")"
@@ -128,11 +170,13 @@ def is_there(pid):
 
 @unittest.skipUnless(LINUX, "there are no workers elsewhere")
 class Isolated(Directory):
+    code = IN_A_FORK
+
     def start(self, *arguments, interpreter=(), **more):
-        """Run the command; in a fork, too, its workers are started as if it had been started by itself."""
+        """Run the command; in a fork, too, its workers are started as if it had been started by itself, or as forks."""
         if interpreter or not CAN_FORK:
             return super().start(*arguments, interpreter=interpreter, **more)
-        return super().start(IN_A_FORK, *arguments, module="-c", **more)
+        return super().start(self.code, *arguments, module="-c", **more)
 
     def isolated(self, *arguments, **variables):
         return self.unittest("--isolate", *arguments, **variables)
@@ -198,6 +242,8 @@ class AKiller(Isolated):
 
 
 class AFixtureOfAModule(Isolated):
+    code = OF_FORKS
+
     def test_that_ends_the_process_costs_no_other_module(self):
         self.write(
             test_a="    import os\n    def setUpModule(): os._exit(0)" + PASSES,
@@ -214,6 +260,8 @@ class AFixtureOfAModule(Isolated):
 
 
 class Text(Isolated):
+    code = OF_FORKS
+
     SUITES = {
         "test_one": """
             import sys, unittest
@@ -297,6 +345,8 @@ class Text(Isolated):
 
 
 class TheRun(Isolated):
+    code = OF_FORKS
+
     def until(self, condition):
         end = time.monotonic() + 60
         while not condition():
@@ -312,6 +362,7 @@ class TheRun(Isolated):
             return run, [int(each) for each in file.read().split()]
 
     def test_leaves_nothing_when_it_is_killed(self):
+        self.code = IN_A_FORK  # what is left is known by the environment with which it was started
         runs = [self.started(jobs, test) for jobs, test in (("1", "test_one"), ("2", "test_two"))]
         for run, pids in runs:
             run.kill()
@@ -378,6 +429,8 @@ class TheRun(Isolated):
 
 
 class TheImport(Isolated):
+    code = OF_FORKS
+
     def test_that_ends_a_worker_is_left_out(self):
         self.write(
             test_a="import os; os._exit(3)",
