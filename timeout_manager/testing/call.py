@@ -82,11 +82,7 @@ class _Relay:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._result, name)
-        return _nothing if self._entry.is_over and callable(value) else value
-
-
-def _nothing(*args: object, **kwargs: object) -> None:
-    pass
+        return (lambda *args, **kwargs: None) if self._entry.is_over and callable(value) else value
 
 
 def _relayed(entry: LimitedTest, value: Any) -> Any:
