@@ -109,7 +109,7 @@ class TimeoutManager:
             global _enforced
             if _enforced is None:
                 from .enforcing import ledger as _enforced
-            self._ledger: CountedLedger = _enforced.EnforcedLedger(seconds, clock, mechanism or False, *kills)
+            self._ledger: CountedLedger = _enforced.EnforcedLedger(seconds, mechanism or False, *kills)
         else:
             global _counted
             if _counted is None:

@@ -99,7 +99,8 @@ class KillAfter(Escalation):
         tops: list[Any] = [*ledger.open.copy().values(), *ledger.aside.copy().values()]  # they may have had no limit
         known = [phase for phase in _ends.copy() if phase.ledger is ledger]
         for phase in {*known, *(phase for top in tops for phase in top.outwards())}:
-            at = _over_at(phase, clock.monotonic())
+            now = clock.monotonic()
+            at = now + phase.left(now)
             if phase in _ends:
                 _set_end(phase, at + self.seconds, _stands_aside(phase))
                 watchdog.ring()
@@ -119,15 +120,14 @@ def _look(phase: Phase, now: float) -> float:
     end = _ends.get(phase)
     if end is None or now < end.at:
         return INFINITY if end is None else end.at
-    ledger = phase.ledger
-    at = _over_at(phase, now) + end.seconds if phase.outcome == "running" else INFINITY
+    at = now + phase.left(now) + end.seconds if phase.outcome == "running" else INFINITY
     if at > now:
         return _set_end(phase, at, _stands_aside(phase))
     if not _is_running(phase) or _stands_aside(phase):
         return _set_end(phase, now + AGAIN, rests=True)
     if not is_debugged(phase):
-        error = timeout_in(phase, overrun(phase, ledger.clock()) or phase, ledger.clock())
-        kill(f"{error}\nThe block is still running {text(end.seconds)} after that.", table(ledger))
+        error = timeout_in(phase, overrun(phase, now) or phase, now)
+        kill(f"{error}\nThe block is still running {text(end.seconds)} after that.", table(phase.ledger))
     phase.struck = LET_PASS
     return _set_end(phase, INFINITY)
 
@@ -153,12 +153,6 @@ def _waits(phase: Phase, frame: FrameType, stack: list[FrameType]) -> bool:
         here = bool(stack) or thread_of(phase.key) is not None  # or C code alone, without a frame
         return "greenlet" in sys.modules and here and [*up(frame)][-1] not in stack
     return phase.greenlet is not None and frame in waits(phase.greenlet())
-
-
-def _over_at(phase: Phase, now: float) -> float:
-    """Return when its time is over, as the limits are now."""
-    left: float = phase.left(phase.ledger.clock())
-    return now + left
 
 
 def _stands_aside(phase: Phase) -> bool:

@@ -97,7 +97,7 @@ class KillChildren(Escalation):
 
         Called by another thread, which can see in what call of the system the thread is.
         """
-        rest = phase.left(phase.ledger.clock())
+        rest = phase.left(now)
         if rest > AHEAD:
             return now + rest - AHEAD
         if not _lock.acquire(False):

@@ -20,7 +20,6 @@ __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from ..interrupting.enforcer import Enforcer, Struck
@@ -33,12 +32,7 @@ class EnforcedLedger(CountedLedger):
     kind = EnforcedPhase
 
     def __init__(
-        self,
-        seconds: float | None,
-        clock: Callable[[], float],
-        enforce: bool | str,
-        kill_after: float | None,
-        kill_children: float | None,
+        self, seconds: float | None, enforce: bool | str, kill_after: float | None, kill_children: float | None
     ) -> None:
         self.enforce = enforce
         self.enforcer: Enforcer = choice.NOBODY  # what watched a phase last
@@ -51,7 +45,7 @@ class EnforcedLedger(CountedLedger):
             from .kill_children import KillChildren
 
             self.escalations += (KillChildren(kill_children),)
-        super().__init__(seconds, clock)
+        super().__init__(seconds, clock.monotonic)
 
     def begin(self, seconds: float | None) -> None:
         super().begin(seconds)

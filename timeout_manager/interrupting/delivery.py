@@ -108,12 +108,12 @@ def find(
             _let_pass(struck)
             enforcer.at = now
             return None
-        error = timeout_in(struck[-1], over, struck[-1].ledger.clock())
+        error = timeout_in(struck[-1], over, now)
         error.interrupted = True
         error.outermost = struck[0]
         task = enforcer.key if enforcer.OF_TASKS else None
         seen = [each for each in enforcer.seen if each[0] >= struck[-1].started]
-        due = now + struck[-1].ledger.left_of(over, struck[-1].ledger.clock())
+        due = now + struck[-1].ledger.left_of(over, now)
         error.scene = Scene(position.frame, task, struck, seen, like, max(due, enforcer.looked))
         enforcer.expiry = expiry = Expiry(over, error)
     if last is not None and last.hits and expiry.again < last.hit + LAST and last.is_handled():
@@ -140,7 +140,7 @@ def _over(enforcer: Enforcer, phases: list[Phase], now: float) -> tuple[Limit | 
         if phase.limit is not None:
             limits.append(phase)
         for limit in limits:
-            rest = ledger.left_of(limit, ledger.clock())
+            rest = ledger.left_of(limit, now)
             if rest <= 0.0:
                 return limit, phases[index:]
             enforcer.at = min(enforcer.at, now + rest)

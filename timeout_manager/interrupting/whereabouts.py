@@ -72,7 +72,7 @@ def whereabouts(enforcer: Enforcer, stack: Iterable[FrameType]) -> tuple[list[Ph
 
 def next_look(elsewhere: list[Phase], now: float) -> float:
     """Return when to look at these phases again: when they are over, then later and later."""
-    over = [-phase.left(phase.ledger.clock()) for phase in elsewhere if phase.struck is not LET_PASS]
+    over = [-phase.left(now) for phase in elsewhere if phase.struck is not LET_PASS]
     return now + min([min(max(each, SUSPENDED), LAST) if each >= 0.0 else -each for each in over], default=INFINITY)
 
 

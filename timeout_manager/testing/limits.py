@@ -114,7 +114,7 @@ class Limits:
         """Return a ledger for a session, with the settings of those that parts have."""
         wish = mechanism(enforce)  # the environment may have another one, or none
         kills = (None, None) if wish is None else (self.kill_after, self.kill_children)
-        return EnforcedLedger(1e8 * self.factor or None, clock.monotonic, wish or False, *kills)
+        return EnforcedLedger(1e8 * self.factor or None, wish or False, *kills)
 
     def __enter__(self) -> Limits:
         self.thread = get_ident()
