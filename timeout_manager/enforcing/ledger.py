@@ -87,7 +87,10 @@ class EnforcedLedger(CountedLedger):
         enforcer = phase.enforcer
         if enforcer is not None:
             phases = enforcer.phases
-            phases.remove(phase)
+            if phases[-1] is phase:
+                phases.pop()
+            else:
+                phases.remove(phase)
             if enforcer.expiry is not None and (not phases or enforcer.expiry.over is phase):
                 enforcer.expiry = None
             if enforcer.covered:
