@@ -17,6 +17,10 @@ from .by_timer import ByTimer
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 ALL: tuple[type[Enforcer], ...] = (ByAsyncio, ByTimer, BySignal, ByThread)  # the best first
 CANDIDATES: dict[bool | str | None, tuple[type[Enforcer], ...]] = {
     True: ALL,
@@ -50,6 +54,11 @@ def start(wish: bool | str | None, at: float) -> Enforcer | None:
     why = "; ".join(dict.fromkeys(missing))
     warn(f"nothing can interrupt this thread, so time is only counted: {why}", RuntimeWarning, 5)
     return None
+
+
+def start_over(task: Any, at: float) -> Enforcer:
+    """Return what interrupts a task of the running loop, by this instant."""
+    return ByAsyncio.over(task, at)
 
 
 def name_of(wish: bool | str | None) -> str:

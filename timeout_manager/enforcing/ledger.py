@@ -14,7 +14,6 @@ from ..interrupting.whereabouts import whereabouts
 from ..originals import clock, python
 from ..seconds import INFINITY
 from . import choice
-from .by_asyncio import ByAsyncio
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
@@ -194,7 +193,7 @@ class EnforcedLedger(CountedLedger):
         if not found or top.remaining() is None or any(frame.f_code in _STEPS for frame in up(python._getframe())):
             return
         now = clock.monotonic()
-        enforcer = self._begin(now) if task is None else ByAsyncio.over(task, now)
+        enforcer = self._begin(now) if task is None else choice.start_over(task, now)
         if enforcer is not None:
             for phase in found[::-1]:
                 _register(phase, enforcer)
