@@ -20,6 +20,8 @@ from ..helpers.together import Together
 from ..helpers.tree import LINUX, alive
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
+KILL_CHILDREN = import_module(f"{package.__name__}.enforcing.kill_children")
+WATCHDOG = import_module(f"{package.__name__}.interpreter.watchdog")
 
 
 @unittest.skipUnless(LINUX, "processes are found by /proc")
@@ -175,19 +177,36 @@ class ChildrenOfAPhase(Together, unittest.TestCase):
         process.communicate()
 
     def test_are_known_where_the_look_just_before_the_limit_is_late(self):
-        kill_children = import_module(f"{package.__name__}.enforcing.kill_children")
-        for script, stays in ("", False), ("sleep 0.2; echo;", True):
-            with subprocess.Popen(["sh", "-c", f"{script} exec sleep 60"], stdout=subprocess.PIPE) as process:
+        for moves in False, True:
+            moved = threading.Event()
 
-                def read():
-                    os.read(process.stdout.fileno(), 1)
+            def spend():
+                while not KILL_CHILDREN._awaited:
+                    WATCHDOG.ring()
+                    time.sleep(0.01)
+                with KILL_CHILDREN._lock:  # it has seen all
+                    pass
+                if moves:
+                    process.stdin.write(b"\n")
+                    process.stdin.flush()
+                    moved.wait(LONG)
+                manager.reset(0)
 
-                with mock.patch.multiple(kill_children, AHEAD=0.4, SHORTLY=0.0), self.assertRaises(PhaseTimeout):
-                    with TimeoutManager(0.5, enforce=True, kill_children=LONG).timed_operation("build"):
-                        read()
-                        time.sleep(60)
-                self.assertEqual(process.poll() is None, stays)
-                process.kill()
+            def read():
+                os.read(process.stdout.fileno(), 1)
+
+            command = ["sh", "-c", "read line; echo; exec sleep 60"]
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            manager = TimeoutManager(LONG, enforce=True, kill_children=LONG)
+            with mock.patch.multiple(KILL_CHILDREN, AHEAD=2 * LONG, SHORTLY=0.0), self.assertRaises(PhaseTimeout):
+                with manager.timed_operation("build"):
+                    threading.Thread(target=spend).start()
+                    read()
+                    moved.set()
+                    time.sleep(LONG)
+            self.assertEqual(process.poll() is None, moves)
+            process.kill()
+            process.communicate()
 
     def test_are_left_alone_by_a_phase_that_ends_in_time(self):
         with TimeoutManager(60, enforce=True, kill_children=0.2).timed_operation("build"):

@@ -105,7 +105,7 @@ class KillChildren(Escalation):
         try:
             if phase not in _open or phase.struck is LET_PASS:
                 return INFINITY
-            if phase in _ahead or phase not in _awaited:
+            if phase not in _awaited or phase in _ahead and phase.struck is None:
                 rest = _see(phase)
             elif rest < -BLOCKED and _is_blocked(phase) and not is_debugged(phase):
                 tree, processes = _awaited[phase]
@@ -132,11 +132,13 @@ def _see(phase: Phase) -> float:
     found = _found(phase, frames)
     if not found and enforcer is not None and phase.key == enforcer.key:
         found = [_Child(pid) for pid in readers.writers(enforcer.key)]
+        if found and frames[0] not in _frames(phase):  # it has moved on meanwhile
+            found = []
     rest = phase.left(phase.ledger.clock())
-    _recall(phase, () if found or rest > 0.0 else frames)
-    _hold(phase, found)
+    _recall(phase, () if found or rest > 0.0 else _frames(phase))
     if rest > SHORTLY:
         _ahead[phase] = next(iter(frames), None)
+    _hold(phase, found)
     return rest
 
 
