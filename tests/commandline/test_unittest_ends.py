@@ -208,6 +208,13 @@ class Options(Directory):
         self.write(test_p=self.FAILS)
         self.assertEqual(self.unittest("--timeout", "60").status, self.plain().status)
 
+    def test_an_import_that_fails_is_told_of_as_unittest_does(self):
+        self.write(test_a="import none_of_this_name\n", test_b="import test_a\n", test_c="1 / 0\n", test_d="1 +\n")
+        runs = self.start(module="unittest"), self.start("unittest")
+        plain, ours = (self.end(run) for run in runs)
+        self.assertEqual(_masked(ours.stderr), _masked(plain.stderr))
+        self.assertEqual(ours.stderr.count("ImportError: Failed to import test module"), 4)
+
     def test_a_setting_that_makes_no_sense_names_its_source(self):
         self.write(test_p=self.PASSES)
         settings = (

@@ -7,6 +7,7 @@ import unittest
 from contextlib import nullcontext
 
 from ..errors import PhaseTimeout
+from ..interpreter.frames import is_of_package
 from ..originals import clock, python
 from .entry import Entry
 from .part import Group
@@ -48,6 +49,12 @@ class TestLoader(unittest.TestLoader):
         self._open: list[Entry] = []  # a load_tests function loads others
         self._late: list[ImportTimeout] = []
         self._interrupt: BaseException | None = None
+
+    @property
+    def suiteClass(self) -> type[unittest.TestSuite]:  # type: ignore[override]
+        """What suites are made of. unittest asks for it before it tells of an error: our frames are gone by then."""
+        _remove_frames(python.exc_info()[1])
+        return unittest.TestSuite
 
     def loadTestsFromName(self, name: str, module: Any = None) -> unittest.TestSuite:
         try:
@@ -125,3 +132,12 @@ class TestLoader(unittest.TestLoader):
                 listener.idle()
             for outer in self._open[-1:]:
                 listener.running(outer)
+
+
+def _remove_frames(error: BaseException | None) -> None:
+    """Take our frames out of the traceback of an error that they have handed on."""
+    trace = None if error is None else error.__traceback__
+    while trace is not None:
+        while trace.tb_next is not None and is_of_package(trace.tb_next.tb_frame):
+            trace.tb_next = trace.tb_next.tb_next
+        trace = trace.tb_next
