@@ -53,6 +53,20 @@ class NoSurvivor(Together, unittest.TestCase):
             time.sleep(0.02)
         manager.reset(0)
 
+    def test_parents_come_before_children_of_the_same_tick(self):
+        for mark in b"", None:
+            rows = {10: os.getpid(), 11: 10, 12: 11, 13: 12, 14: 10, 15: 14}
+            known = {pid: table.Process(pid, rows[pid], 10, 10, "S", 5.0) for pid in sorted(rows, reverse=True)}
+            found = tree.Tree()
+            found.began = 0.0
+            what = dict(processes=known.copy, is_child=lambda pid: True)
+            what["environ_of"] = lambda pid: found.mark.encode() if mark is None else mark
+            with mock.patch.multiple(members, **what), mock.patch.object(table.Process, "hold", lambda self: True):
+                order = [each.pid for each in found.look([mock.Mock(pid=10, returncode=None)])]
+            self.assertEqual(sorted(order), sorted(rows))
+            for pid in order[1:]:
+                self.assertLess(order.index(rows[pid]), order.index(pid), order)
+
     def test_of_a_shell_that_waits(self):
         error = self.end("SLEEP & wait", shell=False)
         self.assertEqual(sorted(each.signal for each in error.killed), ["TERM", "TERM"])

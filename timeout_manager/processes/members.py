@@ -110,15 +110,12 @@ class Members:
         others = {pid: process for pid, process in processes().items() if process.started >= self.began}
         others.pop(system.getpid(), None)
         own = {root.pid for root in roots if root.returncode is None and is_child(root.pid)}
-        members: dict[int, Process] = {}  # parents before their children, which might end them by ending first
-        sure = {
-            pid
+        members: dict[int, Process] = {}
+        fresh = [
+            process
             for pid, process in others.items()
             if pid in own or (pid, process.started) in self.found or self.is_sure(process)
-        }
-        fresh = sorted(
-            (others[pid] for pid in sure), key=lambda each: (each.pid not in own, each.started, each.parent in sure)
-        )
+        ]
         while fresh:
             for process in fresh:
                 del others[process.pid]
@@ -128,7 +125,7 @@ class Members:
                 if held.hold():
                     members[process.pid] = held
             fresh = [each for each in others.values() if each.parent in members or each.session in members]
-        return list(members.values())
+        return sorted(members.values(), key=lambda each: (_depth(each, members), each.pid not in own, each.started))
 
     def is_sure(self, process: Process) -> bool:
         """Tell whether it is known without the others that a process is of the tree."""
@@ -149,3 +146,15 @@ class Members:
 
     def group_of(self, root: Any) -> Group:
         return Group(root) if HAS_GROUPS else Job(root)
+
+
+def _depth(process: Process, members: dict[int, Process]) -> int:
+    """Return how many of these it has come of. They go first: a parent may end because a child has ended.
+
+    A child may have been born within the same tick of the clock by which processes start.
+    """
+    depth = 0
+    while process.parent in members and depth < len(members):
+        process = members[process.parent]
+        depth += 1
+    return depth
