@@ -111,11 +111,12 @@ class Members:
         others.pop(system.getpid(), None)
         own = {root.pid for root in roots if root.returncode is None and is_child(root.pid)}
         members: dict[int, Process] = {}
-        fresh = [
+        sure = [
             process
             for pid, process in others.items()
             if pid in own or (pid, process.started) in self.found or self.is_sure(process)
         ]
+        fresh = sorted(sure, key=lambda each: (each.pid not in own, each.started))
         while fresh:
             for process in fresh:
                 del others[process.pid]
@@ -125,7 +126,7 @@ class Members:
                 if held.hold():
                     members[process.pid] = held
             fresh = [each for each in others.values() if each.parent in members or each.session in members]
-        return sorted(members.values(), key=lambda each: (_depth(each, members), each.pid not in own, each.started))
+        return sorted(members.values(), key=lambda each: _depth(each, members))
 
     def is_sure(self, process: Process) -> bool:
         """Tell whether it is known without the others that a process is of the tree."""
