@@ -42,7 +42,7 @@ def amount(value: Any, parameter: str) -> float | None:
 
 def scaled(value: Any, parameter: str, scale: float) -> float | None:
     """Return the limit after scaling; a scale of 0 or less switches every limit off."""
-    if scale == 1.0 and value.__class__ in PLAIN and 0 < value < HUGE:  # as nearly always; it saves half of the time
+    if scale == 1.0 and type(value) in PLAIN and 0 < value < HUGE:  # as nearly always; it saves half of the time
         return float(value)
     seconds = amount(value, parameter)
     return seconds if seconds is None or scale == 1.0 else amount(seconds * scale, parameter) if scale > 0 else None
