@@ -329,7 +329,7 @@ class WhatABlockDoesToTheAlarm(Together, unittest.TestCase):
                         self.begin(True)
                         manager = TimeoutManager(LONG / 4, enforce="signal")
                         with self.assertRaises(PhaseTimeout) as caught:
-                            with manager.timed_operation("outer", 3 * LIMIT if name == "outer" else None):
+                            with manager.timed_operation("outer", 2 * LIMIT if name == "outer" else None):
                                 self.go(order)
                                 with manager.timed_operation("inner", LIMIT if name == "inner" else None):
                                     spin(MARGIN)

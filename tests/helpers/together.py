@@ -12,7 +12,7 @@ import warnings
 from .. import IN_A_WORKER
 from .forks import USUAL, connect
 
-AT_ONCE = 5  # forks
+AT_ONCE = 8  # forks
 SHARE = 4  # tests that a fork runs: to make one takes as long as many a test
 BAD = "failures", "errors", "expectedFailures"
 CAN_FORK = hasattr(os, "fork")
