@@ -55,7 +55,7 @@ class Prepared(unittest.TestCase):
 
 
 class Limited(testing().TextTestRunner):
-    timeout = 0.4
+    timeout = 0.8
 
 
 class TestsWithAWayOfTheirOwn(Together, unittest.TestCase):
@@ -118,7 +118,7 @@ class TestsWithAWayOfTheirOwn(Together, unittest.TestCase):
                     time.sleep(60)
 
             def tearDown(self):
-                time.sleep(60 if "tear_down" in self._testMethodName else 0.25)
+                time.sleep(60 if "tear_down" in self._testMethodName else 0.5)
 
             def test_after(self):
                 pass
@@ -127,7 +127,7 @@ class TestsWithAWayOfTheirOwn(Together, unittest.TestCase):
                 pass
 
             def test_longer_in_all_than_each_part_may_take(self):
-                time.sleep(0.25)
+                time.sleep(0.5)
 
             def test_tear_down(self):
                 pass
@@ -175,7 +175,7 @@ class TestsWithAWayOfTheirOwn(Together, unittest.TestCase):
                 time.sleep(60)
 
             def test_b_passes_in_the_end(self):
-                time.sleep(0.15)  # more than the limit in all
+                time.sleep(0.3)  # more than the limit in all
                 if len(attempts) % 3:
                     self.fail()
 
@@ -193,7 +193,7 @@ class TestsWithAWayOfTheirOwn(Together, unittest.TestCase):
                     other.run(result)
 
             def test(self):
-                time.sleep(60 if self.number == 2 else 0.15)
+                time.sleep(60 if self.number == 2 else 0.3)
 
         result, printed = run(Many, runner=Limited)
         self.assertEqual([test.number for test, _ in result.timeouts], [2], printed)
@@ -271,13 +271,13 @@ class TestsWithAWayOfTheirOwn(Together, unittest.TestCase):
                 pass
 
         result, printed = self.check(OfTrial, timeouts=["test_hung"], ran=1)
-        self.assertIn("Time ran out in call after 0.400 s; the limit is 0.400 s.", printed)
+        self.assertIn("Time ran out in call after 0.800 s; the limit is 0.800 s.", printed)
 
     def test_have_limits_by_the_mixin(self):
         for base in Catching, Prepared, unittest.TestCase:
 
             class Case(testing().TimeLimitMixin, base):
-                timeout = 0.2
+                timeout = 0.5
 
                 def test_hung(self):
                     time.sleep(60)
@@ -290,7 +290,7 @@ class TestsWithAWayOfTheirOwn(Together, unittest.TestCase):
             Case("test_hung").debug()
 
         class HungBefore(testing().TimeLimitMixin, Prepared):
-            timeout = 0.2
+            timeout = 0.5
 
             def prepare(self):
                 time.sleep(60)
@@ -371,7 +371,7 @@ class SuitesThatRunTestsThemselves(Together, unittest.TestCase):
         outer, log = self, []
 
         class Case(testing().TimeLimitMixin, unittest.TestCase):
-            timeout = 0.2
+            timeout = 0.5
 
             def test_mixin(self):
                 time.sleep(60)
