@@ -44,7 +44,7 @@ class Ends(Directory):
             def test_handler_of_child(self): atexit.register(wait_for_child)
             def test_thread_then_handler(self):
                 atexit.register(slow_goodbye)
-                threading.Thread(target=time.sleep, args=(2,), name="the first").start()
+                threading.Thread(target=time.sleep, args=(3,), name="the first").start()
             def test_fails(self): self.fail()
     """
 
@@ -106,7 +106,7 @@ class Ends(Directory):
             handler=("-v test_handler test_fails", 1, "An exit handler keeps the process alive", "in slow_goodbye"),
             process=("test_brief_process", 0, "An exit handler keeps the process alive", *["(the child)"] * LINUX),
             child=("test_handler_of_child", 0, "in wait_for_child", *["mine"] * LINUX),
-            then=("--kill-after=3 test_thread_then_handler", 0, "alive:\n  the first\n", "in slow_goodbye"),
+            then=("--kill-after=4 test_thread_then_handler", 0, "alive:\n  the first\n", "in slow_goodbye"),
         )
 
     @unittest.skipUnless(LINUX, "without /proc it is not held")
