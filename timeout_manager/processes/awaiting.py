@@ -14,7 +14,7 @@ from ..errors import PhaseTimeout
 from ..interpreter.turns import call_in_loop
 from ..originals import uninterrupted
 from . import sigchld
-from .command import Command
+from .command import LOOK, Command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .command import Phases
-
-LOOK = 0.1  # seconds until the thread knows that its command is to end
 
 
 async def run(
@@ -109,7 +107,7 @@ class Attendant:
 
     def _attend(self) -> None:
         try:
-            self._talk()
+            self.command.talk(self._remaining)
         except BaseException as error:
             self.error = error
         call_in_loop(self.loop, self.talked.set_result, None)
@@ -121,14 +119,5 @@ class Attendant:
             self.error = self.error or error
         call_in_loop(self.loop, self.ended.set_result, None)
 
-    def _talk(self) -> None:
-        """Wait until the command has ended, or is to end."""
-        input = self.command.input
-        while not self.is_over:
-            left = self.remaining()
-            try:
-                return self.command.talk(input, LOOK if left is None else min(left, LOOK))
-            except subprocess.TimeoutExpired:
-                if left is not None and left <= LOOK:
-                    raise
-                input = None  # it is under way
+    def _remaining(self) -> float | None:
+        return 0.0 if self.is_over else self.remaining()

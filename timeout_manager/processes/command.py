@@ -22,6 +22,7 @@ __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, Protocol
 
     class Phases(Protocol):
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         def cleanup_operation(self, phase_name: str, *, limit: float) -> Any: ...
 
 
+LOOK = 0.1  # seconds between looks at what is left: somebody else may change that
 BIRTH = 1.0  # seconds for a process to become the command, if the start was interrupted
 
 
@@ -44,7 +46,7 @@ def run(
             command.prepare(phase.remaining())
             try:
                 command.start()
-                command.talk(command.input, phase.remaining())
+                command.talk(phase.remaining)
             except BaseException as error:
                 _end(manager, command, error)
                 raise
@@ -109,13 +111,22 @@ class Command:
         self.is_started = True
         self.tree.take(self.process)
 
-    def talk(self, input: Any, seconds: float | None) -> None:
-        """Wait for its end, and for that of its output; TimeoutExpired after so many seconds."""
-        process = self.process
-        if process.stdin is process.stdout is process.stderr is None:
-            process.wait(seconds)
-        else:
-            self.output, self.errors = process.communicate(input, seconds)
+    def talk(self, remaining: Callable[[], float | None]) -> None:
+        """Wait for its end, and for that of its output; TimeoutExpired when no time remains."""
+        process, input = self.process, self.input
+        while True:
+            left = remaining()
+            seconds = LOOK if left is None else min(left, LOOK)
+            try:
+                if process.stdin is process.stdout is process.stderr is None:
+                    process.wait(seconds)
+                else:
+                    self.output, self.errors = process.communicate(input, seconds)
+                return
+            except subprocess.TimeoutExpired:
+                if left == 0.0:
+                    raise
+                input = None  # it is under way
 
     def is_to_end(self, error: BaseException) -> bool:
         """Tell whether an error has left something behind: one of the system's has not if it could not be started."""
