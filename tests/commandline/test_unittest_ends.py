@@ -84,7 +84,7 @@ class Ends(Directory):
                 def test_total(self): time.sleep(60)
             """
         )
-        ran = self.unittest("--total=1", "--kill-after=0.5")
+        ran = self.unittest("--total=3", "--kill-after=0.5")
         self.assertIn("keep the process alive:\n  the left one\n", ran.stderr)
         self.assertEqual(ran.status, 124)
 

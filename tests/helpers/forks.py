@@ -1,8 +1,7 @@
 """Run modules as ``python -m`` does, and code as ``python -c``, in forks of one interpreter that has the package.
 
-Most of a run is its start, and its end, which copies all that is loaded as it takes it down: a fork whose status is
-known ends when its exit handlers have been called. What serves is nobody's child, so that no test finds a child that it
-has not started; it tells of the end of each fork, and ends with the tests.
+Most of a run is its start. What serves (`server`) is nobody's child, so that no test finds a child that it has not
+started; it tells of the end of each fork, and ends with the tests.
 """
 
 import atexit
@@ -21,96 +20,7 @@ from .. import package
 from .child import PYTHON, ROOT, environment
 
 CAN_FORK = hasattr(os, "fork") and hasattr(socket, "send_fds")
-SERVER = """
-import atexit, os, sys
-
-@atexit.register  # before all others: it is called after them
-def _end(sys=sys, leave=os._exit):
-    if _status is not None:
-        try:
-            for stream in sys.stdout, sys.stderr:
-                stream.flush()
-        except Exception:  # the interpreter tells of it
-            return
-        leave(_status)  # to take the interpreter down would copy all that is loaded
-
-import ctypes, gc, json, runpy, select, signal, socket, unittest.main
-from importlib import import_module
-
-def serve():
-    connection, (rung, bell) = socket.socket(fileno=os.dup(0)), os.pipe()
-    os.set_blocking(bell, False)
-    signal.set_wakeup_fd(bell)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    for number in signal.SIGINT, signal.SIGHUP:
-        signal.signal(number, signal.SIG_IGN)
-    waiting = {}  # for the end of a fork: who is told of it
-    while True:
-        ready = select.select([connection, rung], [], [])[0]
-        if rung in ready:
-            os.read(rung, 1 << 16)
-        while waiting and rung in ready:
-            child, status = os.waitpid(-1, os.WNOHANG)
-            if not child:
-                break
-            tell(waiting[child], b"%d" % status)
-            os.close(waiting.pop(child))
-        if connection not in ready:
-            continue
-        request, descriptors, _, _ = socket.recv_fds(connection, 1 << 16, 4)
-        while request and not request.endswith(b"\\n"):
-            request += connection.recv(1 << 16)
-        if not request:
-            os._exit(0)
-        *streams, told = descriptors
-        child = os.fork()
-        if not child:
-            break
-        tell(told, b"%10d" % child)
-        waiting[child] = told
-        for stream in streams:
-            os.close(stream)
-    connection.close()
-    signal.set_wakeup_fd(-1)
-    for descriptor in rung, bell, told, *waiting.values():
-        os.close(descriptor)
-    for number in signal.SIGCHLD, signal.SIGHUP:
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number, stream in enumerate(streams):
-        os.dup2(stream, number)
-        os.close(stream)
-    return json.loads(request)
-
-def tell(told, what):
-    try:
-        os.write(told, what)
-    except BrokenPipeError:
-        pass
-
-if os.fork():
-    os._exit(0)
-for name in sys.argv[1:]:
-    import_module(name)
-_status = None  # with which a run ends, once that is known
-if hasattr(gc, "freeze"):
-    gc.freeze()  # lest the forks copy all that is loaded when they collect garbage
-module, sys.argv[1:], directory, variables = serve()
-os.chdir(directory)
-sys.path[0] = os.getcwd()
-os.environ.clear()
-os.environ.update(variables)
-try:
-    if module == "-c":
-        exec(compile(sys.argv.pop(1), "<string>", "exec"))
-    else:
-        runpy._run_module_as_main(module)
-    _status = 0
-except SystemExit as _ended:
-    if _ended.code is None or isinstance(_ended.code, int):
-        _status = (_ended.code or 0) & 255
-    raise
-"""
+SERVER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "server.py")
 LOADED = (
     *("commandline.unittest_command", "commandline.run_command", "testing.runner", "enforcing.choice"),
     *(("commandline.isolated", "isolation.parent", "isolation.far") if sys.platform == "linux" else ()),
@@ -129,7 +39,7 @@ def connect(server):
         interpreter, more = server
         names = [*(f"{package.__name__}.{name}" for name in LOADED), *more]
         how = dict(stdin=other, stdout=subprocess.DEVNULL, env=environment(PYTHONPATH=ROOT))
-        subprocess.run([*interpreter, "-c", SERVER, *names], check=True, **how)
+        subprocess.run([*interpreter, SERVER, *names], check=True, **how)
         other.close()
     return _connections[server]
 
