@@ -29,10 +29,10 @@ class AtTheEndOfTheInterpreter(Together, unittest.TestCase):
 
     CODE = START + (
         "def produce(**options):\n"
-        "    with package.TimeoutManager(**options).timed_operation('produce', limit=0.3): yield\n"
+        "    with package.TimeoutManager(**options).timed_operation('produce', limit=1): yield\n"
         "class Slow:\n"
         "    def __del__(self, now=time.monotonic, rest=time.sleep):\n"
-        "        end = now() + 0.8\n"
+        "        end = now() + 1.5\n"
         "        while now() < end: rest(0.001)\n"
         "slow = Slow()\n"
     )
@@ -47,7 +47,7 @@ class AtTheEndOfTheInterpreter(Together, unittest.TestCase):
 
     def test_nor_where_the_interpreter_ends_within_the_phase(self):
         self.end_all(
-            f"phase = package.TimeoutManager(enforce={enforce!r}).timed_operation('run', limit=0.3)\n"
+            f"phase = package.TimeoutManager(enforce={enforce!r}).timed_operation('run', limit=1)\n"
             "phase.__enter__(); print('fine')"
             for enforce in NAMES
         )
