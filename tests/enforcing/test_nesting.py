@@ -9,9 +9,10 @@ import threading
 import time
 import unittest
 from contextlib import ExitStack
+from unittest import mock
 
 from .. import package
-from ..helpers.enforced import BRIEF, LIMIT, LONG, by_each_enforcer, spin
+from ..helpers.enforced import BRIEF, LIMIT, LONG, MARGIN, by_each_enforcer, spin
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
 
@@ -179,6 +180,30 @@ class Nesting:
                     entered.set()
                     spin()
             other.join()
+
+        self.in_thread(go)
+
+    def test_reset_from_another_thread_is_heard_though_a_signal_is_lost(self):
+        """As one is that comes when a call of the system is about to begin."""
+        signals = importlib.import_module(f"{package.__name__}.originals").signals
+        if not hasattr(signals, "pthread_kill"):
+            self.skipTest("there are no signals to threads")
+        kill, sent = signals.pthread_kill, []
+
+        def lose_the_first(ident, number):
+            sent.append(number)
+            if len(sent) > 1:
+                kill(ident, number)
+
+        def go():
+            manager = self.manager(LONG)
+            later = threading.Timer(LIMIT, manager.reset, [0])
+            with mock.patch.object(signals, "pthread_kill", lose_the_first), self.assertRaises(PhaseTimeout):
+                with manager.timed_operation("run"):
+                    later.start()
+                    (time.sleep if self.ends_blocking_calls else spin)(LONG)
+            later.join()
+            self.assertLess(manager.phases[0].elapsed(), MARGIN)
 
         self.in_thread(go)
 

@@ -152,10 +152,10 @@ class Scene:
             if own([line]) is None and own([where]):
                 return ""  # it was in the event loop, whose tasks were not looked at
             return f"Moving: last seen at {place(line)}, {text(self.at - at)} earlier: slow rather than stuck."
-        least = since / (20 if since - used - waited > since / 10 else 100)  # what never sleeps has what others leave
-        if self.task or used <= least:
+        asleep = since - used - waited
+        if self.task or asleep > since / 10 and used <= since / 20:
             what = ", waiting: a deadlock, or something that never comes"
-        elif used > least:
+        elif used >= 0.0:  # what never sleeps has what others leave
             what = ", computing: an endless loop, or too much work for its limit"
         else:  # not known
             what = ""

@@ -124,7 +124,7 @@ class BySignal(MainThreadEnforcer):
         if self.alarm.set(at, is_handed_on):
             self.arm(self.at)
 
-    def wake(self) -> None:
+    def call(self) -> None:
         with self.closing:
             if self.is_running and _is_heard():
                 signals.pthread_kill(self.key, SIGALRM)
@@ -194,7 +194,8 @@ class BySignal(MainThreadEnforcer):
 
     def _give_back(self) -> None:
         """Put back the handler that was there, and the timer of somebody else, unless the block has set others."""
-        may_come = self.alarm.may_come(clock.monotonic())
+        now = clock.monotonic()
+        may_come = self.alarm.may_come(now) or now < self.called + LATE
         rest, interval = self.alarm.take_off()
         if signals.getsignal(SIGALRM) is _fired:
             if may_come:

@@ -100,7 +100,7 @@ class ByTimer(MainThreadEnforcer):
         if watchdog.jobs:
             self.expect_visit()
 
-    def wake(self) -> None:
+    def call(self) -> None:
         with self.closing:
             if self.is_running and _timer is not None and signals.getsignal(_signum) is _fired:
                 try:
