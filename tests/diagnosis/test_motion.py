@@ -146,10 +146,10 @@ class StuckOrSlow(Together, unittest.TestCase):
         scene = import_module(f"{package.__name__}.diagnosis.snapshot").Scene(sys._getframe())
         scene.seen, scene.use = [(scene.at - 5, scene.where(), (1.0, 2.0))], (1.2, 6.5)
         self.assertRegex(scene.motion(), self.SAME.replace("SOON", "5.00 s") + "computing")
-        scene.use = (1.01, 6.9)
-        self.assertRegex(scene.motion(), self.SAME.replace("SOON", "5.00 s") + "computing")
         scene.use = (1.01, 3.0)
         self.assertRegex(scene.motion(), self.SAME.replace("SOON", "5.00 s") + "waiting")
+        scene.use = (1.01, 6.9)
+        self.assertRegex(scene.motion(), self.SAME.replace("SOON", "5.00 s") + "computing")
         scene.due = scene.at - 4
         self.assertNotIn("after the limit", scene.motion())
 
