@@ -242,7 +242,7 @@ def _trace(ident: int, state: int, frames: Iterable[FrameType], arrive: Arrive) 
 
 
 def _untrace(ident: int, visit: _Visit, tracer: Any) -> None:
-    for frame, (opcodes, lines) in visit.frames.items():
+    for frame, (opcodes, lines) in visit.frames.copy().items():  # a signal handler may be noted meanwhile
         frame.f_trace_opcodes, frame.f_trace_lines = opcodes, lines
     if ident == get_ident():
         python.settrace(tracer)
