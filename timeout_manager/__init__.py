@@ -115,7 +115,7 @@ class TimeoutManager:
             if _counted is None:
                 from .counting import counted as _counted
             self._ledger = _counted.CountedLedger(seconds, clock)
-        self._kind = self._ledger.kind
+        self._kind = self._ledger.kind  # to look for it takes a twentieth of a phase
 
     def __reduce__(self) -> NoReturn:
         self._ledger.__reduce__()

@@ -1,8 +1,6 @@
 """``python -m timeout_manager merge``: one report of several."""
 
-import contextlib
 import importlib
-import io
 import json
 import unittest
 
@@ -23,12 +21,7 @@ class Merge(Directory):
         return self.path(name)
 
     def merge(self, *arguments):
-        """Return the exit status and what is printed, on one stream only."""
-        with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
-            with self.assertRaises(SystemExit) as end:
-                merge.main("merge", list(arguments))
-        self.assertTrue(out.getvalue() == "" or err.getvalue() == "", out.getvalue() + err.getvalue())
-        return end.exception.code, out.getvalue() + err.getvalue()
+        return self.call(merge.main, "merge", *arguments)
 
     def test_refuses_two_files_that_tell_of_the_same_test(self):
         for shards in (None, None), (1, 2):

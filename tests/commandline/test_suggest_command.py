@@ -1,8 +1,6 @@
 """``python -m timeout_manager suggest``: limits from the ledgers of earlier runs."""
 
-import contextlib
 import importlib
-import io
 import json
 import os
 import time
@@ -96,12 +94,7 @@ class Ledgers(Directory):
         return self.path(name)
 
     def go(self, *arguments):
-        """Return the exit status and what is printed, on one stream only."""
-        with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
-            with self.assertRaises(SystemExit) as end:
-                suggest.main("suggest", list(arguments))
-        self.assertTrue(out.getvalue() == "" or err.getvalue() == "", out.getvalue() + err.getvalue())
-        return end.exception.code, out.getvalue() + err.getvalue()
+        return self.call(suggest.main, "suggest", *arguments)
 
     def rows(self, *arguments):
         """Return limit and runs by name, in the order of the table."""

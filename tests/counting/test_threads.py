@@ -18,6 +18,12 @@ def union(intervals):
     return total
 
 
+def in_a_thread(function, *args):
+    thread = threading.Thread(target=function, args=args)
+    thread.start()
+    thread.join()
+
+
 class Parallel(unittest.TestCase):
     def test_two_threads_are_charged_once_and_do_not_see_each_others_phases(self):
         clock = FakeClock()
@@ -84,12 +90,7 @@ class Parallel(unittest.TestCase):
             with manager.timed_operation("another"):
                 clock.advance(2)
 
-        def meanwhile():
-            thread = threading.Thread(target=another)
-            thread.start()
-            thread.join()
-
-        clock.stop_here(meanwhile)
+        clock.stop_here(lambda: in_a_thread(another))
         with manager.timed_operation("held up"):
             clock.advance(1)
         self.assertEqual(manager.remaining_timeout, 7)
@@ -106,17 +107,12 @@ class Parallel(unittest.TestCase):
                 entered.set()
                 leave.wait()
 
-        def meanwhile():
-            thread = threading.Thread(target=manager.reset)
-            thread.start()
-            thread.join()
-
         cleaning = threading.Thread(target=clean_up)
         cleaning.start()
         self.addCleanup(cleaning.join)
         self.addCleanup(leave.set)
         entered.wait()
-        clock.stop_here(meanwhile)
+        clock.stop_here(lambda: in_a_thread(manager.reset))
         with manager.timed_operation("held up"):
             clock.advance(1)
             self.assertEqual(manager.remaining_timeout, 9)
@@ -126,9 +122,7 @@ class Parallel(unittest.TestCase):
         manager = TimeoutManager(10, clock=clock)
         with manager.timed_operation():
             clock.advance(9)
-            thread = threading.Thread(target=manager.reset, args=(4,))
-            thread.start()
-            thread.join()
+            in_a_thread(manager.reset, 4)
             clock.advance(1)
             self.assertEqual(manager.remaining_timeout, 3)
 

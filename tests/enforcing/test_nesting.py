@@ -184,7 +184,7 @@ class Nesting:
         self.in_thread(go)
 
     def test_reset_from_another_thread_is_heard_though_a_signal_is_lost(self):
-        """As one is that comes when a call of the system is about to begin."""
+        # as one is that comes when a call of the system is about to begin
         signals = importlib.import_module(f"{package.__name__}.originals").signals
         if not hasattr(signals, "pthread_kill"):
             self.skipTest("there are no signals to threads")

@@ -1,5 +1,7 @@
 """Run a command of the package, or plain unittest, on test modules that are written for the purpose."""
 
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -93,6 +95,14 @@ class Directory(Together, unittest.TestCase):
             return self.unittest(*arguments, report=f"report{number}.json", **variables, **own)
 
         return at_once(lambda numbered: run(*numbered), enumerate(command_lines))
+
+    def call(self, main, program, *arguments):
+        """Call the function of a command; return the exit status and what is printed, on one stream only."""
+        with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+            with self.assertRaises(SystemExit) as end:
+                main(program, list(arguments))
+        self.assertTrue(out.getvalue() == "" or err.getvalue() == "", out.getvalue() + err.getvalue())
+        return end.exception.code, out.getvalue() + err.getvalue()
 
     def plain(self, *arguments, **variables):
         """Run unittest itself."""

@@ -56,7 +56,7 @@ class ACommand(Together, unittest.TestCase):
             manager.run(["/no/such/command"])
         self.assertEqual(manager.phases[-1].outcome, "failed")
 
-    def test_has_the_budget_that_there_is_while_it_runs(self):
+    def test_has_a_budget_that_is_made_longer_while_it_runs(self):
         for enforce in False, True:
             manager = TimeoutManager(0.5, enforce=enforce)
             later = threading.Timer(0.02, manager.reset, [60])
@@ -64,11 +64,6 @@ class ACommand(Together, unittest.TestCase):
             code = "import time; time.sleep(0.8); print(input())"
             done = manager.run([*PYTHON, "-c", code], input="on", stdout=subprocess.PIPE, text=True)
             self.assertEqual(done.stdout, "on\n")
-            later.join()
-            later = threading.Timer(0.1, manager.reset, [0])
-            later.start()
-            with self.assertRaises(PhaseTimeout):
-                manager.run(["sleep", "60"])
             later.join()
 
     def test_can_be_told_word_by_word(self):

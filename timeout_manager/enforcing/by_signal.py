@@ -39,7 +39,7 @@ from __future__ import annotations
 
 import atexit
 
-from ..interpreter import fork, watchdog
+from ..interpreter import fork
 from ..interpreter.alarm import LATE, Alarm, missing
 from ..interpreter.frames import up
 from ..interpreter.safepoints import guarded
@@ -119,15 +119,18 @@ class BySignal(MainThreadEnforcer):
             if self.alarm.is_there():
                 self.alarm.put_back(*self.alarm.take_off())
             return
-        if watchdog.jobs and not is_handed_on:
+        if not is_handed_on:
             self.expect_visit()
         if self.alarm.set(at, is_handed_on):
             self.arm(self.at)
+        elif self.stale:  # another thread has set it meanwhile
+            self.wake()
 
-    def call(self) -> None:
+    def wake(self) -> None:
         with self.closing:
             if self.is_running and _is_heard():
-                signals.pthread_kill(self.key, SIGALRM)
+                if not self.alarm.set_at_once():
+                    signals.pthread_kill(self.key, SIGALRM)
 
     def stop(self) -> None:
         """Give the alarm back."""
@@ -194,16 +197,14 @@ class BySignal(MainThreadEnforcer):
 
     def _give_back(self) -> None:
         """Put back the handler that was there, and the timer of somebody else, unless the block has set others."""
-        now = clock.monotonic()
-        may_come = self.alarm.may_come(now) or now < self.called + LATE
-        rest, interval = self.alarm.take_off()
+        may_come = self.alarm.may_come(clock.monotonic())
+        timer = self.alarm.take_off()
         if signals.getsignal(SIGALRM) is _fired:
             if may_come:
                 signals.signal(SIGALRM, signals.SIG_IGN)  # discards one that waits for another thread to run
                 signals.pthread_sigmask(signals.SIG_BLOCK, ())  # PyPy keeps one that has come for the next handler
             signals.signal(SIGALRM, self.previous)
-        if rest:  # seldom
-            self.alarm.put_back(rest, interval)
+        self.alarm.put_back(*timer)
 
     def _look_after(self, at: float) -> None:
         """See to it that the alarm comes at this instant at the latest, and to us: a block may have changed that."""

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import atexit
 
-from ..interpreter import fork, safepoints, watchdog
+from ..interpreter import fork, safepoints
 from ..interpreter.debugger import present
 from ..interpreter.timer import TO_THREAD, NoTimer, Timer, find_free_signals, handler_in_c, library
 from ..originals import clock, signals, thread, uninterrupted
@@ -97,16 +97,14 @@ class ByTimer(MainThreadEnforcer):
         if _timer is not None:
             _timer.set(at)
         self.at = at  # not before: if the signal comes in between, the timer is early rather than late
-        if watchdog.jobs:
-            self.expect_visit()
+        self.expect_visit()
+        if self.stale:  # another thread has set it meanwhile
+            self.wake()
 
-    def call(self) -> None:
+    def wake(self) -> None:
         with self.closing:
             if self.is_running and _timer is not None and signals.getsignal(_signum) is _fired:
-                try:
-                    signals.pthread_kill(self.key, _signum)
-                except OSError:  # too many signals wait; there is always room for that of a timer
-                    _timer.set(clock.monotonic())
+                _timer.set(clock.monotonic())  # repeats: one signal is lost if a call of the system is about to begin
 
     def stop(self) -> None:
         if not self.key or not self.is_running:  # it is of the process that this was forked from; it was stopped

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import sys
-from contextlib import suppress
 
 from ..interpreter import watchdog
 from ..interrupting.delivery import look
@@ -21,14 +20,13 @@ if TYPE_CHECKING:
 
     from ..interrupting.enforcer import Enforcer
 
-AGAIN = 0.1  # seconds until the main thread is called again
 ELSEWHERE = "only the main thread of the main interpreter can be interrupted by a signal"
 
 
 class MainThreadEnforcer(ThreadEnforcer):
     """Interrupts the main thread by a signal that is sent when it is due."""
 
-    __slots__ = ("is_running", "is_looking", "closing", "called")
+    __slots__ = ("is_running", "is_looking", "closing")
 
     only: Any  # of its class; another one from the beginning of a forked child, and the end of the interpreter
 
@@ -36,7 +34,6 @@ class MainThreadEnforcer(ThreadEnforcer):
         super().__init__()
         self.is_running = False
         self.is_looking = False  # what comes meanwhile waits for that
-        self.called = -INFINITY  # when it was woken last
         self.closing = thread.RLock()  # held while another thread sends the signal, lest it finds the handler gone
 
     @classmethod
@@ -55,26 +52,6 @@ class MainThreadEnforcer(ThreadEnforcer):
         cls.only.is_running = False
         cls.only.forget()
         cls.only = cls()
-
-    def call(self) -> None:
-        """Send the main thread the signal."""
-        raise NotImplementedError
-
-    def wake(self) -> None:
-        """Call it until it looks: a signal is lost on a call of the system that is about to begin."""
-        self.called = clock.monotonic()
-        self.call()
-        with suppress(RuntimeError):  # no thread can be started
-            watchdog.add_job((self, "wake"), self._wake_again, self.called + AGAIN)
-
-    def _wake_again(self, now: float) -> float:
-        if not self.stale:
-            watchdog.remove_job((self, "wake"), lingers=True)
-            return INFINITY
-        if now >= self.called + AGAIN:
-            self.called = now
-            self.call()
-        return self.called + AGAIN
 
     def look(self, frame: FrameType, sent_to: int) -> BaseException | None:
         self.is_looking = True
@@ -101,9 +78,10 @@ class MainThreadEnforcer(ThreadEnforcer):
         return self.sample if now < self.sample else INFINITY
 
     def expect_visit(self) -> None:
-        """Have the watchdog, which runs, come when it is to see where the main thread stands."""
-        self.next(clock.monotonic())
-        watchdog.expect(self.sample)
+        """Have the watchdog, if it runs, come when it is to see where the main thread stands."""
+        if watchdog.jobs:
+            self.next(clock.monotonic())
+            watchdog.expect(self.sample)
 
 
 def refusal() -> str:

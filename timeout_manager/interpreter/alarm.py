@@ -22,6 +22,7 @@ if hasattr(signals, "setitimer"):
 
 SLACK = 1e-5  # seconds: an alarm is late, never early; this is for the rounding of the figures
 REPEAT = 1.0 + id(sys.modules[__name__]) // 64 % 1000 * 1e-5  # seconds; the interval tells our timer from others
+AT_ONCE = 1e-6  # seconds: less would switch it off
 ROUNDING = 5e-6  # of an interval that is read back
 LATE = 1.0  # for so long after one of ours an alarm of nobody may be ours
 LONGEST = 1e8  # what every setitimer takes
@@ -62,8 +63,8 @@ class Alarm:
         self.is_owed = owed or before < INFINITY  # until it is known that it was not due when it was set anew
         self.armed = at if at < self.foreign else self.foreign
         seconds = self.armed - now
-        if not 1e-6 < seconds < LONGEST:
-            seconds = 1e-6 if seconds <= 1e-6 else LONGEST if self.armed < INFINITY else 0.0
+        if not AT_ONCE < seconds < LONGEST:
+            seconds = AT_ONCE if seconds <= AT_ONCE else LONGEST if self.armed < INFINITY else 0.0
         if is_handed_on:
             rest = getitimer(ITIMER_REAL)[0]
             if seconds and not 0.0 < rest < seconds:
@@ -81,12 +82,23 @@ class Alarm:
         """Have it go off once more; this takes no room on the stack."""
         setitimer(ITIMER_REAL, seconds, REPEAT)
 
+    def set_at_once(self) -> bool:
+        """Have it go off now, and again until it is heard; return False if the block has set another one.
+
+        A signal is lost on a call of the system that is about to begin. Called in any thread.
+        """
+        self.recent, self.is_owed = clock.monotonic(), True
+        is_there = self.is_there()
+        if is_there:
+            self.set_again(AT_ONCE)
+        return is_there
+
     def take_off(self) -> tuple[float, float]:
         """Take ours off; return that of somebody else, as it is to go on: (0.0, 0.0) if there is none."""
         rest, interval = setitimer(ITIMER_REAL, 0.0)
         if _is_ours(interval):
             lent = self.foreign < INFINITY
-            rest, interval = (max(self.foreign - clock.monotonic(), 1e-6), self.interval) if lent else (0.0, 0.0)
+            rest, interval = (max(self.foreign - clock.monotonic(), AT_ONCE), self.interval) if lent else (0.0, 0.0)
         self.armed = self.foreign = INFINITY
         return rest or interval, interval
 

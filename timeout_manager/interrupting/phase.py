@@ -80,20 +80,10 @@ class EnforcedPhase(InterruptiblePhase):
             lost, self.struck = self.struck, None  # it seemed to have lost its way out, and was closed
             return self._end(error, self.ledger.clock(), lost)
         Phase.__exit__(self, kind, error, traceback)
-        if self.frame is None:  # it was late, and is released
-            return
-        enforcer = self.enforcer
-        if enforcer is not None and enforcer.sessions:
-            phases = enforcer.phases
-            if phases[-1] is self and (len(phases) == 1 or self.limit is None and self.parent is not None):
-                if not (enforcer.covered or self.struck or self.ledger.escalations):
-                    phases.pop()  # there is nothing to put off
-                    self.frame = None
-                    self.users = ()
-                    return
-        struck = self._release()
-        if struck is not None:  # only since the limits have changed
-            self._end(error, self.ended, struck)
+        if self.frame is not None:  # it was in time
+            struck = self._release()
+            if struck is not None:  # but only since the limits have changed
+                self._end(error, self.ended, struck)
 
     def _late(self, error: BaseException | None, now: float) -> None:
         self._end(error, now, self._release())
@@ -106,10 +96,15 @@ class EnforcedPhase(InterruptiblePhase):
 
     def _release(self) -> Struck:
         """See to it that nothing interrupts it any more; return what was raised in it."""
-        struck = self.struck
+        struck, ledger, enforcer = self.struck, self.ledger, self.enforcer
         self.struck = self.frame = None
         self.users = ()
-        self.ledger.leave(self, struck)
+        if enforcer is not None and enforcer.sessions and not (enforcer.covered or struck or ledger.escalations):
+            phases = enforcer.phases
+            if phases[-1] is self and (len(phases) == 1 or self.limit is None and self.parent is not None):
+                phases.pop()  # there is nothing to put off
+                return None
+        ledger.leave(self, struck)
         return struck
 
     def told(self) -> str:

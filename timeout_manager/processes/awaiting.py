@@ -14,7 +14,7 @@ from ..errors import PhaseTimeout
 from ..interpreter.turns import call_in_loop
 from ..originals import uninterrupted
 from . import sigchld
-from .command import LOOK, Command
+from .command import Command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .command import Phases
+
+LOOK = 0.1  # seconds until the thread knows that its command is to end
 
 
 async def run(
@@ -107,7 +109,7 @@ class Attendant:
 
     def _attend(self) -> None:
         try:
-            self.command.talk(self._remaining)
+            self.command.talk(self._remaining, LOOK)
         except BaseException as error:
             self.error = error
         call_in_loop(self.loop, self.talked.set_result, None)

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
         def cleanup_operation(self, phase_name: str, *, limit: float) -> Any: ...
 
 
-LOOK = 0.1  # seconds between looks at what is left: somebody else may change that
 BIRTH = 1.0  # seconds for a process to become the command, if the start was interrupted
 
 
@@ -111,12 +110,16 @@ class Command:
         self.is_started = True
         self.tree.take(self.process)
 
-    def talk(self, remaining: Callable[[], float | None]) -> None:
-        """Wait for its end, and for that of its output; TimeoutExpired when no time remains."""
+    def talk(self, remaining: Callable[[], float | None], look: float | None = None) -> None:
+        """Wait for its end, and for that of its output; TimeoutExpired when no time remains.
+
+        What remains is asked again when it should be over, and every ``look`` seconds. To look puts together all that
+        has been said, which takes long if that is much.
+        """
         process, input = self.process, self.input
         while True:
             left = remaining()
-            seconds = LOOK if left is None else min(left, LOOK)
+            seconds = min((each for each in (left, look) if each is not None), default=None)
             try:
                 if process.stdin is process.stdout is process.stderr is None:
                     process.wait(seconds)
