@@ -153,6 +153,13 @@ class StuckOrSlow(Together, unittest.TestCase):
         scene.due = scene.at - 4
         self.assertNotIn("after the limit", scene.motion())
 
+    def test_a_brief_wait_and_a_loop_that_hardly_runs(self):
+        scene = import_module(f"{package.__name__}.diagnosis.snapshot").Scene(sys._getframe())
+        scene.seen, scene.use = [(scene.at - 0.15, scene.where(), (1.0, 2.0))], (1.01, 2.02)
+        self.assertIn("waiting", scene.motion())
+        scene.use = (1.015, 2.1)
+        self.assertIn("computing", scene.motion())
+
     @unittest.skipUnless(SCHEDULED, "the system does not tell of that")
     def test_who_waits_for_a_processor_is_known(self):
         def so_far():

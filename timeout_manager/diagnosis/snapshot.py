@@ -153,9 +153,9 @@ class Scene:
                 return ""  # it was in the event loop, whose tasks were not looked at
             return f"Moving: last seen at {place(line)}, {text(self.at - at)} earlier: slow rather than stuck."
         asleep = since - used - waited
-        if self.task or asleep > since / 10 and used <= since / 20:
+        if self.task or used <= asleep / 10:  # interrupting itself takes a millisecond
             what = ", waiting: a deadlock, or something that never comes"
-        elif used >= 0.0:  # what never sleeps has what others leave
+        elif used >= 0.0:  # what never sleeps has of the processor what others leave
             what = ", computing: an endless loop, or too much work for its limit"
         else:  # not known
             what = ""
