@@ -3,9 +3,10 @@
 ``main`` and ``worker`` run phases whose bodies end within some tens of microseconds of the limit, in the main thread
 and in another one: counting and enforcing, alone and in a session, nested, through ExitStack, through the decorator,
 with bodies that swallow. ``tasks`` does so in coroutines, some of which are cancelled by others at the same moment.
-``holes`` lets limits pass in loops that share a function with their `with`, `try` and
-`finally`. Every indented count has to be 0. How many: ``main=1000000 worker=200000``, and ``holes=420`` for each of
-the 48 combinations of a loop, what is around it, and a mechanism.
+``holes`` lets limits pass in loops that share a function with their `with`, `try` and `finally`. ``held`` does so where
+locks of several kinds are taken and given back all the time. Every indented count has to be 0. How many:
+``main=1000000 worker=200000``, ``holes=420`` for each of the 48 combinations of a loop, what is around it, and a
+mechanism, and ``held=1000`` for each lock and mechanism.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from contextlib import ExitStack
 from random import Random
 
 from . import package
+from .helpers.held import USES, left_held
 
 PhaseTimeout = package.PhaseTimeout
 ENDLESS = 10.0  # seconds: a body that would last so long has to be interrupted; a busy machine stands still for 1.0
-SIZES = {"main": 20_000, "worker": 5_000, "tasks": 10_000, "holes": 50}
+SIZES = {"main": 20_000, "worker": 5_000, "tasks": 10_000, "holes": 50, "held": 100}
 monotonic = time.monotonic
 
 
@@ -350,6 +352,15 @@ class Marked:
         return self.phase.__exit__(*error)
 
 
+def held(number, wish):
+    """Let so many limits pass in each of the loops that hold something; count what is held afterwards."""
+    counts = Counter({"expiries": number * len(USES)})
+    for kind, function in USES:
+        how = f"{kind.__name__}, {function.__name__.replace('_', ' ')}"
+        counts[how] = left_held(kind, function, number, lambda: package.TimeoutManager(enforce=wish))
+    return counts
+
+
 # -- the program -------------------------------------------------------------------------------------------------------
 
 
@@ -377,6 +388,12 @@ def main(arguments):
             sys.setswitchinterval(interval)
         elif name == "tasks":
             counted = [("phases in tasks", tasks(size, 5))]
+        elif name == "held":
+            counted = [
+                ("locks, timer", held(size, True)),
+                ("locks, signal", held(size, "signal")),
+                ("locks, thread", in_worker(held, size, "thread")),
+            ]
         else:
             counted = [
                 ("holes, timer", holes(size, True, 3)),

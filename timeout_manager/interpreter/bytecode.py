@@ -9,9 +9,12 @@ loop, and there
   (cpython#130279);
 * 3.9 looks also between the end of a block and its ``__exit__``, and before a handler begins (bpo-29988).
 
-So `misplaced` names the places where nothing must be raised, and `landings` those where it is good to: the head of a
-loop, the jump back to it, and behind a call. Everything else is left alone, because between two instructions of a
-`with` or `finally` there is often no handler that the source promises. Offsets are in bytes, as in ``frame.f_lasti``.
+It looks behind a call, too, and so, where that has taken a lock, before the `try` or `with` begins that gives it back.
+
+So `misplaced` and `opens` name the places where nothing must be raised, and `landings` those where it is good to: the
+head of a loop, the jump back to it, and behind a call. Everything else is left alone, because between two instructions
+of a `with` or `finally` there is often no handler that the source promises. Offsets are in bytes, as in
+``frame.f_lasti``.
 
 All that differs between the interpreters in their instructions is in this file, and nowhere else: so it is a long one.
 """
@@ -64,6 +67,7 @@ _GET_AWAITABLE = opmap.get("GET_AWAITABLE")
 _RESUME, _YIELD, _YIELD_FROM = opmap.get("RESUME"), opmap["YIELD_VALUE"], opmap.get("YIELD_FROM", -1)
 _RETURN = _named("RETURN_VALUE", "RETURN_CONST")
 _NO_NEXT = _named("RETURN_VALUE", "RAISE_VARARGS", "RERAISE", "JUMP_FORWARD", "JUMP_ABSOLUTE")
+_GOES_ELSEWHERE = _NO_NEXT | _MAY_JUMP_BACK | _CONDITION | _CALL
 
 
 def _argument(raw: bytes, at: int) -> int:
@@ -220,14 +224,14 @@ def inside(frame: FrameType, lasti: int) -> bool:
     """Tell whether a frame still stands in the block of the `with` that it entered at this offset.
 
     Where the interpreter has lost the place, the loop tells; and the end of the block still belongs to it, as the
-    beginning of a `try` does, where a trace function may be called.
+    beginning of a `try` does, where a trace function may be called. So does the call that has entered it.
     """
     code, at = frame.f_code, frame.f_lasti
     handler = entry(code, lasti)
     if handler in handlers(code, stand(code, at)) or handler in handlers(code, _behind_nops(code.co_code, at)):
         return True
     head = _head(code.co_code, at)
-    return head >= 0 and handler in handlers(code, head) or misplaced(frame)
+    return at == lasti or head >= 0 and handler in handlers(code, head) or misplaced(frame)
 
 
 def suspended(frame: FrameType) -> int:
@@ -284,6 +288,23 @@ def misplaced(frame: FrameType) -> bool:
     return _split_off(code, raw, at) or _HEAD_COUNTS and handlers(code, head - 2)[:1] != handlers(code, at)[:1]
 
 
+def opens(code: CodeType, at: int) -> bool:
+    """Tell whether this is a call behind which a `with` or `try` begins before anything else is called."""
+    return at >= 0 and _once(_opens, code, at)
+
+
+def _opens(code: CodeType, at: int) -> bool:
+    raw, met = code.co_code, handlers(code, at)
+    if raw[at] not in _CALL:
+        return False
+    at = _next(raw, at)
+    while at < len(raw) and raw[at] not in _GOES_ELSEWHERE:
+        if len(handlers(code, at)) > len(met):
+            return True
+        at = _next(raw, at)
+    return False
+
+
 def landings(code: CodeType) -> frozenset[int]:
     """Return the instructions at which an exception may be raised: heads of loops, jumps back, and behind calls."""
     return _once(_landings, code)
@@ -298,7 +319,7 @@ def _landings(code: CodeType, _: int) -> frozenset[int]:
             found.add(_behind_nops(raw, head))
             if not _split_off(code, raw, at):
                 found.add(at)
-        elif raw[at] in _CALL and handlers(code, at) == handlers(code, _next(raw, at)):
+        elif raw[at] in _CALL and handlers(code, at) == handlers(code, _next(raw, at)) and not opens(code, at):
             found.add(_next(raw, at))
     return frozenset(found)
 

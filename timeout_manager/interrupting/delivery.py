@@ -6,8 +6,9 @@ enters and leaves its phases, none of this needs a lock. Four things keep an int
 * Code that enters or leaves a phase is never interrupted. Its functions say so (`uninterrupted`), those of another copy
   of the package, too; the look is put off by a moment.
 * Only phases count whose block the thread is in (`whereabouts`).
-* Where the exception would miss a `try` or `with` of the source, the thread is sent on to a better place, which is
-  never far (`safepoints`). A loop without one is left without its ``__exit__``, so its phase is closed before.
+* Where the exception would miss a `try` or `with` of the source, or come into an ``__enter__`` or ``__exit__``, the
+  thread is sent on to a better place (`harm`), which is never far (`safepoints`). A loop without one is left without
+  its ``__exit__``, so its phase is closed before.
 * What is raised in a phase is written into it: it ends in that error whatever the block makes of it.
 
 Where the thread waits in an event loop, what that runs is cancelled first, as asyncio does it on Ctrl-C.
@@ -18,18 +19,15 @@ everything, it is raised out of reach of that handler.
 
 from __future__ import annotations
 
-from itertools import islice
-
 from ..counting.verdict import is_debugged, timeout_in
 from ..diagnosis.snapshot import Scene
 from ..errors import LET_PASS, PhaseInterrupt
-from ..interpreter.bytecode import entry, handlers, misplaced, returns, stand, swallower
-from ..interpreter.frames import module_of
+from ..interpreter.bytecode import entry, handlers, returns, stand, swallower
 from ..interpreter.safepoints import guarded
-from ..originals import python
 from .cancellation import cancel_main
 from .enforcer import MOMENT, Enforcer
 from .expiry import LAST, Expiry
+from .harm import does_harm
 from .position import Position
 from .whereabouts import abandon, bind, find_borders, next_look, place, whereabouts
 
@@ -41,15 +39,11 @@ if TYPE_CHECKING:
 
     from ..counting.ledger import Ledger, Limit
     from .enforcer import InterruptiblePhase as Phase
+    from .whereabouts import Place
 
 PATIENCE = 100  # bad places that are passed over, if a better one may come
 STUCK = 20  # how many of them it counts for when a thread is found where it was found before
 SENT = 20  # how many of them are passed over at the border of a block by a thread that was sent there: it takes longer
-_STARTS = {  # functions that start a process
-    **dict.fromkeys(("__init__", "_get_handles", "_execute_child", "_posix_spawn", "_close_pipe_fds"), "subprocess"),
-    **dict.fromkeys(("_launch", "spawnv_passfds"), "multiprocessing"),
-}
-NEAR = 8  # frames in which the interpreter may stand at a bad place: a signal handler of others has callers
 
 
 def look(enforcer: Enforcer, frame: FrameType, sent_to: int = -1) -> BaseException | None:
@@ -160,14 +154,14 @@ def _raise(enforcer: Enforcer, expiry: Expiry, struck: list[Phase], position: Po
     thread, frame, stack, sent_to = enforcer.thread, position.frame, position.stack, position.sent_to
     enforcer.at = position.now + MOMENT
     _count_try(expiry, position)
-    if (expiry.tries < PATIENCE or sent_to >= 0) and _is_between(position):
+    if does_harm(position, block := place(struck[0], stack), expiry.tries < PATIENCE):
         for escalation in struck[0].ledger.escalations:
             escalation.put_off(struck[0], position)
         thread.send(position)
         return None
     at = sent_to if sent_to >= 0 else stand(frame.f_code, frame.f_lasti)
     missed = [phase for phase in enforcer.phases if not _covers(place(phase, stack), frame, at)]
-    around = _count_avoided(expiry, position, place(struck[0], stack), at) if expiry.avoid else 0
+    around = _count_avoided(expiry, position, block, at) if expiry.avoid else 0
     at_border = find_borders(enforcer.phases, struck, stack)
     patience = PATIENCE if sent_to < 0 else SENT
     if (expiry.tries < patience or returns(frame)) and any(phase in at_border for phase in struck):
@@ -214,22 +208,7 @@ def mark(struck: list[Phase], expiry: Expiry) -> None:
         phase.struck = expiry.error
 
 
-def _is_between(position: Position) -> bool:
-    """Tell whether an exception raised here would do harm: miss a handler, or leave somebody's work half done."""
-    frame = position.frame
-    module = module_of(frame).partition(".")[0]
-    if module == "contextlib" or module == _STARTS.get(frame.f_code.co_name):
-        return True  # ExitStack, between two of its callbacks; a process that is started, and known to nobody yet
-    if position.sent_to >= 0:
-        return False
-    near = list(islice(position.stack, NEAR))
-    # an error in one ends the tracing
-    tracers = [python.gettrace(), python.getprofile(), *(each.f_trace for each in near)]
-    codes = [getattr(getattr(each, "__func__", each), "__code__", None) for each in tracers if each is not None]
-    return any(misplaced(each) or each.f_code in codes for each in near)
-
-
-def _covers(block: tuple[FrameType, int] | None, frame: FrameType, at: int) -> bool:
+def _covers(block: Place | None, frame: FrameType, at: int) -> bool:
     """Tell whether a `with` is left by its exit if an exception is raised in this frame, at this instruction."""
     if block is None or block[0] is not frame:
         return True
@@ -237,13 +216,13 @@ def _covers(block: tuple[FrameType, int] | None, frame: FrameType, at: int) -> b
     return handler < 0 or handler in handlers(frame.f_code, at)
 
 
-def _count_avoided(expiry: Expiry, position: Position, last: tuple[FrameType, int] | None, at: int) -> int:
+def _count_avoided(expiry: Expiry, position: Position, block: Place | None, at: int) -> int:
     """Count the handlers which an exception raised here would meet that have swallowed one before."""
     count = 0
     for each in position.stack:
         code = each.f_code
         here = at if each is position.frame else stand(code, each.f_lasti)
         count += sum((code, handler) in expiry.avoid for handler in handlers(code, here))
-        if last is not None and each is last[0]:
+        if block is not None and each is block[0]:
             break
     return count

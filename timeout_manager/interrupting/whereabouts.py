@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     Place = tuple[FrameType, int]  # a frame, and its instruction that has entered
 
 BORDER = -2  # stands for all instructions of the ``__enter__`` or ``__exit__`` that a phase is bound to
-_ENTERS, _EXITS = ("__enter__", "__aenter__"), ("__exit__", "__aexit__")
+ENTERS, EXITS = ("__enter__", "__aenter__"), ("__exit__", "__aexit__")
 _GENERATOR, _ASYNC_GENERATOR, _COROUTINE = 0x20, 0x200, 0x80 | 0x100  # flags of code; the last of both kinds
 _SUSPENDS = _GENERATOR | _ASYNC_GENERATOR | 0x80
 
@@ -125,7 +125,7 @@ def _places(phase: Phase) -> tuple[Place, ...]:
         return ()
     if phase.lasti != BORDER:
         return (own, phase.lasti), *phase.users
-    if returns(own) and runs(own, _ENTERS):  # on into the block
+    if returns(own) and runs(own, ENTERS):  # on into the block
         return phase.users
     return ((own, BORDER),)
 
@@ -176,7 +176,7 @@ def _with_of(frame: FrameType) -> FrameType:
     """Return the frame, or for an ``__enter__`` that hands it on the one that has the `with`; the last if none has."""
     last = frame
     while entry(frame.f_code, frame.f_lasti) < 0:
-        if frame.f_code.co_name not in _ENTERS or frame.f_back is None:
+        if frame.f_code.co_name not in ENTERS or frame.f_back is None:
             return last
         last, frame = frame, _user_of(frame.f_back)
     return frame
@@ -199,8 +199,8 @@ def find_borders(phases: list[Phase], struck: list[Phase], stack: Iterable[Frame
         if at is None:
             continue
         if is_by_hand(at) and at[0] not in methods:
-            is_own = phase in struck or _method(at[0], up(at[0]), _ENTERS) is not None
-            methods[at[0]] = _method(at[0], stack, _ENTERS + _EXITS) if is_own else None
+            is_own = phase in struck or _method(at[0], up(at[0]), ENTERS) is not None
+            methods[at[0]] = _method(at[0], stack, ENTERS + EXITS) if is_own else None
         border = methods[at[0]] if is_by_hand(at) else _border(at, callees)
         if border is not None:
             found[phase] = border
@@ -222,7 +222,7 @@ def _border(at: Place, callees: dict[FrameType, FrameType | None]) -> FrameType 
     above = callees.get(frame)
     if above is None or entry(frame.f_code, frame.f_lasti) == entry(frame.f_code, lasti):
         return above
-    return above if not inside(frame, lasti) and runs(above, _EXITS) else None
+    return above if not inside(frame, lasti) and runs(above, EXITS) else None
 
 
 def _callees(stack: Iterable[FrameType]) -> dict[FrameType, FrameType | None]:

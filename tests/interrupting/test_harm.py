@@ -1,0 +1,65 @@
+"""What is held by a `with`, or by a `try` behind the call that takes it, is given back where a block is interrupted."""
+
+import sys
+import threading
+import unittest
+from importlib import import_module
+
+from .. import package
+from ..helpers.enforced import CPYTHON, LONG, by_each_enforcer, spin
+from ..helpers.held import USES, Condition, left_held, use
+
+TIMES = 25  # of these, ten or more found something held as long as nothing was done against it
+
+
+@by_each_enforcer
+class WhatIsHeld:
+    @unittest.skipUnless(CPYTHON, "PyPy does not look for signals at the places that it tells")
+    def test_is_given_back(self):
+        found = self.in_thread(lambda: [(*each, left_held(*each, TIMES, self.manager)) for each in USES])
+        self.assertEqual([each for each in found if each[2]], [])
+
+    def test_does_not_put_off_the_end_of_a_deadlock(self):
+        if not self.ends_blocking_calls:
+            self.skipTest("such a call is not ended here")
+        for kind in threading.Lock, Condition:
+            lock = kind()
+            with lock:
+                self.assert_times_out(lambda lock=lock: use(lock))
+
+    def test_does_not_put_off_the_end_of_an_exit_that_does_not_end(self):
+        class Endless:
+            def __enter__(self):
+                pass
+
+            def __exit__(self, *error):
+                spin(LONG)
+
+        def body():
+            with Endless():
+                pass
+
+        self.assert_times_out(body)
+
+
+class TheCallThatHasEntered(unittest.TestCase):
+    def test_belongs_to_the_block(self):
+        """The interpreter looks for signals behind it, in any case if something evaluates frames in its own way."""
+        inside = import_module(f"{package.__name__}.interpreter.bytecode").inside
+        seen = []
+
+        class Manager:
+            def __enter__(self):
+                frame = sys._getframe(1)
+                seen.append(inside(frame, frame.f_lasti))
+
+            def __exit__(self, *error):
+                pass
+
+        with Manager():
+            pass
+        self.assertEqual(seen, [True])
+
+
+if __name__ == "__main__":
+    unittest.main()

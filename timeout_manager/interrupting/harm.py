@@ -1,0 +1,53 @@
+"""Whether an exception raised at a place would do harm, so that the thread is sent on to a better one first."""
+
+from __future__ import annotations
+
+from itertools import islice, takewhile
+
+from ..interpreter.bytecode import misplaced, opens
+from ..interpreter.frames import module_of, runs
+from ..originals import python
+from .whereabouts import ENTERS, EXITS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import FrameType
+
+    from .position import Position
+    from .whereabouts import Place
+
+NEAR = 8  # frames in which the interpreter may stand at a bad place: a signal handler of others has callers
+_STARTS = {  # functions that start a process
+    **dict.fromkeys(("__init__", "_get_handles", "_execute_child", "_posix_spawn", "_close_pipe_fds"), "subprocess"),
+    **dict.fromkeys(("_launch", "spawnv_passfds"), "multiprocessing"),
+}
+
+
+def does_harm(position: Position, block: Place | None, is_patient: bool) -> bool:
+    """Tell whether it would miss a handler, or leave somebody's work half done, in this block.
+
+    Where patience has come to its end, only that counts to which the thread is not to be sent at all.
+    """
+    frame, is_sent = position.frame, position.sent_to >= 0
+    if not (is_patient or is_sent):
+        return False
+    module = module_of(frame).partition(".")[0]
+    if module == "contextlib" or module == _STARTS.get(frame.f_code.co_name):
+        return True  # ExitStack, between two of its callbacks; a process that is started, and known to nobody yet
+    if is_patient and _enters_or_exits(position.stack, block):
+        return True  # a lock that is half taken, or half given back, would stay locked
+    return not is_sent and (opens(frame.f_code, frame.f_lasti) or _misses(list(islice(position.stack, NEAR))))
+
+
+def _enters_or_exits(stack: Iterable[FrameType], block: Place | None) -> bool:
+    """Tell whether the ``__enter__`` or ``__exit__`` of something runs in the block."""
+    in_block = takewhile(lambda each: block is None or each is not block[0], islice(stack, NEAR))
+    return any(runs(each, ENTERS + EXITS) for each in in_block)
+
+
+def _misses(near: list[FrameType]) -> bool:
+    """Tell whether a frame stands where a handler is missed, or traces: an error in it would end the tracing."""
+    tracers = [python.gettrace(), python.getprofile(), *(each.f_trace for each in near)]
+    codes = [getattr(getattr(each, "__func__", each), "__code__", None) for each in tracers if each is not None]
+    return any(misplaced(each) or each.f_code in codes for each in near)
