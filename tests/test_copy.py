@@ -29,9 +29,11 @@ class ARenamedCopy(Together, unittest.TestCase):
         with tempfile.TemporaryDirectory() as directory:
             left_out = () if WHOLE else LONG
             apart = "test_copy.py", "test_readme.py", "test_manual.py"  # the pages have the name
-            leave_out = shutil.ignore_patterns(*apart, *left_out)
+            being_written = "*.pyc.*"  # by another interpreter
+            leave_out = shutil.ignore_patterns(*apart, *left_out, being_written)
             utils = os.path.join(directory, "vendored", "utils")
-            shutil.copytree(DIRECTORY, os.path.join(utils, "limits"))  # with its bytecode, which knows no place
+            without = shutil.ignore_patterns(being_written)
+            shutil.copytree(DIRECTORY, os.path.join(utils, "limits"), ignore=without)  # bytecode, which knows no place
             shutil.copytree(TESTS, os.path.join(directory, "tests"), ignore=leave_out)
             for folder in (os.path.dirname(utils), utils):
                 open(os.path.join(folder, "__init__.py"), "w").close()

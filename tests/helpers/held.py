@@ -23,6 +23,12 @@ class Written:
     def __exit__(self, *error):
         self.taken -= 1
 
+    def acquire(self):
+        self.taken += 1
+
+    def release(self):
+        self.taken -= 1
+
     def locked(self):
         return self.taken != 0
 
@@ -84,8 +90,9 @@ def use_by_hand(lock):
 USES = [
     *((kind, use) for kind in (threading.Lock, Written, Condition, Semaphore)),
     *((Queue, use_queue), (Written, use_generator)),
-    *([(threading.Lock, use_by_hand)] if sys.version_info >= (3, 10) else ()),  # 3.9 looks for signals anywhere
 ]
+if sys.version_info >= (3, 10):  # 3.9 looks for signals anywhere
+    USES += (threading.Lock, use_by_hand), (Written, use_by_hand)
 
 
 def left_held(kind, function, times, make_manager):

@@ -9,11 +9,12 @@ loop, and there
   (cpython#130279);
 * 3.9 looks also between the end of a block and its ``__exit__``, and before a handler begins (bpo-29988).
 
-It looks behind a call, too, and so, where that has taken a lock, before the `try` or `with` begins that gives it back.
+It looks behind a call, too, and where a function of Python begins: so behind the call that takes a lock, before the
+`try` begins that is to give it back, and in the `finally` before that is done.
 
-So `misplaced` and `opens` name the places where nothing must be raised, and `landings` those where it is good to: the
-head of a loop, the jump back to it, and behind a call. Everything else is left alone, because between two instructions
-of a `with` or `finally` there is often no handler that the source promises. Offsets are in bytes, as in
+So `misplaced`, `opens` and `closes` name the places where nothing must be raised, and `landings` those where it is good
+to: the head of a loop, the jump back to it, and behind a call. Everything else is left alone, because between two
+instructions of a `with` or `finally` there is often no handler that the source promises. Offsets are in bytes, as in
 ``frame.f_lasti``.
 
 All that differs between the interpreters in their instructions is in this file, and nowhere else: so it is a long one.
@@ -67,6 +68,7 @@ _GET_AWAITABLE = opmap.get("GET_AWAITABLE")
 _RESUME, _YIELD, _YIELD_FROM = opmap.get("RESUME"), opmap["YIELD_VALUE"], opmap.get("YIELD_FROM", -1)
 _RETURN = _named("RETURN_VALUE", "RETURN_CONST")
 _NO_NEXT = _named("RETURN_VALUE", "RAISE_VARARGS", "RERAISE", "JUMP_FORWARD", "JUMP_ABSOLUTE")
+_BEGINS_HANDLING = _named("PUSH_EXC_INFO")
 _GOES_ELSEWHERE = _NO_NEXT | _MAY_JUMP_BACK | _CONDITION | _CALL
 
 
@@ -294,14 +296,31 @@ def opens(code: CodeType, at: int) -> bool:
 
 
 def _opens(code: CodeType, at: int) -> bool:
-    raw, met = code.co_code, handlers(code, at)
+    return _is_beside(code, at, 2)
+
+
+def closes(code: CodeType, at: int) -> bool:
+    """Tell whether this is the first call behind the end of a `with` or `try`, or in a handler."""
+    return at >= 0 and _once(_closes, code, at)
+
+
+def _closes(code: CodeType, at: int) -> bool:
+    return _is_beside(code, at, -2)
+
+
+def _is_beside(code: CodeType, at: int, step: int) -> bool:
+    """Tell whether this is a call between which and the next one a handler begins, or to cover what this one is not."""
+    raw = code.co_code
+    while not raw[at]:  # in the cache of the call: its function runs, 3.11 and 3.12
+        at -= 2
     if raw[at] not in _CALL:
         return False
-    at = _next(raw, at)
-    while at < len(raw) and raw[at] not in _GOES_ELSEWHERE:
-        if len(handlers(code, at)) > len(met):
+    met = handlers(code, at)
+    for each in range(at + step, len(raw) if step > 0 else -1, step):
+        if raw[each] in _GOES_ELSEWHERE:
+            return False
+        if raw[each] and len(handlers(code, each)) > len(met) or raw[each] in _BEGINS_HANDLING:
             return True
-        at = _next(raw, at)
     return False
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from itertools import islice, takewhile
 
-from ..interpreter.bytecode import misplaced, opens
+from ..interpreter.bytecode import closes, misplaced, opens
 from ..interpreter.frames import module_of, runs
 from ..originals import python
 from .whereabouts import ENTERS, EXITS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from types import FrameType
 
     from .position import Position
@@ -35,15 +34,17 @@ def does_harm(position: Position, block: Place | None, is_patient: bool) -> bool
     module = module_of(frame).partition(".")[0]
     if module == "contextlib" or module == _STARTS.get(frame.f_code.co_name):
         return True  # ExitStack, between two of its callbacks; a process that is started, and known to nobody yet
-    if is_patient and _enters_or_exits(position.stack, block):
+    near = list(islice(position.stack, NEAR))
+    called = list(takewhile(lambda each: block is None or each is not block[0], near))  # in the block
+    beside = near[is_sent : 1 + bool(called)]
+    if is_patient and (any(runs(each, ENTERS + EXITS) for each in called) or any(map(_is_beside, beside))):
         return True  # a lock that is half taken, or half given back, would stay locked
-    return not is_sent and (opens(frame.f_code, frame.f_lasti) or _misses(list(islice(position.stack, NEAR))))
+    return not is_sent and _misses(near)
 
 
-def _enters_or_exits(stack: Iterable[FrameType], block: Place | None) -> bool:
-    """Tell whether the ``__enter__`` or ``__exit__`` of something runs in the block."""
-    in_block = takewhile(lambda each: block is None or each is not block[0], islice(stack, NEAR))
-    return any(runs(each, ENTERS + EXITS) for each in in_block)
+def _is_beside(frame: FrameType) -> bool:
+    """Tell whether this does what a `try` relies on: what is called directly before its begin, or behind its end."""
+    return opens(frame.f_code, frame.f_lasti) or closes(frame.f_code, frame.f_lasti)
 
 
 def _misses(near: list[FrameType]) -> bool:
