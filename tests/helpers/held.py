@@ -7,7 +7,6 @@ from contextlib import contextmanager
 
 from .. import package
 
-
 BRIEF = 5e-4  # seconds: most of the limits pass in the loops below
 
 

@@ -26,7 +26,8 @@ _STARTS = {  # functions that start a process
 def does_harm(position: Position, block: Place | None, is_patient: bool) -> bool:
     """Tell whether it would miss a handler, or leave somebody's work half done, in this block.
 
-    Where patience has come to its end, only that counts to which the thread is not to be sent at all.
+    Patience ends where no better place comes. Then only who was sent here is sent on: out of contextlib, and out of the
+    start of a process.
     """
     frame, is_sent = position.frame, position.sent_to >= 0
     if not (is_patient or is_sent):
