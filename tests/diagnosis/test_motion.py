@@ -160,6 +160,12 @@ class StuckOrSlow(Together, unittest.TestCase):
         scene.use = (1.015, 2.1)
         self.assertIn("computing", scene.motion())
 
+    def test_a_wait_that_began_with_work(self):
+        scene = import_module(f"{package.__name__}.diagnosis.snapshot").Scene(sys._getframe())
+        scene.seen = [(scene.at - 0.6, scene.where(), (1.0, 2.0)), (scene.at - 0.3, scene.where(), (1.2, 2.0))]
+        scene.use = (1.21, 2.0)
+        self.assertRegex(scene.motion(), "waiting: a deadlock")
+
     @unittest.skipUnless(SCHEDULED, "the system does not tell of that")
     def test_who_waits_for_a_processor_is_known(self):
         def so_far():

@@ -1,5 +1,6 @@
 """``python -m timeout_manager unittest --isolate``: whatever a test does to its process, the next one runs."""
 
+import json
 import os
 import re
 import signal
@@ -426,6 +427,28 @@ class TheRun(Isolated):
         self.junit()
         self.assertEqual((lacking.status, lacking.report), (2, None))
         self.assertIn("error: shard 1 is missing", lacking.stderr)
+
+
+class FailFast(Isolated):
+    code = OF_FORKS
+
+    def test_by_a_later_module_that_began_first_stops_no_earlier_one(self):
+        test = """
+            import time, unittest
+            class Case(unittest.TestCase):
+                def test(self): {}
+        """
+        self.write(
+            test_a=test.format("time.sleep(0.5)"),
+            test_b=test.format("self.fail('b')"),
+            test_c=test.format("self.fail('c')"),
+        )
+        long = {"id": "test_c.Case.test", "kind": "test", "outcome": "passed", "elapsed": 100.0}
+        with open(self.path("report.json"), "w") as file:
+            json.dump({"format": 1, "tests": [long, {**long, "id": "test_a.Case.test", "elapsed": 1.0}]}, file)
+        ran = self.unittest("--jobs", "2", "-f", "test_a", "test_b", "test_c")
+        self.assertEqual((ran.last, ran.status), ("FAILED (failures=1)", 1), ran.stderr)
+        self.assertRegex(ran.stderr, "AssertionError: b\n")
 
 
 class TheImport(Isolated):

@@ -142,18 +142,18 @@ class Scene:
         late = self._lateness()
         if late or not self.seen or where is None:
             return late
-        looks = 0
+        looks, waits = 0, bool(self.task)
         for at, line, before in reversed(self.seen):
             if line != where:
                 break
             looks, since = looks + 1, self.at - at
             used, waited = (now - then for now, then in zip(self.use, before))
+            waits = waits or used <= (since - used - waited) / 10  # the line may have begun with work
         if not looks:
             if own([line]) is None and own([where]):
                 return ""  # it was in the event loop, whose tasks were not looked at
             return f"Moving: last seen at {place(line)}, {text(self.at - at)} earlier: slow rather than stuck."
-        asleep = since - used - waited
-        if self.task or used <= asleep / 10:  # interrupting itself takes a millisecond
+        if waits:
             what = ", waiting: a deadlock, or something that never comes"
         elif used >= 0.0:  # what never sleeps has of the processor what others leave
             what = ", computing: an endless loop, or too much work for its limit"

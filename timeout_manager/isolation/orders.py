@@ -43,7 +43,7 @@ class Orders:
             suite, missing = self.suite.take(map(tuple, order))
             channel.say("missing", missing)
             result._previousTestClass = None  # fixtures run anew
-            result._mirrorOutput = False  # of what ran before
+            result._mirrorOutput = result.shouldStop = False  # of what ran before: it may come later in the suite
             try:
                 suite(result)
             except KeyboardInterrupt:
