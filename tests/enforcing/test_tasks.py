@@ -179,7 +179,7 @@ class Swallowed(TaskCase):
                 try:
                     await hang()
                 finally:
-                    await count(0.7, enough=1)
+                    await count(0.3, enough=1)
         self.assertEqual(hits, [])
         with self.assertRaises(PhaseTimeout):
             async with self.phase():

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .whereabouts import Place
 
 NEAR = 8  # frames in which the interpreter may stand at a bad place: a signal handler of others has callers
+_TO_END = (*ENTERS, *EXITS, "__del__")  # a lock would stay locked; an error in the last is lost, and printed
 _STARTS = {  # functions that start a process
     **dict.fromkeys(("__init__", "_get_handles", "_execute_child", "_posix_spawn", "_close_pipe_fds"), "subprocess"),
     **dict.fromkeys(("_launch", "spawnv_passfds"), "multiprocessing"),
@@ -38,8 +39,8 @@ def does_harm(position: Position, block: Place | None, is_patient: bool) -> bool
     near = list(islice(position.stack, NEAR))
     called = list(takewhile(lambda each: block is None or each is not block[0], near))  # in the block
     beside = near[is_sent : 1 + bool(called)]
-    if is_patient and (any(runs(each, ENTERS + EXITS) for each in called) or any(map(_is_beside, beside))):
-        return True  # a lock that is half taken, or half given back, would stay locked
+    if is_patient and (any(runs(each, _TO_END) for each in called) or any(map(_is_beside, beside))):
+        return True
     return not is_sent and _misses(near)
 
 
