@@ -32,6 +32,13 @@ class InAnotherThread(ByWatchdogInAnotherThread, unittest.TestCase):
             time.sleep(LIMIT)
         self.assertEqual((watchdog._running, by_thread.enforcers), ({}, {}))
 
+    def test_garbage_of_an_earlier_thread_with_its_ident_does_not_end_what_watches_it(self):
+        def body():
+            importlib.import_module(f"{package.__name__}.enforcing.by_thread")._Tie()
+            spin()
+
+        self.assert_times_out(body)
+
     @unwatched
     def test_a_thread_that_ends_in_a_phase_closes_it(self):
         for options in {}, {"kill_after": LONG}:

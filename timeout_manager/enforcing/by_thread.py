@@ -198,8 +198,9 @@ class _Tie:
 
     @uninterrupted
     def __del__(self) -> None:
-        enforcer = enforcers.get(self.key) if enforcers else None  # None: the interpreter ends
-        if enforcer is not None and self.key == get_ident():  # otherwise this is a child process, which clears up
+        is_own = enforcers and self.key == get_ident()  # not where the interpreter ends, or a child, which clears up
+        enforcer = enforcers.get(self.key) if is_own else None
+        if enforcer is not None and (enforcer is self.enforcer or enforcer.signum):  # else it is of a later thread
             enforcer.stop()
             for phase in enforcer.phases[::-1]:
                 give_up(phase)
