@@ -4,12 +4,13 @@ import sys
 import threading
 import unittest
 from importlib import import_module
+from unittest import mock
 
 from .. import package
 from ..helpers.enforced import CPYTHON, LONG, by_each_enforcer, spin
-from ..helpers.held import USES, Condition, left_held, use
+from ..helpers.held import BRIEF, USES, Condition, left_held, use
 
-TIMES = 25  # of these, ten or more found something held as long as nothing was done against it
+TIMES = 25  # enough: if nothing is done against it, some of them leave something held
 
 
 @by_each_enforcer
@@ -18,6 +19,22 @@ class WhatIsHeld:
     def test_is_given_back(self):
         found = self.in_thread(lambda: [(*each, left_held(*each, TIMES, self.manager)) for each in USES])
         self.assertEqual([each for each in found if each[2]], [])
+
+    @unittest.skipUnless(CPYTHON, "elsewhere objects die later")
+    def test_is_no_error_that_a_del_would_lose(self):
+        class Dying:
+            def __del__(self):
+                self.is_gone = True
+
+        def body():
+            while True:
+                Dying()
+
+        lost = []
+        with mock.patch.object(sys, "unraisablehook", lost.append):
+            for _ in range(TIMES):
+                self.assert_times_out(body, BRIEF)
+        self.assertEqual(lost, [])
 
     def test_does_not_put_off_the_end_of_a_deadlock(self):
         if not self.ends_blocking_calls:

@@ -38,7 +38,7 @@ def does_harm(position: Position, block: Place | None, is_patient: bool) -> bool
         return True  # ExitStack, between two of its callbacks; a process that is started, and known to nobody yet
     near = list(islice(position.stack, NEAR))
     called = list(takewhile(lambda each: block is None or each is not block[0], near))  # in the block
-    beside = near[is_sent : 1 + bool(called)]
+    beside = near[is_sent : 1 + bool(called)]  # the frame, unless it was sent here, and its caller in the block
     if is_patient and (any(runs(each, _TO_END) for each in called) or any(map(_is_beside, beside))):
         return True
     return not is_sent and _misses(near)
