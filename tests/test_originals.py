@@ -201,6 +201,8 @@ class WithoutImports(Together, unittest.TestCase):
             with without():
                 timer.set(time.monotonic() + LONG)
                 timer.off()
+                timers.Timer(timers.TO_THREAD, timers.free_signals()[0]).delete()
+                timers.handler_in_c(signal.SIGINT)
         timer.delete()
 
     def test_tasks_are_interrupted(self):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 from functools import lru_cache, partial
+from struct import pack
 
 from ..originals import signals, system, thread
 from ..seconds import INFINITY
@@ -25,7 +26,7 @@ LATEST = 1e9  # the last instant at which one goes off, some thirty years after 
 CLOCK_MONOTONIC = 1
 ABSOLUTE = 1  # an instant, rather than so much time from now: TIMER_ABSTIME
 TO_PROCESS, CALL, TO_THREAD = 0, 2, 4  # what a timer does: SIGEV_SIGNAL, SIGEV_THREAD, SIGEV_THREAD_ID
-_WORDS = 16  # of a struct sigaction that are zero where there is no handler: it comes first, or right after the flags
+_FIRST = 16  # bytes of a struct sigaction that are zero where there is no handler: it comes first, or after the flags
 
 
 class NoTimer(Exception):
@@ -39,33 +40,35 @@ class Timer:
     """
 
     def __init__(
-        self, does: int, signum: int = 0, function: str = "", argument: Any = None, interval: float = 0.0
+        self, does: int, signum: int = 0, function: str = "", argument: int = 0, interval: float = 0.0
     ) -> None:
         ctypes, libc = c_types(), library(use_errno=True)
-        event = _structure()(argument, signum, does)
+        word, number = ctypes.c_long, ctypes.c_int
         if does == CALL:
-            event.target.function = ctypes.cast(getattr(libc, function), ctypes.c_void_p).value
-        elif does == TO_THREAD:
-            event.target.thread = thread.get_native_id()
-        self._timer = ctypes.c_void_p()
-        if libc.timer_create(CLOCK_MONOTONIC, ctypes.byref(event), ctypes.byref(self._timer)):
+            called = ctypes.cast(getattr(libc, function), ctypes.c_void_p).value
+            event = pack("PiiP40x", argument, signum, does, called)
+        else:
+            event = pack("Piii44x", argument, signum, does, thread.get_native_id())
+        made = _words(1)()
+        if libc.timer_create(number(CLOCK_MONOTONIC), ctypes.c_char_p(event), made):
             raise NoTimer(f"the system refuses timer_create ({_reason()})")
-        words = ctypes.c_long * 4
-        never, spec = words(), words(int(interval), int(interval % 1 * 1e9))  # then its seconds and nanoseconds
-        if libc.timer_settime(self._timer, 0, never, None):
+        self._timer = made[0]
+        never, spec = _words(4)(), _words(4)(int(interval), int(interval % 1 * 1e9))  # then its seconds and nanoseconds
+        if libc.timer_settime(word(self._timer), number(), never, word()):
             why = _reason()
             self.delete()
             raise NoTimer(f"the system refuses timer_settime ({why})")
         settime = library().timer_settime
-        if hasattr(ctypes, "PyDLL"):  # for this, and for plain arguments, PyPy imports something in each call
+        if hasattr(ctypes, "PyDLL"):  # for this PyPy imports something in each call, as it does for plain arguments
             settime.restype = None
         # nothing is to be converted: so a call takes half of the time
-        timer, absolute = ctypes.c_void_p.from_param(self._timer.value), ctypes.c_int.from_param(ABSOLUTE)
-        nowhere = ctypes.c_void_p.from_param(0)
-        self._spec = memoryview(spec).cast("B").cast("l")
-        self._start = partial(settime, timer, absolute, ctypes.byref(spec), nowhere)
+        timer, absolute, nowhere = word.from_param(self._timer), number.from_param(ABSOLUTE), word.from_param(0)
+        self._never, self._spec = never, memoryview(spec).cast("B").cast("l")
+        self._start = partial(settime, timer, absolute, word.from_param(ctypes.addressof(spec)), nowhere)
         #: have it not go off any more
-        self.off: Callable[[], None] = partial(settime, timer, absolute, ctypes.byref(never), nowhere)
+        self.off: Callable[[], None] = partial(
+            settime, timer, absolute, word.from_param(ctypes.addressof(never)), nowhere
+        )
 
     def set(self, at: float) -> None:
         """Go off at this instant, at once if it has passed; never if it is infinity."""
@@ -78,7 +81,7 @@ class Timer:
         self._start()
 
     def delete(self) -> None:
-        library().timer_delete(self._timer)
+        library().timer_delete(c_types().c_long(self._timer))
 
 
 @lru_cache(None)
@@ -141,9 +144,9 @@ def _is_free(signum: int) -> bool:
 
 def handler_in_c(signum: int) -> bytes:
     """Return what the system calls for a signal, which C code may have set behind Python's back; zeros: the default."""
-    action = c_types().create_string_buffer(512)
-    _sigaction()(signum, None, action)
-    return bytes(action.raw[:_WORDS])
+    ctypes, action = c_types(), _words(64)()
+    _sigaction()(ctypes.c_int(signum), ctypes.c_void_p(), action)
+    return bytes(action)[:_FIRST]
 
 
 @lru_cache(None)
@@ -152,16 +155,9 @@ def _sigaction() -> Any:
 
 
 @lru_cache(None)
-def _structure() -> Any:
-    import ctypes
-
-    class Target(ctypes.Union):
-        _fields_ = [("thread", ctypes.c_int), ("function", ctypes.c_void_p), ("rest", ctypes.c_char * 48)]
-
-    class Event(ctypes.Structure):
-        _fields_ = [("value", ctypes.c_void_p), ("signo", ctypes.c_int), ("does", ctypes.c_int), ("target", Target)]
-
-    return Event
+def _words(count: int) -> Any:
+    """Return the type of so many words: made once, since PyPy imports something to make it."""
+    return c_types().c_long * count
 
 
 def _reason() -> str:
