@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from ..counting.ledger import Phase
     from ..interpreter.frames import Line
-    from ..interpreter.threads import Sample
+    from ..interpreter.threads import Sample, Use
     from ..processes.table import Process
 
     T = TypeVar("T")
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 PHASES = 30  # the last ones
 NOBODY: Family = ([], "")
+HARDLY = 0.01  # of a processor
 BLOCKED = 0.5  # seconds by which an interrupt is late that a call has held up; a busy machine may take less
 
 
@@ -147,7 +148,7 @@ class Scene:
             if line != where:
                 break
             looks, since = looks + 1, self.at - at
-            used, waited = (now - then for now, then in zip(self.use, before))
+            used, waited = self._used(since, before)
             waits = waits or used <= (since - used - waited) / 10  # the line may have begun with work
         if not looks:
             if own([line]) is None and own([where]):
@@ -161,9 +162,21 @@ class Scene:
             what = ""
         return f"At the same line for the last {text(since)} (seen {looks} time{'s' * (looks > 1)}){what}."
 
+    def _used(self, since: float, before: Use) -> Use:
+        """Return how long it has computed in the time since a look, and waited for a processor.
+
+        What hardly ran did not want one, whatever is counted: others leave more of it, and Linux (6.18) may count a
+        sleep as such a wait.
+        """
+        used, waited = (now - then for now, then in zip(self.use, before))
+        return used, 0.0 if used <= since * HARDLY else waited
+
     def _lateness(self) -> str:
         """Tell why it was interrupted long after it was due, if it was: the line is not to blame for that."""
-        waited = self.use[1] - self.seen[-1][2][1] if self.seen else 0.0  # for a processor: so no call did
+        waited = 0.0  # for a processor: so no call did
+        if self.seen:
+            at, _, before = self.seen[-1]
+            waited = self._used(self.at - at, before)[1]
         late = self.at - self.due - waited
         came_back = "This is the line it came back to: look at the call before it."
         if late > stalls.LATE and stalls.held(self.due, self.at):
