@@ -20,6 +20,34 @@ class WhatIsHeld:
         found = self.in_thread(lambda: [(*each, left_held(*each, TIMES, self.manager)) for each in USES])
         self.assertEqual([each for each in found if each[2]], [])
 
+    @unittest.skipUnless(CPYTHON, "PyPy does not look for signals at the places that it tells")
+    def test_is_given_back_by_an_exit_that_takes_some_turns(self):
+        class Slow:
+            turns = 0
+
+            def turn(self):
+                for self.turns in range(10_000):
+                    pass
+
+            def __enter__(self):
+                pass
+
+            def __exit__(self, *error):
+                self.turn()
+                self.turns = 0
+
+        def body():
+            while True:
+                with slow:
+                    pass
+                for _ in range(10_000):
+                    pass
+
+        slow = Slow()
+        for _ in range(TIMES):
+            self.assert_times_out(body, BRIEF)
+            self.assertEqual(slow.turns, 0)
+
     @unittest.skipUnless(CPYTHON, "elsewhere objects die later")
     def test_is_no_error_that_a_del_would_lose(self):
         class Dying:

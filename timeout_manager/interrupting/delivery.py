@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .whereabouts import Place
 
 PATIENCE = 100  # bad places that are passed over, if a better one may come
+BURST = 10  # those where it would do harm that a thread is sent through at a time: they count for one
 STUCK = 20  # how many of them it counts for when a thread is found where it was found before
 SENT = 20  # how many of them are passed over at the border of a block by a thread that was sent there: it takes longer
 
@@ -157,7 +158,7 @@ def _raise(enforcer: Enforcer, expiry: Expiry, struck: list[Phase], position: Po
     if does_harm(position, block := place(struck[0], stack), expiry.tries < PATIENCE):
         for escalation in struck[0].ledger.escalations:
             escalation.put_off(struck[0], position)
-        thread.send(position)
+        _pass_over(expiry, thread, position)
         return None
     at = sent_to if sent_to >= 0 else stand(frame.f_code, frame.f_lasti)
     missed = [phase for phase in enforcer.phases if not _covers(place(phase, stack), frame, at)]
@@ -200,6 +201,19 @@ def _count_try(expiry: Expiry, position: Position) -> None:
     frame, found = position.frame, expiry.place
     expiry.place = None if position.sent_to >= 0 else (id(frame), frame.f_lasti)
     expiry.tries += STUCK if expiry.place and expiry.place == found else 1
+
+
+def _pass_over(expiry: Expiry, thread: Enforcer, position: Position) -> None:
+    """Send the thread on to a better place, or after a burst of bad ones leave it alone for a moment.
+
+    In between it gets something done. So an ``__exit__`` that goes through a loop is finished, too.
+    """
+    expiry.passed += 1
+    if expiry.passed % BURST == 0:
+        thread.call_off()
+    else:
+        expiry.tries = max(expiry.tries - 1, 1)  # a burst counts for one
+        thread.send(position)
 
 
 def mark(struck: list[Phase], expiry: Expiry) -> None:

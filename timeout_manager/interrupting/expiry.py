@@ -23,7 +23,7 @@ class Expiry:
     """A limit that has passed: what is raised for it, and what became of that."""
 
     __slots__ = (
-        *("over", "error", "hits", "hit", "again", "tries", "place"),
+        *("over", "error", "hits", "hit", "again", "tries", "passed", "place"),
         *("raised", "sent", "avoid", "depth", "message"),
     )
 
@@ -33,6 +33,7 @@ class Expiry:
         self.hits = 0
         self.hit = self.again = 0.0  # when it was raised last, and when it may be raised again
         self.tries = 0  # how many places have been passed over since it is due
+        self.passed = 0  # how many of them where it would have done harm
         self.place: tuple[int, int] | None = None  # the last of them, if it was interrupted there
         self.raised: BaseException = error
         self.sent = False  # it was raised where the thread had been sent to
