@@ -376,9 +376,9 @@ class WhatABlockDoesToTheAlarm(Together, unittest.TestCase):
 
         self.before = handle
         self.begin(False)
-        signal.setitimer(signal.ITIMER_REAL, LIMIT, LIMIT)
+        signal.setitimer(signal.ITIMER_REAL, LIMIT, 8 * LIMIT)
         with TimeoutManager(enforce="signal").timed_operation("run", LONG):
-            spin(6 * LIMIT)
+            spin(12 * LIMIT)
         self.assertEqual((self.calls, self.end()), (["before"], ("before", "none")))
 
     def test_as_pytest_timeout_does_it_at_every_failure(self):

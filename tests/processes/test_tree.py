@@ -303,11 +303,11 @@ class LittleIsKnown(Together, unittest.TestCase):
         self.word = f"{os.getpid()}{time.monotonic_ns()}"
         self.addCleanup(lambda: [os.kill(pid, signal.SIGKILL) for pid in alive(self.word)] if LINUX else None)
 
-    def end(self, script, **options):
+    def end(self, script, limit=0.4, **options):
         script = script.replace("SLEEP", f"sleep 60.{self.word}")
         began, before = time.monotonic(), os.listdir("/proc/self/fd") if LINUX else []
         with self.assertRaises(PhaseTimeout) as caught:
-            TimeoutManager(0.4).run(["bash", "-c", script, self.word], grace=0.2, **options)
+            TimeoutManager(limit).run(["bash", "-c", script, self.word], grace=0.2, **options)
         self.assertLess(time.monotonic() - began, 15)
         if LINUX:
             self.assertEqual(alive(self.word), [], script)
@@ -408,7 +408,7 @@ class LittleIsKnown(Together, unittest.TestCase):
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 30, limits[1]))
-        error = self.end("for i in {1..40}; do setsid SLEEP & SLEEP & done; wait")
+        error = self.end("for i in {1..40}; do setsid SLEEP & SLEEP & done; wait", limit=1.0)
         self.assertGreater(len(error.killed), 30)
 
     @unittest.skipUnless(LINUX, "what is open is seen by /proc")

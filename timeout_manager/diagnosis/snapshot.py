@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 PHASES = 30  # the last ones
 NOBODY: Family = ([], "")
-HARDLY = 0.01  # of a processor
 BLOCKED = 0.5  # seconds by which an interrupt is late that a call has held up; a busy machine may take less
 
 
@@ -58,10 +57,10 @@ class Scene:
         like: Scene | None = None,
         due: float = INFINITY,
     ) -> None:
-        self.at = clock.monotonic()
-        self.due = due
         self.seen = list(seen)
         self.use = use_of(get_ident()) if self.seen else (UNKNOWN, 0.0)
+        self.at = clock.monotonic()
+        self.due = due
         self.problems: list[str] = []
         self.thread = get_ident()
         self.stack = stack(up(frame))
@@ -165,11 +164,10 @@ class Scene:
     def _used(self, since: float, before: Use) -> Use:
         """Return how long it has computed in the time since a look, and waited for a processor.
 
-        What hardly ran did not want one, whatever is counted: others leave more of it, and Linux (6.18) may count a
-        sleep as such a wait.
+        Linux (6.18) may count a sleep as such a wait, from its begin on: one that is longer than that time is none.
         """
         used, waited = (now - then for now, then in zip(self.use, before))
-        return used, 0.0 if used <= since * HARDLY else waited
+        return used, waited if waited <= since else 0.0
 
     def _lateness(self) -> str:
         """Tell why it was interrupted long after it was due, if it was: the line is not to blame for that."""
