@@ -1,6 +1,7 @@
 """In a debugger, and where somebody sits at a prompt, nothing is interrupted."""
 
 import bdb
+import os
 import sys
 import time
 import unittest
@@ -22,14 +23,14 @@ class InADebugger(unittest.TestCase):
         def trace_dispatch(self, *args):
             return None
 
-    def go(self, enforce, tracer, error=None):
+    def go(self, enforce, tracer, body=lambda: time.sleep(0.2)):
         manager = TimeoutManager(0.05, enforce=enforce)
         before = sys.gettrace()
         sys.settrace(tracer)
         try:
             with mock.patch(f"{package.__name__}.interpreter.debugger.tell"):
                 with manager.timed_operation("outer"):
-                    time.sleep(0.2)
+                    body()
                     with manager.timed_operation("inner"):
                         pass
         finally:
@@ -39,6 +40,11 @@ class InADebugger(unittest.TestCase):
     def test_nothing_is_raised_and_the_ledger_tells(self):
         for enforce in False, True, "thread":
             self.assertEqual(self.go(enforce, self.Debugger().trace_dispatch), ["timeout", "timeout"], enforce)
+
+    @unittest.skipUnless(os.name == "posix", "needs a call of the system that signals do not end")
+    def test_a_call_that_goes_on_is_no_reason_to_trace_in_its_place(self):
+        outcomes = self.go("thread", self.Debugger().trace_dispatch, lambda: os.system("sleep 0.5"))
+        self.assertEqual(outcomes, ["timeout", "timeout"])
 
     def test_which_tracer_is_a_debugger(self):
         debugger = import_module(f"{package.__name__}.interpreter.debugger")

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 PHASES = 30  # the last ones
 NOBODY: Family = ([], "")
+TELLING = 0.2  # seconds; for less even what computes may wait for the GIL, while a busy machine lets nobody look
 BLOCKED = 0.5  # seconds by which an interrupt is late that a call has held up; a busy machine may take less
 
 
@@ -148,16 +149,16 @@ class Scene:
                 break
             looks, since = looks + 1, self.at - at
             used, waited = self._used(since, before)
-            waits = waits or used <= (since - used - waited) / 10  # the line may have begun with work
+            waits = waits or since >= TELLING and used <= (since - used - waited) / 10  # it may have begun with work
         if not looks:
             if own([line]) is None and own([where]):
                 return ""  # it was in the event loop, whose tasks were not looked at
             return f"Moving: last seen at {place(line)}, {text(self.at - at)} earlier: slow rather than stuck."
         if waits:
             what = ", waiting: a deadlock, or something that never comes"
-        elif used >= 0.0:  # what never sleeps has of the processor what others leave
+        elif used >= 0.0 and since >= TELLING:  # what never sleeps has of the processor what others leave
             what = ", computing: an endless loop, or too much work for its limit"
-        else:  # not known
+        else:  # that is not known
             what = ""
         return f"At the same line for the last {text(since)} (seen {looks} time{'s' * (looks > 1)}){what}."
 

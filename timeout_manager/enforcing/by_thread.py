@@ -21,7 +21,7 @@ from __future__ import annotations
 import atexit
 from itertools import chain
 
-from ..interpreter import fork, safepoints, watchdog
+from ..interpreter import fork, safepoints, threads, watchdog
 from ..interpreter.debugger import present
 from ..interpreter.timer import find_free_signals
 from ..interrupting.delivery import look
@@ -145,7 +145,7 @@ class ByThread(ThreadEnforcer):
                 self.wait = min(2 * self.wait, LAST if self.signum else SUSPENDED)
                 self.stale = False
                 self.excused = self.excused or present()
-                if not self._signal() or self.wait >= SUSPENDED:  # the block may have blocked it
+                if not self._signal() or self.wait >= (SUSPENDED if threads.blocks(self.key, self.signum) else LAST):
                     self.send_from_outside()
         finally:
             _closing.release()

@@ -29,6 +29,7 @@ import atexit
 
 from ..interpreter import fork, safepoints
 from ..interpreter.debugger import present
+from ..interpreter.threads import blocks
 from ..interpreter.timer import TO_THREAD, NoTimer, Timer, find_free_signals, handler_in_c, library
 from ..originals import clock, signals, thread, uninterrupted
 from ..seconds import INFINITY
@@ -160,10 +161,10 @@ def attend(now: float) -> float:
     try:
         if not self.is_running or _timer is None or not self.phases:
             return again
-        is_heard = signals.getsignal(_signum) is _fired
+        is_heard, late = signals.getsignal(_signum) is _fired, now - self.at
         if not is_heard:
             _timer.off()
-        if self.at + (TICK if is_heard else 0.0) <= now:
+        if late >= 0.0 and (not is_heard or late >= REPEAT or late >= TICK and blocks(self.key, _signum)):
             self.excused = self.excused or present()
             self.send_from_outside()
         return again

@@ -48,6 +48,15 @@ def use_of(ident: Any) -> Use:
         return ran or UNKNOWN, waited
 
 
+def blocks(ident: int, signum: int) -> bool:
+    """Tell whether a thread blocks a signal, or may do so: where nothing tells of that."""
+    try:
+        _, _, mask = shown(ident, "status").partition(b"\nSigBlk:")
+        return bool(int(mask.split()[0], 16) >> (signum - 1) & 1)
+    except (IndexError, OSError, ValueError):
+        return True
+
+
 def _scheduled(ident: int) -> Use:
     """Return what the scheduler of Linux has counted, to a tick; zeros where nothing is known."""
     try:
