@@ -135,6 +135,7 @@ class Kinds(unittest.TestCase):
 
     def test_an_asynchronous_generator_gets_what_is_sent_and_thrown(self):
         got = []
+        handled = sys.exc_info()[1]  # PyPy may still hold what a test before was interrupted by
 
         @with_timeout_management(timeout=30)
         async def test(timeout_manager):
@@ -153,7 +154,7 @@ class Kinds(unittest.TestCase):
             generator, error = test(), KeyError("x")
             items = [await generator.__anext__(), await generator.asend("sent"), await generator.athrow(error)]
             await generator.aclose()
-            self.assertEqual((items, got), ([1, 2, 3], ["sent", error, None, GeneratorExit]))
+            self.assertEqual((items, got), ([1, 2, 3], ["sent", error, handled, GeneratorExit]))
 
         asyncio.run(use())
 

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 PHASES = 30  # the last ones
 NOBODY: Family = ([], "")
-TELLING = 0.2  # seconds; for less even what computes may wait for the GIL, while a busy machine lets nobody look
+TELLING = 0.2  # seconds; for less even what computes may have waited for the GIL, which a look on a busy machine held
+MOST = 0.75  # of the time
 BLOCKED = 0.5  # seconds by which an interrupt is late that a call has held up; a busy machine may take less
 
 
@@ -149,7 +150,8 @@ class Scene:
                 break
             looks, since = looks + 1, self.at - at
             used, waited = self._used(since, before)
-            waits = waits or since >= TELLING and used <= (since - used - waited) / 10  # it may have begun with work
+            slept = since - used - waited
+            waits = waits or since >= TELLING and slept >= max(10 * used, MOST * since)  # it may have begun with work
         if not looks:
             if own([line]) is None and own([where]):
                 return ""  # it was in the event loop, whose tasks were not looked at
