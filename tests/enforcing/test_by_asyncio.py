@@ -210,7 +210,7 @@ class AsTheLibraryDecided(TaskCase):
                 asyncio.get_running_loop().call_later(when, asyncio.current_task().cancel)
                 async with self.phase():
                     try:
-                        time.sleep(0 if cleanup else 2 * LIMIT)  # both are due at once
+                        time.sleep(0 if cleanup else 1.1 * LIMIT)  # both are due at once
                         await hang()
                     finally:
                         await asyncio.sleep(cleanup)

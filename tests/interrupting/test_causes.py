@@ -6,7 +6,6 @@ import socket
 import sys
 import unittest
 import warnings
-from importlib import import_module
 from unittest import mock
 
 from .. import package
@@ -17,13 +16,6 @@ PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
 
 @by_each_enforcer
 class Causes:
-    def setUp(self):
-        """A busy machine may have an answer wait for so long that it is interrupted, too."""
-        expiry = import_module(f"{package.__name__}.interrupting.expiry")
-        patch = mock.patch.object(expiry, "FIRST", expiry.LAST)
-        patch.start()
-        self.addCleanup(patch.stop)
-
     def leave(self, error, hide=False, manager=None):
         """Answer to an interrupt with this error; return what came out of the phase, and the interrupt."""
         seen = []

@@ -26,6 +26,8 @@ def swallow_everything(body=burn):
 
 @by_each_enforcer
 class Swallowing:
+    swallows = True
+
     def test_what_except_exception_swallows_comes_again(self):
         self.assert_times_out(swallow_exceptions)
 
