@@ -39,7 +39,7 @@ from __future__ import annotations
 
 import atexit
 
-from ..interpreter import fork
+from ..interpreter import fork, watchdog
 from ..interpreter.alarm import LATE, Alarm, missing
 from ..interpreter.frames import up
 from ..interpreter.safepoints import guarded
@@ -119,7 +119,7 @@ class BySignal(MainThreadEnforcer):
             if self.alarm.is_there():
                 self.alarm.put_back(*self.alarm.take_off())
             return
-        if not is_handed_on:
+        if watchdog.jobs and not is_handed_on:
             self.expect_visit()
         if self.alarm.set(at, is_handed_on):
             self.arm(self.at)
@@ -204,7 +204,8 @@ class BySignal(MainThreadEnforcer):
                 signals.signal(SIGALRM, signals.SIG_IGN)  # discards one that waits for another thread to run
                 signals.pthread_sigmask(signals.SIG_BLOCK, ())  # PyPy keeps one that has come for the next handler
             signals.signal(SIGALRM, self.previous)
-        self.alarm.put_back(*timer)
+        if timer[0]:
+            self.alarm.put_back(*timer)
 
     def _look_after(self, at: float) -> None:
         """See to it that the alarm comes at this instant at the latest, and to us: a block may have changed that."""

@@ -21,9 +21,9 @@ if hasattr(signals, "setitimer"):
     ITIMER_REAL, getitimer, setitimer = signals.ITIMER_REAL, signals.getitimer, signals.setitimer
 
 SLACK = 1e-5  # seconds: an alarm is late, never early; this is for the rounding of the figures
-REPEAT = 1.0 + id(sys.modules[__name__]) // 64 % 1000 * 1e-5  # seconds; the interval tells our timer from others
+REPEAT = 1.0 + id(sys.modules[__name__]) // 64 % 1000 * 1e-5  # seconds: ours always repeats, after a time of its own,
+LEAST, MOST = REPEAT - 5e-6, REPEAT + 5e-6  # as it may be read back
 AT_ONCE = 1e-6  # seconds: less would switch it off
-ROUNDING = 5e-6  # of an interval that is read back
 LATE = 1.0  # for so long after one of ours an alarm of nobody may be ours
 LONGEST = 1e8  # what every setitimer takes
 
@@ -73,9 +73,10 @@ class Alarm:
         rest, interval = setitimer(ITIMER_REAL, seconds, REPEAT)
         if self.is_owed and not owed and clock.monotonic() < before:
             self.is_owed = False
+        if LEAST <= interval <= MOST:
+            return False
         accounted = self.foreign
-        if not _is_ours(interval):
-            self.foreign, self.interval = now + (rest or interval) if rest or interval else INFINITY, interval
+        self.foreign, self.interval = now + (rest or interval) if rest or interval else INFINITY, interval
         return self.foreign != accounted
 
     def set_again(self, seconds: float) -> None:
@@ -96,7 +97,7 @@ class Alarm:
     def take_off(self) -> tuple[float, float]:
         """Take ours off; return that of somebody else, as it is to go on: (0.0, 0.0) if there is none."""
         rest, interval = setitimer(ITIMER_REAL, 0.0)
-        if _is_ours(interval):
+        if LEAST <= interval <= MOST:
             lent = self.foreign < INFINITY
             rest, interval = (max(self.foreign - clock.monotonic(), AT_ONCE), self.interval) if lent else (0.0, 0.0)
         self.armed = self.foreign = INFINITY
@@ -109,7 +110,7 @@ class Alarm:
 
     def is_there(self) -> bool:
         """Tell whether it is ours that is set: the block may have set another one, or taken it off."""
-        return _is_ours(getitimer(ITIMER_REAL)[1])
+        return LEAST <= getitimer(ITIMER_REAL)[1] <= MOST
 
     def lend(self) -> None:
         """Leave it to somebody else, whose alarm has come: ours is off, theirs as it is without ours."""
@@ -126,7 +127,7 @@ class Alarm:
         if now < self.armed - SLACK:
             return self.is_owed
         rest, interval = getitimer(ITIMER_REAL)
-        return _is_ours(interval) or bool(rest) and not interval
+        return LEAST <= interval <= MOST or bool(rest) and not interval
 
     def is_late(self, now: float) -> bool:
         """Tell whether one of ours was due shortly before."""
@@ -141,8 +142,3 @@ class Alarm:
         if now >= self.armed - SLACK:
             self.recent = now
         self.is_owed = False
-
-
-def _is_ours(interval: float) -> bool:
-    """Tell whether this is our timer: always one that repeats, after a time that nobody else has."""
-    return -ROUNDING <= interval - REPEAT <= ROUNDING
