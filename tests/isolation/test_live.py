@@ -19,7 +19,7 @@ SUITE = """
             print("on stdout, \\x1b[1min bold\\x1b[0m")
             print("on stderr", file=sys.stderr)
             time.sleep(0.3)
-            print("without an end, in \\xfc", end="", flush=True)
+            print("no end in \\xfc\\u6f22\\u5b57 e\\u0301\\t", end="", flush=True)
             time.sleep(0.3)
             print("the end")
         def test_2(self): pass
@@ -66,11 +66,11 @@ class LiveLine(Directory):
         self.write(test_live=SUITE)
         runs = (["--isolate"], False), (["--isolate"], True), (["--jobs", "2"], True)
         one, one_live, two_live = at_once(self.said, runs)
-        self.assertIn("on stdout, \x1b[1min bold\x1b[0m\non stderr\nwithout an end, in \xfcthe end\nok\n", one)
+        self.assertIn("on stdout, \x1b[1min bold\x1b[0m\non stderr\nno end in \xfc\u6f22\u5b57 e\u0301\tthe end\n", one)
         self.assertNotIn("\x1b[K", one)
         for live in one_live, two_live:
             self.assertRegex(live, rf"\n0/2  1 running: test_live\.Case\.test_1 0\.\d s of 10 s{GONE}")
-            self.assertRegex(live, r"\xfc\n[^\n]*\r\x1b\[K\x1b\[A\x1b\[20C")
+            self.assertRegex(live, r"\u0301\t\n[^\n]*\r\x1b\[K\x1b\[A\x1b\[24C")
             left = re.sub(rf"\n{LINE}{GONE}\x1b\[A\x1b\[\d+C", "", live)
             left = re.sub(LINE + GONE, "", left)
             self.assertEqual(re.sub(STYLE, "", left), re.sub(STYLE, "", one))

@@ -268,6 +268,25 @@ class AnEntry(unittest.TestCase):
         entry.groups.append(Group())
         self.assertEqual(entry.parts, ["part"])
 
+    def test_tells_of_no_part_that_ctrl_c_has_kept_from_beginning(self):
+        limits, entry, data_of = (
+            getattr(import_module(f"{package.__name__}.testing.{module}"), name)
+            for module, name in (("limits", "Limits"), ("entry", "Entry"), ("report_files", "data_of"))
+        )
+        part = import_module(f"{package.__name__}.testing.part")
+
+        class Listener(mock.Mock):
+            def entered(self, group):
+                raise KeyboardInterrupt
+
+        of_run, told = limits(), entry("test", "name")
+        of_run.listener = Listener()
+        told.groups.append(part.Group(of_run, "name", of_run.timeout))
+        with self.assertRaises(KeyboardInterrupt):
+            told.groups[0].call("setUp", self.fail)
+        self.assertEqual(data_of(told, 0.0)["phases"], [])
+        of_run.listener.left.assert_called_once_with(told.groups[0])
+
 
 class TheDecorator(Together, unittest.TestCase):
     def test_gives_one_test_a_limit_under_any_runner(self):

@@ -9,6 +9,7 @@ looked at; if it has been closed, or is another file by now, the end of the pare
 from __future__ import annotations
 
 from json import dumps, loads
+from struct import Struct
 
 from ..interpreter.descriptor import Descriptor
 from ..interpreter.fork import in_child
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 VARIABLE = "TIMEOUT_MANAGER_WORKER"  # has the role of a worker
 HASHES = "PYTHONHASHSEED"  # is the same for all of them
 RETURNED = 70  # exit status of a forked process that comes back to the runner
+PLACE = Struct("QQ")  # of an order in the book: where it begins, and its size; what is so small comes in one piece
 ABOVE = 1000  # where descriptors are out of the way of tests, if there may be so many
 
 
@@ -83,9 +85,9 @@ class Channel:
         with self._lock:
             said = self._messages[:]
             if said:
-                del self._messages[: len(said)]
-                self._number += 1
-                self._line += f"\n{self._token} {self._number} {dumps(said)}\n".encode()
+                count, number = len(said), self._number + 1
+                line = self._line + f"\n{self._token} {number} {dumps(said)}\n".encode()
+                self._line, self._number, self._messages[:count] = line, number, ()  # no Ctrl-C comes between these
             data = self._line
             try:
                 while data:
@@ -95,16 +97,10 @@ class Channel:
             self._line = b""
 
     def read(self) -> Any:
-        """Wait for an order; None if there is nobody to give one."""
-        line = b""
+        """Wait for an order; None if there is nobody to give one. KeyboardInterrupt may lose one, but no part of it."""
         try:
-            while not line.endswith(b"\n"):
-                byte = system.read(self._ends["orders"].number(), 1)
-                if not byte:
-                    return None
-                line += byte
-            begin, size = map(int, line.split())
-            return self.look_up(begin, size)
+            place = system.read(self._ends["orders"].number(), PLACE.size)
+            return self.look_up(*PLACE.unpack(place)) if place else None
         except OSError:
             return None
 

@@ -9,12 +9,13 @@ from ..seconds import INFINITY
 from ..testing.entry import Entry
 from ..testing.plan import Unit
 from ..testing.report_files import data_of
-from ..testing.result import SETS_UP
+from ..testing.result import set_up_by
 from .hired import IDLE
 from .showing import Showing, write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from ..testing.limits import Limits
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 LISTS = {"timeout": "timeouts", "crash": "crashes", "interrupted": "interruptions"}  # where an outcome is told
 AGAIN = "it was not there when its module was loaded once more"
-GIVEN_UP = "workers ended again and again before they came to one"
 
 
 class Test:
@@ -50,9 +50,9 @@ class Course:
         self.mine: list[int] = []  # the places of the tests that are run here
         self.workers: list[Hired] = []
         self.result: Result
-        self._numbers: dict[tuple[str, int], int] = {}
+        self._numbers: dict[tuple[Any, ...], int] = {}  # of tests, by their names
         self._imports: list[dict[str, Any]] = []
-        self._failed: set[str] = set()  # classes and modules that could not be set up
+        self._failed: set[str] = set()  # classes and modules that could not be set up, or would not
         self._ended = 0  # tests
 
     def begin(self, result: Result, jobs: int) -> None:
@@ -91,6 +91,8 @@ class Course:
         self.is_listed, self.is_bound = True, is_bound
 
     def on_next(self, worker: Hired, is_stopped: bool) -> None:
+        if worker.state == "loading" and not worker.is_lister:
+            worker.written()  # the same as the lister
         unit, worker.unit = worker.unit, None
         worker.state = "ready"
         self.on_idle(worker)
@@ -116,30 +118,36 @@ class Course:
         worker.uncounted += 1
 
     def on_at(self, worker: Hired, kind: str, name: str, test: list[Any] | None, began: float) -> None:
-        number = None if test is None else self._numbers.get((test[0], test[1]))
+        number = self._numbers.get(tuple(test or ()))
         worker.at, worker.due, worker.has_line = (kind, name, number), INFINITY, False
         worker.began = began
-        left = worker.unit.left if worker.unit is not None else ()
-        if number is not None and number in left:
-            while worker.unit.left.popleft() != number:  # type: ignore[union-attr]
-                pass
+        if worker.unit is not None and number is not None and number in worker.unit.left:
+            worker.unit.left.remove(number)
+            worker.begun.append(number)
         self._tell_running()
 
-    def on_ended(self, worker: Hired, entry: dict[str, Any]) -> None:
+    def on_raised(self, worker: Hired, text: str) -> None:
+        worker.raised = text
+
+    def on_ended(self, worker: Hired, entry: dict[str, Any], test: list[Any] | None) -> None:
         worker.last = entry["id"]
         self.on_idle(worker)
+        number = self._numbers.get(tuple(test or ()))
+        if number in worker.begun:
+            worker.begun.remove(number)
+        if entry["outcome"] == "skipped":
+            self._failed.add(set_up_by(entry["id"]))
         if worker.unit is not None:
             self._note(worker, entry)
         elif worker.is_lister and not self.is_listed:
             self._imports.append(entry)
             self.reports.tell_ended([entry])
 
-    def on_written(self, worker: Hired, *sizes: int) -> None:
-        written = worker.written(*sizes)
+    def on_written(self, worker: Hired) -> None:
         if worker.unit is not None:
-            worker.unit.events.append(("write", *written))
-        elif worker.is_lister or worker.state != "loading":  # otherwise the lister has written the same
-            write(*written)
+            worker.unit.events.append(("write", *worker.written()))
+        elif worker.is_lister or worker.state != "loading":
+            write(*worker.written())
 
     def on_missing(self, worker: Hired, names: list[list[Any]]) -> None:
         for name, _ in names:
@@ -148,32 +156,26 @@ class Course:
     def on_interrupted(self, worker: Hired) -> None:
         self.result.interrupted = True
 
-    def on_told(self, worker: Hired, *told: Any) -> None:
-        self._add(worker, "tell", *told)
-
-    def on_took(self, worker: Hired, *told: Any) -> None:
-        self._add(worker, "took", *told)
-
     def on_counted(self, worker: Hired, name: str, more: int) -> None:
         worker.uncounted -= more * (name == "testsRun")
-        self._add(worker, "count", name, more)
+        self.on_add(worker, "count", name, more)
 
     def on_failed(self, worker: Hired, owner: str, why: str) -> None:
         self._failed.add(owner)
-        self._add(worker, "fail", owner, why)
+        self.on_add(worker, "fail", owner, why)
 
     def on_slow(self, worker: Hired, line: str) -> None:
         sys.stderr.write(line)
         sys.stderr.flush()
 
-    def _add(self, worker: Hired, *event: Any) -> None:
+    def on_add(self, worker: Hired, *event: Any) -> None:
         if worker.unit is not None:
             worker.unit.events.append(event)
 
     def _note(self, worker: Hired, entry: dict[str, Any]) -> None:
         entry["job"] = worker.job
         self._ended += entry["kind"] == "test"
-        self._add(worker, "entry", entry)
+        self.on_add(worker, "entry", entry)
         self.reports.tell_ended([entry])
         self._tell_running()
 
@@ -188,44 +190,26 @@ class Course:
         entry.elapsed = 0.0 if outcome == "running" else clock.monotonic() - worker.began
         return {**data_of(entry, self.limits.began), "job": worker.job}
 
-    # -- what becomes of a unit whose worker is lost
+    # -- what a worker does not come to say
 
-    def lose(self, worker: Hired, outcome: str, text: str) -> bool:
-        """Tell how a worker has ended amid a unit; what is left of that is to be run. Tell whether it got anywhere."""
-        unit = worker.unit
-        assert unit is not None
-        kind, name, number = worker.at
-        if worker.at == IDLE:
-            kind, name = "test", f"between tests, after {worker.last}" if worker.last else "before the first test"
-            worker.at = kind, name, None
-        shown = name if number is None else self.tests[number].shown
+    def tell_end(self, worker: Hired, outcome: str, shown: str, text: str) -> None:
+        """Tell that what a worker is at has ended so, with the worker."""
         if worker.spools:
             self.on_written(worker)
-        self._add(worker, "write_end", shown, worker.has_line, outcome.upper())
-        self._add(worker, "tell", LISTS[outcome], shown, text)
-        self._add(worker, "count", "testsRun", worker.uncounted)
-        fixture, _, owner = name.partition(" (")
-        if kind == "fixture" and fixture in SETS_UP:
-            ended = {"timeout": "timed out", "crash": "crashed"}.get(outcome, outcome)
-            self.on_failed(worker, owner[:-1], f"{name} {ended}")
+        self.on_add(worker, "write_end", shown, worker.has_line, outcome.upper())
+        self.on_add(worker, "tell", LISTS[outcome], shown, text)
+        self.on_add(worker, "count", "testsRun", worker.uncounted)
         entry = self._entry(worker, outcome, text)
         self.on_idle(worker)
         self._note(worker, entry)
-        if self.result.failfast:
-            self._add(worker, "stop")
-            unit.left.clear()
-        before = len(unit.left)
-        left = [each for each in unit.left if self._failed.isdisjoint(self.tests[each].names[1:])]
-        unit.left.clear()
-        unit.left.extend(left)
-        unit.done = not unit.left
-        return number is not None or len(left) < before or len(left) < worker.taken
 
-    def give_up(self, unit: Unit) -> None:
-        """Leave out what is left of a unit."""
-        unit.events += [("leave", self.tests[number].name[0], GIVEN_UP) for number in unit.left]
-        unit.left.clear()
-        unit.done = True
+    def leave(self, unit: Unit, numbers: Iterable[int], why: str) -> None:
+        """Take that these tests of a unit do not run."""
+        unit.events += [("leave", self.tests[number].names[0], why) for number in numbers]
+
+    def left(self, unit: Unit) -> list[int]:
+        """Return the tests of a unit that are to be run still: what could not be set up is not set up again."""
+        return [number for number in unit.left if self._failed.isdisjoint(self.tests[number].names[1:])]
 
     # -- what is told and shown
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 
 from ..errors import listed
 from ..interpreter.stderr import tell
@@ -10,16 +11,21 @@ from ..originals import clock, signals
 from ..processes.children import collect
 from ..processes.table import contents, name_of_signal
 from ..seconds import text
+from ..testing.result import set_up_by
+from .hired import IDLE
 from .showing import write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ..testing.plan import Unit
     from .bell import Bell
     from .course import Course
     from .hired import Hired
 
+BESIDE = "another test that ran beside it ended their process"
+GIVEN_UP = "workers ended again and again before they came to one"
 FUTILE = 3  # workers in a row that come to nothing, until it is given up
 
 
@@ -67,14 +73,16 @@ class Ends:
     def _lose(self, worker: Hired, outcome: str, why: str) -> None:
         """Tell of a worker that has ended, and have the others go on."""
         course, unit = self.course, worker.unit
-        told = f"{why}\n\n{worker.words()}".strip() + "\n"
+        told = "\n\n".join(filter(None, (why, worker.raised.rstrip(), worker.words()))) + "\n"
         if worker.state == "over" or self.are_asked:
             self._lose_at_end(worker, outcome, told)
         elif unit is not None:
-            self._futile = 0 if course.lose(worker, outcome, told) else self._futile + 1
+            self._lose_amid(unit, worker, outcome, told)
             if self._futile >= FUTILE:
-                course.give_up(unit)
-            elif unit.left:
+                course.leave(unit, unit.left, GIVEN_UP)
+                unit.left.clear()
+            unit.done = not unit.left
+            if unit.left:
                 course.todo.insert(0, unit)
         elif worker.unloaded is not None and not course.is_listed:
             write(*worker.written())
@@ -82,6 +90,26 @@ class Ends:
         else:
             self._lose_at_loading(worker, outcome, told)
         worker.close()
+
+    def _lose_amid(self, unit: Unit, worker: Hired, outcome: str, told: str) -> None:
+        """Tell what a worker was at when it ended; what is left of its unit is to be run."""
+        course = self.course
+        kind, name, number = worker.at
+        if worker.at == IDLE:
+            kind, name = "test", f"between tests, after {worker.last}" if worker.last else "before the first test"
+            worker.at = kind, name, None
+        course.tell_end(worker, outcome, name if number is None else course.tests[number].shown, told)
+        owner = set_up_by(name)
+        if owner:
+            ended = {"timeout": "timed out", "crash": "crashed"}.get(outcome, outcome)
+            course.on_failed(worker, owner, f"{name} {ended}")
+        if course.result.failfast:
+            course.on_add(worker, "stop")
+            unit.left.clear()
+        course.leave(unit, [each for each in worker.begun if each != number], BESIDE)
+        before, unit.left = len(unit.left), deque(course.left(unit))
+        got_on = number is not None or len(unit.left) < before or len(unit.left) < worker.taken
+        self._futile = 0 if got_on else self._futile + 1
 
     def _lose_at_loading(self, worker: Hired, outcome: str, told: str) -> None:
         kind, name, _ = worker.at

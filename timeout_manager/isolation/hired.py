@@ -13,12 +13,11 @@ from ..originals import clock, signals, system
 from ..processes.table import contents
 from ..processes.tree import Tree
 from ..seconds import INFINITY
-from .channel import HASHES, VARIABLE
+from .channel import HASHES, PLACE, VARIABLE
 from .nameless import Book, Spool, are_one, first_of, in_memory, on_disk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Any
 
     from ..processes.table import Process
@@ -48,7 +47,7 @@ class Hired:
         self.lost: dict[str, Any] = orders["lost"]
         self.is_lister = bool(orders["is to list"])
         self.spools = [Spool() for _ in range(1 if are_one() else 2)] if orders["has files"] else []
-        self._shown = [0, 0]
+        self._shown = [0 for _ in self.spools]
         self.tree = Tree()
         self.unit: Unit | None = None
         self.state = "loading"  # then "ready" or "busy", at last "over"
@@ -61,7 +60,9 @@ class Hired:
         self.seconds: float | None = None  # which is so long
         self.signal = 0  # which asks it
         self.taken = 0  # how many tests its unit had
+        self.begun: list[int] = []  # the numbers of tests that have begun, and not ended
         self.last = ""  # what has ended
+        self.raised = ""  # the error in which it ends, as text
         self.unloaded: int | None = None  # the status with which it ends, as the tests cannot be loaded
         self._seen, self._buffer = 0, b""
         self._is_asked = False  # where it stands
@@ -98,7 +99,7 @@ class Hired:
         )
 
     def send(self, order: Any, book: Book) -> None:
-        system.write(self._mouth, b"%d %d\n" % book.write(order))
+        system.write(self._mouth, PLACE.pack(*book.write(order)))
 
     def read(self) -> list[list[Any]]:
         """Return what it has said since; the rest is noise."""
@@ -123,9 +124,9 @@ class Hired:
                 self._seen = int(number)
         return said
 
-    def written(self, *sizes: int) -> tuple[list[Spool], list[int], Sequence[int]]:
-        """Return where what it has written to its streams since begins and ends, which is here or where they end."""
-        begins, self._shown = self._shown, list(sizes or [spool.size() for spool in self.spools])
+    def written(self) -> tuple[list[Spool], list[int], list[int]]:
+        """Return where what it has written to its streams since begins and ends."""
+        begins, self._shown = self._shown, [spool.size() for spool in self.spools]
         return self.spools, begins, self._shown
 
     def ask(self) -> None:

@@ -9,6 +9,9 @@ from __future__ import annotations
 import os
 import re
 import sys
+from codecs import getincrementaldecoder
+from functools import cached_property
+from unicodedata import category, east_asian_width
 
 from ..originals import clock, system
 from ..seconds import INFINITY
@@ -16,12 +19,13 @@ from .hired import IDLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from .hired import Hired
 
 CLEAR, UP, RIGHT = "\r\x1b[K", "\x1b[A", "\x1b[{}C"
+TAB = 8  # columns between two stops of a tabulator
 _STYLE = re.compile("\x1b\\[[0-9;]*m")  # which takes no room
 
 
@@ -33,7 +37,7 @@ class Line:
         self._column = 0  # where the next thing that is written begins; it may be beyond the end of the row
         self._back = ""  # what takes it away; nothing while it is not there
         sys.stderr = _Over(self, sys.stderr)
-        if sys.stdout.isatty():
+        if sys.stdout is not None and sys.stdout.isatty():
             sys.stdout = _Over(self, sys.stdout)
 
     def show(self, text: str) -> None:
@@ -44,7 +48,7 @@ class Line:
         column = self._column % columns
         below = "\n" if self._column else ""
         back = CLEAR + (UP + RIGHT.format(column) if column else "")
-        self._write(f"{self._back}{below}{text[: columns - 1]}")
+        self._write(f"{self._back}{below}{_first_columns(text, columns - 1)}")
         self._back = back
 
     def clear(self) -> None:
@@ -54,8 +58,11 @@ class Line:
 
     def wrote(self, text: str) -> None:
         """Take that this has been written in its place."""
-        last = _STYLE.sub("", text).rpartition("\n")
-        self._column = len(last[2]) + (0 if last[1] else self._column)
+        _, newline, last = _STYLE.sub("", text).rpartition("\n")
+        column = 0 if newline else self._column
+        for character in last:
+            column += _width(character, column)
+        self._column = column
 
     def close(self) -> None:
         self.clear()
@@ -63,7 +70,8 @@ class Line:
 
     def _write(self, text: str) -> None:
         stdout, stderr = self._streams
-        stdout.flush()
+        if stdout is not None:
+            stdout.flush()
         stderr.write(text)
         stderr.flush()
 
@@ -71,16 +79,42 @@ class Line:
 class _Over:
     """A stream to the terminal that takes the live line away before it writes."""
 
-    def __init__(self, line: Line, stream: Any) -> None:
-        self._line, self._stream = line, stream
+    def __init__(self, line: Line, stream: Any, decode: Callable[[Any], str] = str) -> None:
+        self._line, self._stream, self._decode = line, stream, decode
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
-    def write(self, text: str) -> Any:
+    @cached_property
+    def buffer(self) -> _Over:
+        decode = getincrementaldecoder(self._stream.encoding)("replace").decode  # it may end amid a character
+        return _Over(self._line, self._stream.buffer, decode)
+
+    def write(self, data: Any) -> Any:
         self._line.clear()
-        self._line.wrote(text)
-        return self._stream.write(text)
+        self._line.wrote(self._decode(data))
+        return self._stream.write(data)
+
+
+def _width(character: str, column: int) -> int:
+    """Return how many columns a character takes in a terminal, where it begins in this one."""
+    if character == "\t":
+        return TAB - column % TAB
+    if character.isascii():
+        return 1
+    if category(character) in ("Mn", "Me", "Cf"):  # it goes on top of the one before
+        return 0
+    return 2 if east_asian_width(character) in "WF" else 1
+
+
+def _first_columns(text: str, most: int) -> str:
+    """Return as much of a text as there is room for."""
+    column = 0
+    for place, character in enumerate(text):
+        column += _width(character, column)
+        if column > most:
+            return text[:place]
+    return text
 
 
 def told_of(count: str, workers: Iterable[Hired]) -> str:

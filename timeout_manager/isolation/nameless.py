@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from codecs import getincrementaldecoder
 from json import dumps
 
 from ..originals import system
@@ -64,15 +63,14 @@ class Spool:
 
     def __init__(self) -> None:
         self.descriptor = first_of(on_disk, in_memory)
-        self._decode = getincrementaldecoder("utf-8")("replace").decode  # what is read may end amid a character
         flags = fcntl.fcntl(self.descriptor, fcntl.F_GETFL)
         fcntl.fcntl(self.descriptor, fcntl.F_SETFL, flags | os.O_APPEND)
 
     def size(self) -> int:
         return int(system.fstat(self.descriptor).st_size)
 
-    def read(self, begin: int, end: int) -> str:
-        return self._decode(system.pread(self.descriptor, max(end - begin, 0), begin))
+    def read(self, begin: int, end: int) -> bytes:
+        return bytes(system.pread(self.descriptor, max(end - begin, 0), begin))
 
     def __del__(self) -> None:
         if self.descriptor >= 0:

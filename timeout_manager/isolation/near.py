@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from .channel import Channel
     from .worker import Worker
 
+__unittest = True  # unittest leaves our frames out of its tracebacks
+
 LISTS = (
     *("errors", "failures", "skipped", "expectedFailures", "unexpectedSuccesses", "timeouts", "crashes"),
     *("interruptions", "failed", "collectedDurations"),
@@ -80,10 +82,10 @@ class Result(LimitedResult):
         if name == "failed":
             channel.say("failed", told, self.failed[told])
         elif name == "collectedDurations":
-            channel.say("took", *told)
+            channel.say("add", "took", *told)
         else:
             test, text = told if isinstance(told, tuple) else (told, "")
-            channel.say("told", name, self.getDescription(test), text)
+            channel.say("add", "tell", name, self.getDescription(test), text)
 
 
 def _guarded(name: str) -> Callable[..., None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unittest
 
 from ..originals import signals
-from ..testing.entry import names_of
+from ..testing.entry import name_of, names_of
 from ..testing.loader import TestLoader
 from ..testing.runner import TextTestRunner
 from ..testing.units import Suite
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from ..testing.limits import Limits
     from .worker import Worker
+
+__unittest = True  # unittest leaves our frames out of its tracebacks
 
 
 class Orders:
@@ -30,24 +32,40 @@ class Orders:
         return iter(self.suite)
 
     def __call__(self, result: Result) -> None:
-        worker, channel = self.worker, self.worker.channel
+        worker = self.worker
         result.worker, worker.result, worker.suite = worker, result, self.suite
-        while True:
-            worker.end_if_back()
-            worker.tell_news()
-            worker.tell_written()
-            channel.say("next", result.shouldStop, flush=True)
-            order = channel.read()
-            if not order:
-                return
-            suite, missing = self.suite.take(map(tuple, order))
-            channel.say("missing", missing)
-            result._previousTestClass = None  # fixtures run anew
-            result._mirrorOutput = result.shouldStop = False  # of what ran before: it may come later in the suite
+        order: Any = self
+        while order:
             try:
-                suite(result)
+                order = self._next(result)
+                if order and not result.interrupted:
+                    self._run(order, result)
             except KeyboardInterrupt:
-                channel.say("interrupted")
+                result.interrupted = True  # what comes now was sent before
+                worker.channel.say("interrupted")
+
+    def _next(self, result: Result) -> Any:
+        """Tell that nothing is left, and wait for an order; there is none any more if it is empty."""
+        worker = self.worker
+        worker.end_if_back()
+        worker.tell_news()
+        worker.tell_written()
+        worker.channel.say("next", result.shouldStop, flush=True)
+        return worker.channel.read()
+
+    def _run(self, order: Any, result: Result) -> None:
+        suite, missing = self.suite.take(map(tuple, order))
+        self.worker.channel.say("missing", missing)
+        result._previousTestClass = None  # fixtures run anew
+        result._mirrorOutput = result.shouldStop = False  # of what ran before: it may come later in the suite
+        try:
+            suite(result)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # ends the process; it is told why
+            self.worker.end_if_back()
+            self.worker.channel.say("raised", result.text_of(error), flush=True)
+            raise SystemExit(error.code if isinstance(error, SystemExit) else 1) from None
 
 
 class Runner(TextTestRunner):
@@ -93,8 +111,11 @@ class _ToTerminal:
 
 def _shown(runner: Any, test: Any) -> str:
     """Return how a test is shown in progress."""
-    doc = test.shortDescription() if runner.descriptions and hasattr(test, "shortDescription") else None
-    return f"{test}\n{doc}" if doc else str(test)
+    try:
+        doc = test.shortDescription() if runner.descriptions and hasattr(test, "shortDescription") else None
+        return f"{test}\n{doc}" if doc else str(test)
+    except Exception:  # it may rely on what setUp does
+        return name_of(test)
 
 
 def work(worker: Worker, argv: list[str], limits: Limits) -> None:

@@ -151,7 +151,7 @@ class Parent:
                     return None if self.workers else _give_up(error)
 
     def _start(self, job: int) -> None:
-        for stream in sys.stdout, sys.stderr:
+        for stream in filter(None, (sys.stdout, sys.stderr)):
             stream.flush()
         is_to_list = not self.course.is_listed and not any(worker.is_lister for worker in self.workers)
         is_live = self._line is not None

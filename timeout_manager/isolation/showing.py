@@ -54,9 +54,12 @@ def write(spools: Sequence[Spool], begins: Sequence[int], ends: Sequence[int]) -
     """Show a part of what a worker has written to its streams."""
     streams = (sys.stdout, sys.stderr)[-len(spools) :]
     for spool, stream, begin, end in zip(spools, streams, begins, ends):
+        if stream is None:  # it was closed when this process was started
+            continue
         try:
-            stream.write(spool.read(begin, end))
             stream.flush()
+            stream.buffer.write(spool.read(begin, end))
+            stream.buffer.flush()
         except OSError as error:
             tell(f"\nWhat the tests have written to {stream.name} cannot be shown: {error}\n")
             system.dup2(system.open("/dev/null", system.O_WRONLY), stream.fileno())

@@ -59,6 +59,7 @@ class Worker(Listener):
         self._place, self._due = "", 0.0  # the part of it of which has been told until when it has to be over
         self._open: list[Group] = []  # the parts that are running
         self._entry: Entry | None = None  # what is
+        self._left: list[Entry] = []  # by an error that would end the process; so it is not told yet that they ended
         self.channel.say("hello", _tell_of_the_end(self.channel), flush=True)
 
     def bind(self, limits: Limits) -> None:
@@ -117,20 +118,32 @@ class Worker(Listener):
             entry.place = self.suite.begin(entry.test)
         self._place = ""
         self.channel.say("at", entry.kind, entry.name, entry.place, entry.began, flush=entry.kind != "test")
+        if self._open:  # it goes on
+            self._tell_due(self._open[-1])
 
     def ended(self, entry: Entry) -> None:
         self.end_if_back(entry is self._entry)
         if self.channel.is_foreign():
             return
         self.tell_news()
-        self.channel.say("ended", data_of(entry, self.began))
+        self._say_ended(entry)
         self.tell_written()
         self.channel.flush()
+
+    def leaves(self, entry: Entry) -> None:
+        self.end_if_back(entry is self._entry)
+        if not self.channel.is_foreign():
+            self._left.append(entry)  # what the parent takes to be running when the process ends has ended it
+
+    def _say_ended(self, entry: Entry) -> None:
+        self.channel.say("ended", data_of(entry, self.began), entry.place)
 
     # -- what a result was told
 
     def tell_news(self) -> None:
         """Tell what the result has come to know."""
+        while self._left:  # the process has not ended
+            self._say_ended(self._left.pop(0))
         if self.result is not None:
             self.result.tell_news(self.channel)
 
@@ -143,13 +156,12 @@ class Worker(Listener):
         return entry is not None and entry is self._entry
 
     def tell_written(self) -> None:
-        """Tell how much has been written, where that is shown later."""
+        """Tell that something may have been written, where that is shown later."""
         if self.has_files:
             for stream in sys.stdout, sys.stderr:
                 with suppress(Exception):  # tests may have put anything there
                     stream.flush()
-            with suppress(OSError):
-                self.channel.say("written", system.fstat(1).st_size, system.fstat(2).st_size)
+            self.channel.say("written")
 
 
 def _tell_of_the_end(channel: Channel) -> int:

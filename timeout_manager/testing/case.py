@@ -64,7 +64,6 @@ class LimitedTest(Entry):
         self.before: dict[str, Any] = {}  # what was in the place of what stands in for methods of the test
         self.handed_on = 0.0  # the limit of which the framework has been told
         self.has_loop = False
-        self.thread = get_ident()  # in which it is called
         self.is_over = False
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

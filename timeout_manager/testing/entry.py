@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unittest.util import strclass
 
-from ..originals import clock
+from ..originals import clock, thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ class Entry:
         self.began = clock.monotonic()
         self.elapsed = 0.0
         self.outcome = "running"
+        self.thread = thread.get_ident()  # in which it is called
         self.groups: list[Group] = []
         self.texts: list[str] = []  # what went wrong, or why it was skipped
         self.test: Any = None

@@ -121,8 +121,8 @@ class Group:
         part = Part(self, name, _cleanup(function, args) if name == "cleanup" else None)
         self.parts.append(part)
         listener = self.limits.listener
-        listener.entered(self)  # it has a part more
         try:
+            listener.entered(self)  # it has a part more
             return self._call(part, function, *args, **kwargs)
         finally:
             listener.left(self)

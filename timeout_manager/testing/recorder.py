@@ -7,13 +7,15 @@ from unittest.suite import _ErrorHolder as Named  # type: ignore[attr-defined]  
 
 from ..errors import PhaseTimeout
 from ..interpreter.stderr import tell
-from ..originals import clock, python, thread
+from ..originals import clock, thread
 from .case import LimitedTest
 from .entry import Entry, name_of
 from .hung import Hung
 from .loader import ImportTimeout
 from .part import group_of
 from .telling import of_error, of_late, of_reported
+
+get_ident = thread.get_ident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +38,6 @@ class Recorder(unittest.TestResult):
     ran: set[str]  #: names of tests
     hung: Hung
     hinted: bool  # a limit of its own would have helped
-    current: Entry | None  # what is running
     before: Entry | None  # the fixture that was called last
     tell_at_once = staticmethod(tell)
 
@@ -44,9 +45,9 @@ class Recorder(unittest.TestResult):
         self.limits, self.listener = limits, limits.listener
         self.interruptions, self.ran, self.hung = [], set(), Hung()
         self.hinted = False
-        self.current = self.before = None
-        self.thread = thread.get_ident()
-        self._outer: list[Entry | None] = []
+        self.before = None
+        self.thread = get_ident()
+        self._running: list[Entry] = []  # a suite may run tests in threads, and a test others
 
     def addTimeout(self, test: Any, message: str) -> None:
         """Called when a test, a fixture or an import was not over in time."""
@@ -60,14 +61,17 @@ class Recorder(unittest.TestResult):
         self._begin(own, test)
         try:
             if own is entry:
-                return entry.call(function, *args, **kwargs)
-            return function(*args, **kwargs)  # what it stands for has had its time
-        except PhaseTimeout as error:
-            if not own.owns(error):
-                raise
-            return self
-        finally:
-            self._end(own, test)
+                returned = entry.call(function, *args, **kwargs)
+            else:
+                returned = function(*args, **kwargs)  # what it stands for has had its time
+        except BaseException as error:
+            is_told = isinstance(error, PhaseTimeout) and own.owns(error)
+            self._end(own, test, error, leaves=not is_told)
+            if is_told:
+                return self
+            raise
+        self._end(own, test)
+        return returned
 
     def call_fixture(self, owner: Any, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call a fixture or a cleanup within the limit."""
@@ -76,40 +80,53 @@ class Recorder(unittest.TestResult):
         entry.groups.append(group)
         self._begin(entry, None)
         try:
-            return group.call(name, function, *args, **kwargs)
+            returned = group.call(name, function, *args, **kwargs)
         except BaseException as error:
-            if not (entry.late or isinstance(error, KeyboardInterrupt)):
-                entry.outcome = "skipped" if isinstance(error, unittest.SkipTest) else "error"
-                entry.texts.append(self._text(error))
+            if isinstance(error, unittest.SkipTest):
+                entry.outcome = "skipped"
+                entry.texts.append(self.text_of(error))
+            self._end(entry, Named(entry.name), error, leaves=not isinstance(error, Exception))
             raise
-        finally:
-            self._end(entry, Named(entry.name))
+        self._end(entry, Named(entry.name))
+        return returned
 
     # -- of both
 
+    @property
+    def current(self) -> Entry | None:
+        """What is running; if there is something in the calling thread, that."""
+        running, here = self._running[:], get_ident()
+        running = [entry for entry in running if entry.thread == here] or running
+        return running[-1] if running else None
+
     def _begin(self, entry: Entry, test: Any) -> None:
-        self._outer.append(self.current)
-        self.current = entry
+        self._running.append(entry)
         entry.test = test
         self.listener.running(entry)
 
-    def _end(self, entry: Entry, test: Any) -> None:
+    def _end(self, entry: Entry, test: Any, error: BaseException | None = None, leaves: bool = False) -> None:
+        """Tell that it has ended, by that error; `leaves`: which unittest hands on, and which ends the run."""
         entry.elapsed = entry.elapsed or clock.monotonic() - entry.began
-        error = python.exc_info()[1]
         self._tell_late(entry, test)
         if entry.outcome == "timeout":
             pass
         elif isinstance(error, KeyboardInterrupt):
+            leaves = False  # to a runner of ours
             entry.outcome = "interrupted"
-            entry.texts.append(self._text(error))
+            entry.texts.append(self.text_of(error))
             self.interruptions.append((test, entry.texts[-1]))
         elif entry.outcome == "running":
-            entry.outcome = "passed"
-        self.current = outer = self._outer.pop()
+            entry.outcome = "passed" if error is None else "error"
+            entry.texts += [] if error is None else [self.text_of(error)]
+        self._running.remove(entry)
         self.ran.add(name_of(test))
-        self.listener.ended(entry)
-        if outer is not None:
-            self.listener.running(outer)
+        if leaves:
+            self.listener.leaves(entry)
+        else:
+            self.listener.ended(entry)
+            current = self.current
+            if current is not None:
+                self.listener.running(current)
         for group in entry.groups:
             group.forget()
 
@@ -124,7 +141,7 @@ class Recorder(unittest.TestResult):
         entry.told += [part for _, part in late]
         entry.outcome = "timeout"
         entry.elapsed = max([entry.elapsed, *(error.elapsed or 0.0 for error in entry.reported)])
-        lines = [*of_reported(entry.reported), *(line for each in late for line in of_late(*each, self._text))]
+        lines = [*of_reported(entry.reported), *(line for each in late for line in of_late(*each, self.text_of))]
         told = "\n".join(lines).rstrip() + "\n"
         self.hinted |= entry.kind != "import" and not all(group.by_total for group, _ in late)
         entry.texts.insert(0, told)
@@ -141,24 +158,24 @@ class Recorder(unittest.TestResult):
 
     def _is_reported(self, test: Any, error: BaseException | None) -> bool:
         """Take a timeout of which a framework tells, or a suite that runs its tests in other processes or threads."""
-        if isinstance(self.current, LimitedTest):
-            by_framework = self.current.timeout_by_framework(error)
+        entry = self.current
+        if isinstance(entry, LimitedTest):
+            by_framework = entry.timeout_by_framework(error)
             if by_framework is not None:
-                self.current.reported.append(by_framework)
+                entry.reported.append(by_framework)
                 return True
         path = error.phase_path if isinstance(error, PhaseTimeout) else ()
         name = name_of(test)
         if not path or name not in (path[0], f"{path[-1]} ({path[0]})"):
             return False
         assert isinstance(error, PhaseTimeout)
-        entry = self.current
         if entry is not None:
             entry.reported.append(error)
             return True
-        self._begin(Entry("test" if name == path[0] else "fixture", name), test)
-        assert self.current is not None
-        self.current.reported.append(error)
-        self._end(self.current, test)
+        entry = Entry("test" if name == path[0] else "fixture", name)
+        self._begin(entry, test)
+        entry.reported.append(error)
+        self._end(entry, test)
         return True
 
     def _note(self, test: Any, outcome: str, what: Any) -> None:
@@ -171,11 +188,11 @@ class Recorder(unittest.TestResult):
             return  # a fixture, which has been told already
         if RANK.index(outcome) > RANK.index(entry.outcome):
             entry.outcome = outcome
-        entry.texts.append(what if isinstance(what, str) else self._text(what[1]))
+        entry.texts.append(what if isinstance(what, str) else self.text_of(what[1]))
         if lone:
             self.listener.ended(entry)
 
-    def _text(self, error: BaseException) -> str:
+    def text_of(self, error: BaseException) -> str:
         return self._exc_info_to_string((type(error), error, error.__traceback__), Named(""))
 
     def _exc_info_to_string(self, err: Any, test: Any) -> str:

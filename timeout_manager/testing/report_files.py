@@ -150,6 +150,7 @@ def data_of(entry: Entry, began: float) -> Data:
             {**phase_entry(part, began), "limit": group.ledger.initial, "group": number}
             for number, group in enumerate(entry.groups)
             for part in group.parts
+            if part.outcome != "new"
         ],
         "text": "\n".join(entry.texts),
         "diagnosis": "\n\n".join(error.diagnosis for error in entry.timeouts),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from ..originals import python
 from ..seconds import text
 from .entry import Entry, name_of
 from .recorder import Recorder
@@ -45,10 +46,11 @@ class LimitedResult(Recorder):
 
     def startTest(self, test: Any) -> None:
         super().startTest(test)
-        if self.current is None or self.current.test is not test:  # it runs elsewhere, and we are told
-            self._begin(Entry("test", name_of(test)), test)
-        if self.current is not None:
-            self.current.started = True
+        entry = self.current
+        if entry is None or entry.test is not test:  # it runs elsewhere, and we are told
+            entry = Entry("test", name_of(test))
+            self._begin(entry, test)
+        entry.started = True
 
     def stopTest(self, test: Any) -> None:
         entry = self.current
@@ -56,7 +58,8 @@ class LimitedResult(Recorder):
             if entry.is_called:
                 self._tell_late(entry, test)  # while it can be told what it has printed
             else:
-                self._end(entry, test)
+                error = python.exc_info()[1]
+                self._end(entry, test, error if isinstance(error, KeyboardInterrupt) else None)
         super().stopTest(test)
         if self.limits.spent():
             self.stop()
@@ -64,8 +67,8 @@ class LimitedResult(Recorder):
     def addError(self, test: Any, err: Any) -> None:
         ours = self._is_ours(err[1]) or self._is_reported(test, err[1])
         name = name_of(test)
-        fixture, _, owner = name.rstrip(")").partition(" (")
-        if fixture in SETS_UP:
+        owner = set_up_by(name)
+        if owner:
             self.failed[owner] = f"{name} {'timed out' if ours else 'failed'}"
         if not ours:
             super().addError(test, err)
@@ -149,3 +152,9 @@ class LimitedResult(Recorder):
             why = self.failed.get(module) or self.failed.get(kind) or rest
             if why and name not in self.ran:
                 self.not_run[name] = why
+
+
+def set_up_by(fixture: str) -> str:
+    """Return the class or module that a fixture of this name sets up; nothing if it does something else."""
+    name, _, owner = fixture.rstrip(")").partition(" (")
+    return owner if name in SETS_UP else ""

@@ -70,7 +70,16 @@ class Suite:
                     around._tests.append(suite)
                 around = suite
             around._tests.append(test)
-        return top, missing
+        return _obedient(top), missing
+
+
+def _obedient(suite: Any) -> Any:
+    """Return the suite; a plain one of its tests where it has others of its own, whatever it is given."""
+    if not isinstance(suite, unittest.BaseTestSuite):
+        return suite
+    given = suite._tests = [_obedient(each) for each in suite._tests]
+    found = list(suite)
+    return suite if sorted(map(id, found)) == sorted(map(id, given)) else unittest.TestSuite(given)
 
 
 def _empty(suite: Any, emptied: set[int]) -> None:
