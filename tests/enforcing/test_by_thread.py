@@ -119,6 +119,20 @@ class InTheMainThread(unittest.TestCase):
         self.assertLess(next(at for at, gap in zip(sent, gaps) if gap > 0.25), 1)
         self.assertEqual(gaps[-1], 1)
 
+    def test_is_traced_at_once_if_it_is_deaf_and_late_if_it_hears_the_signal(self):
+        by_thread = importlib.import_module(f"{package.__name__}.enforcing.by_thread")
+        signals = mock.Mock(getsignal=lambda signum: by_thread._fired)
+        for deaf, least, most in (True, 0.0, 0.2), (False, 0.4, 2.0):
+            now, traced = 0.0, []
+            enforcer = by_thread.ByThread(1)
+            enforcer.signum, enforcer.at = 40, now
+            threads = mock.Mock(blocks=lambda ident, signum, told=deaf: told)
+            with mock.patch.multiple(by_thread, signals=signals, enforcers={1: enforcer}, threads=threads):
+                with mock.patch.object(by_thread.ByThread, "send_from_outside", lambda self: traced.append(now)):
+                    while not traced and now < 10:
+                        now = enforcer.attend(now)
+            self.assertTrue(least <= traced[0] <= most, (deaf, traced))
+
     @unittest.skipUnless(hasattr(signal, "SIGRTMIN"), "no real-time signals here")
     def test_takes_no_signal_that_c_code_handles_and_another_one_where_all_are_taken(self):
         code = f"""

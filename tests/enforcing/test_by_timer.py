@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import unittest
+from unittest import mock
 
 from .. import package
 from ..helpers.child import ROOT, python
@@ -165,6 +166,21 @@ class ItsSignal(Together, unittest.TestCase):
         with self.assertRaises(PhaseTimeout) as caught:
             phase(2 * LIMIT, body)
         self.assertEqual((seen, caught.exception.interrupted), (["late"], True))
+
+    @unwatched
+    def test_is_put_in_the_place_of_by_the_watchdog_at_once_only_where_the_thread_is_deaf(self):
+        def looks(late):
+            with mock.patch.object(by_timer.ByTimer, "send_from_outside", lambda self: sent.append(late)):
+                by_timer.attend(by_timer.ByTimer.only.at + late)
+
+        by_timer, sent = module("enforcing.by_timer"), []
+        with TimeoutManager(enforce="timer").timed_operation("run", LONG):
+            for deaf in False, True:
+                with mock.patch.object(by_timer, "blocks", lambda *args, told=deaf: told):
+                    for late in -by_timer.TICK, by_timer.TICK, by_timer.REPEAT:
+                        looks(late)
+                sent.append(deaf)
+        self.assertEqual(sent, [by_timer.REPEAT, False, by_timer.TICK, by_timer.REPEAT, True])
 
     def test_that_a_block_leaves_blocked_is_discarded(self):
         def body():

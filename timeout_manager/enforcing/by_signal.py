@@ -39,7 +39,7 @@ from __future__ import annotations
 
 import atexit
 
-from ..interpreter import fork, watchdog
+from ..interpreter import fork
 from ..interpreter.alarm import LATE, Alarm, missing
 from ..interpreter.frames import up
 from ..interpreter.safepoints import guarded
@@ -117,9 +117,9 @@ class BySignal(MainThreadEnforcer):
         is_handed_on = signals.getsignal(SIGALRM) is not _fired
         if is_handed_on and not _is_heard():  # it would meet the handler of the block
             if self.alarm.is_there():
-                self.alarm.put_back(*self.alarm.take_off())
+                self.alarm.give_back()
             return
-        if watchdog.jobs and not is_handed_on:
+        if not is_handed_on:
             self.expect_visit()
         if self.alarm.set(at, is_handed_on):
             self.arm(self.at)
@@ -198,14 +198,14 @@ class BySignal(MainThreadEnforcer):
     def _give_back(self) -> None:
         """Put back the handler that was there, and the timer of somebody else, unless the block has set others."""
         may_come = self.alarm.may_come(clock.monotonic())
-        timer = self.alarm.take_off()
+        rest, interval = self.alarm.take_off()
         if signals.getsignal(SIGALRM) is _fired:
             if may_come:
                 signals.signal(SIGALRM, signals.SIG_IGN)  # discards one that waits for another thread to run
                 signals.pthread_sigmask(signals.SIG_BLOCK, ())  # PyPy keeps one that has come for the next handler
             signals.signal(SIGALRM, self.previous)
-        if timer[0]:
-            self.alarm.put_back(*timer)
+        if rest:
+            self.alarm.put_back(rest, interval)
 
     def _look_after(self, at: float) -> None:
         """See to it that the alarm comes at this instant at the latest, and to us: a block may have changed that."""

@@ -65,8 +65,7 @@ class ByThread(ThreadEnforcer):
         reason = probe.find_way()
         if not reason:
             probe.leave_way()
-            reason = watchdog.missing()
-        return reason
+        return reason or watchdog.missing()
 
     @classmethod
     def start(cls, at: float) -> ByThread | None:
@@ -145,6 +144,7 @@ class ByThread(ThreadEnforcer):
                 self.wait = min(2 * self.wait, LAST if self.signum else SUSPENDED)
                 self.stale = False
                 self.excused = self.excused or present()
+                # to be sent from outside takes a debugger its tracing up to 3.11, so who hears the signal has longer
                 if not self._signal() or self.wait >= (SUSPENDED if threads.blocks(self.key, self.signum) else LAST):
                     self.send_from_outside()
         finally:
@@ -165,6 +165,7 @@ class ByThread(ThreadEnforcer):
 
     def find_way(self) -> str:
         """Find out how the calling thread can be interrupted: by a signal, or by sending it somewhere; or why not."""
+        self.state = safepoints.thread_state()
         usable = () if refusal() else chain(find_free_signals(), [signals.SIGURG])  # by default nothing happens at that
         for signum in usable:
             if signals.getsignal(signum) != signals.SIG_DFL:
@@ -173,9 +174,7 @@ class ByThread(ThreadEnforcer):
             if signals.getsignal(signum) is _fired:
                 self.signum = signum
                 self.blocked = signum in signals.pthread_sigmask(signals.SIG_UNBLOCK, (signum,))
-                self.state = safepoints.thread_state()
                 return ""
-        self.state = safepoints.thread_state()
         return "" if self.state else "this interpreter cannot reach into another thread"
 
     def leave_way(self) -> None:

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import atexit
 
-from ..interpreter import fork, safepoints, watchdog
+from ..interpreter import fork, safepoints
 from ..interpreter.debugger import present
 from ..interpreter.threads import blocks
 from ..interpreter.timer import TO_THREAD, NoTimer, Timer, find_free_signals, handler_in_c, library
@@ -98,8 +98,7 @@ class ByTimer(MainThreadEnforcer):
         if _timer is not None:
             _timer.set(at)
         self.at = at  # not before: if the signal comes in between, the timer is early rather than late
-        if watchdog.jobs:
-            self.expect_visit()
+        self.expect_visit()
         if self.stale:  # another thread has set it meanwhile
             self.wake()
 

@@ -73,7 +73,7 @@ class Alarm:
         rest, interval = setitimer(ITIMER_REAL, seconds, REPEAT)
         if self.is_owed and not owed and clock.monotonic() < before:
             self.is_owed = False
-        if LEAST <= interval <= MOST:
+        if LEAST <= interval <= MOST:  # here and in `take_off` without `_is_ours`: each phase sets it and takes it off
             return False
         accounted = self.foreign
         self.foreign, self.interval = now + (rest or interval) if rest or interval else INFINITY, interval
@@ -105,18 +105,23 @@ class Alarm:
 
     def put_back(self, rest: float, interval: float) -> None:
         """Set that of somebody else."""
+        setitimer(ITIMER_REAL, rest, interval)
+
+    def give_back(self) -> None:
+        """Have that of somebody else in the place of ours, if there is one."""
+        rest, interval = self.take_off()
         if rest:
-            setitimer(ITIMER_REAL, rest, interval)
+            self.put_back(rest, interval)
 
     def is_there(self) -> bool:
         """Tell whether it is ours that is set: the block may have set another one, or taken it off."""
-        return LEAST <= getitimer(ITIMER_REAL)[1] <= MOST
+        return _is_ours(getitimer(ITIMER_REAL)[1])
 
     def lend(self) -> None:
         """Leave it to somebody else, whose alarm has come: ours is off, theirs as it is without ours."""
         if self.is_foreign(clock.monotonic()):
             self.foreign = self.foreign + self.interval if self.interval else INFINITY
-        self.put_back(*self.take_off())
+        self.give_back()
 
     def may_come(self, now: float) -> bool:
         """Tell whether one of ours may be on its way."""
@@ -127,7 +132,7 @@ class Alarm:
         if now < self.armed - SLACK:
             return self.is_owed
         rest, interval = getitimer(ITIMER_REAL)
-        return LEAST <= interval <= MOST or bool(rest) and not interval
+        return _is_ours(interval) or bool(rest) and not interval
 
     def is_late(self, now: float) -> bool:
         """Tell whether one of ours was due shortly before."""
@@ -142,3 +147,8 @@ class Alarm:
         if now >= self.armed - SLACK:
             self.recent = now
         self.is_owed = False
+
+
+def _is_ours(interval: float) -> bool:
+    """Tell whether a timer with this interval is ours."""
+    return LEAST <= interval <= MOST

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from .whereabouts import Place
 
 PATIENCE = 100  # bad places that are passed over, if a better one may come
-BURST = 10  # those where it would do harm that a thread is sent through at a time: they count for one
+BURST = 10  # of those where it would do harm a thread is sent through so many at a time; all of them count for one
 STUCK = 20  # how many of them it counts for when a thread is found where it was found before
 SENT = 20  # how many of them are passed over at the border of a block by a thread that was sent there: it takes longer
 
@@ -154,8 +154,9 @@ def _raise(enforcer: Enforcer, expiry: Expiry, struck: list[Phase], position: Po
     """Return the next interrupt if the place is right; otherwise see to it that the thread comes to a better one."""
     thread, frame, stack, sent_to = enforcer.thread, position.frame, position.stack, position.sent_to
     enforcer.at = position.now + MOMENT
-    _count_try(expiry, position)
-    if does_harm(position, block := place(struck[0], stack), expiry.tries < PATIENCE):
+    harm = does_harm(position, block := place(struck[0], stack), expiry.tries < PATIENCE)
+    _count_try(expiry, position, 1 / BURST if harm else 1)
+    if harm:
         for escalation in struck[0].ledger.escalations:
             escalation.put_off(struck[0], position)
         _pass_over(expiry, thread, position)
@@ -191,7 +192,7 @@ def _raise(enforcer: Enforcer, expiry: Expiry, struck: list[Phase], position: Po
     return expiry.raised
 
 
-def _count_try(expiry: Expiry, position: Position) -> None:
+def _count_try(expiry: Expiry, position: Position, weight: float) -> None:
     """Count one more place that is looked at, for many where the thread is found where it was found before."""
     if not expiry.tries:
         expiry.depth = 0
@@ -200,7 +201,7 @@ def _count_try(expiry: Expiry, position: Position) -> None:
             expiry.avoid.add(avoid)
     frame, found = position.frame, expiry.place
     expiry.place = None if position.sent_to >= 0 else (id(frame), frame.f_lasti)
-    expiry.tries += STUCK if expiry.place and expiry.place == found else 1
+    expiry.tries += STUCK if expiry.place and expiry.place == found else weight
 
 
 def _pass_over(expiry: Expiry, thread: Enforcer, position: Position) -> None:
@@ -212,7 +213,6 @@ def _pass_over(expiry: Expiry, thread: Enforcer, position: Position) -> None:
     if expiry.passed % BURST == 0:
         thread.call_off()
     else:
-        expiry.tries = max(expiry.tries - 1, 1)  # a burst counts for one
         thread.send(position)
 
 

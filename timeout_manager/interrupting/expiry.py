@@ -32,7 +32,7 @@ class Expiry:
         self.error = error
         self.hits = 0
         self.hit = self.again = 0.0  # when it was raised last, and when it may be raised again
-        self.tries = 0  # how many places have been passed over since it is due
+        self.tries = 0.0  # how many places have been passed over since it is due
         self.passed = 0  # how many of them where it would have done harm
         self.place: tuple[int, int] | None = None  # the last of them, if it was interrupted there
         self.raised: BaseException = error
