@@ -157,9 +157,7 @@ def _raise(enforcer: Enforcer, expiry: Expiry, struck: list[Phase], position: Po
     harm = does_harm(position, block := place(struck[0], stack), expiry.tries < PATIENCE)
     _count_try(expiry, position, 1 / BURST if harm else 1)
     if harm:
-        for escalation in struck[0].ledger.escalations:
-            escalation.put_off(struck[0], position)
-        _pass_over(expiry, thread, position)
+        _pass_over(expiry, struck[0], thread, position)
         return None
     at = sent_to if sent_to >= 0 else stand(frame.f_code, frame.f_lasti)
     missed = [phase for phase in enforcer.phases if not _covers(place(phase, stack), frame, at)]
@@ -204,11 +202,13 @@ def _count_try(expiry: Expiry, position: Position, weight: float) -> None:
     expiry.tries += STUCK if expiry.place and expiry.place == found else weight
 
 
-def _pass_over(expiry: Expiry, thread: Enforcer, position: Position) -> None:
+def _pass_over(expiry: Expiry, outermost: Phase, thread: Enforcer, position: Position) -> None:
     """Send the thread on to a better place, or after a burst of bad ones leave it alone for a moment.
 
     In between it gets something done. So an ``__exit__`` that goes through a loop is finished, too.
     """
+    for escalation in outermost.ledger.escalations:
+        escalation.put_off(outermost, position)
     expiry.passed += 1
     if expiry.passed % BURST == 0:
         thread.call_off()
