@@ -314,6 +314,28 @@ class MeddlingTests(Directory):
             self.assertEqual(ran.outcomes.get(f"test_{name}_hang"), "timeout", (name, ran.stderr))
         self.assertEqual(ran.status, 1)
 
+    def test_that_replace_every_handler_and_keep_it(self):
+        self.write(
+            test_handlers="""
+            import signal, time, unittest
+            class Case(unittest.TestCase):
+                timeout = 0.2
+                def setUp(self):
+                    for number in signal.valid_signals():
+                        try: signal.signal(number, lambda *args: None)
+                        except (OSError, ValueError): pass
+                def test_1_waits(self): time.sleep(1.1)  # by then it is looked at again whether the timer is heard
+                def test_2_computes(self):
+                    end = time.monotonic() + 60
+                    while time.monotonic() < end: pass
+            """
+        )
+        if not POSIX or sys.implementation.name != "cpython":
+            self.skipTest("these are signals of POSIX, and PyPy has no other way into the main thread")
+        ran = self.unittest("test_handlers")
+        self.assertEqual(ran.last, "FAILED (timeouts=2)", ran.stderr)
+        self.assertLess(ran.report["tests"][-1]["elapsed"], 20)
+
     def test_that_close_the_report_files(self):
         self.write(
             test_close="""

@@ -8,7 +8,7 @@ from ..enforcing import choice
 from ..errors import STATUS
 from ..interpreter import watchdog
 from ..processes.deadline import less_margin
-from ..seconds import duration
+from ..seconds import MECHANISMS, duration
 from ..testing.limits import METHODS, Limit, Limits, limit_from_environ, seconds_from_environ
 from .screen import hint, refuse
 
@@ -119,7 +119,7 @@ def limits_of(own: dict[str, str]) -> Limits:
 def check(limits: Limits) -> None:
     """Raise ValueError, saying what works instead, if something that is asked for cannot be had here."""
     wish = limits.wish
-    if isinstance(wish, str):
+    if wish in MECHANISMS:
         missing = choice.CANDIDATES[wish][0].missing()
         if missing:
             works = choice.name_of(True)

@@ -93,8 +93,7 @@ class ByTimer(MainThreadEnforcer):
 
     def arm(self, at: float) -> None:
         if clock.monotonic() > _next_check and not _is_heard(_signum):
-            _drop()
-            _prepare()
+            _prepare()  # takes another signal, if one is free
         if _timer is not None:
             _timer.set(at)
         self.at = at  # not before: if the signal comes in between, the timer is early rather than late
@@ -159,10 +158,10 @@ def attend(now: float) -> float:
     if not self.closing.acquire(False):  # a signal handler that opens phases may have interrupted who holds it
         return again
     try:
-        if not self.is_running or _timer is None or not self.phases:
+        if not self.is_running or not self.phases:
             return again
-        is_heard, late = signals.getsignal(_signum) is _fired, now - self.at
-        if not is_heard:
+        is_heard, late = _timer is not None and signals.getsignal(_signum) is _fired, now - self.at
+        if _timer is not None and not is_heard:
             _timer.off()
         if late >= 0.0 and (not is_heard or late >= REPEAT or late >= TICK and blocks(self.key, _signum)):
             self.excused = self.excused or present()

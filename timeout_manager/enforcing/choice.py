@@ -8,7 +8,6 @@ from warnings import warn
 from ..interpreter import watchdog
 from ..interpreter.turns import unreachable
 from ..interrupting.enforcer import Enforcer
-from ..originals import signals
 from . import by_thread, by_timer
 from .by_asyncio import ByAsyncio
 from .by_signal import BySignal
@@ -22,8 +21,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 ALL: tuple[type[Enforcer], ...] = (ByAsyncio, ByTimer, BySignal, ByThread)  # the best first
+UNDISTURBED = "undisturbed"  #: the wish for what code under test is least likely to get into the way of
 CANDIDATES: dict[bool | str | None, tuple[type[Enforcer], ...]] = {
     True: ALL,
+    UNDISTURBED: (ByTimer, ByThread, BySignal),
     False: (),
     **{kind.NAME: (kind,) for kind in ALL if not kind.OF_TASKS},
 }
@@ -47,7 +48,7 @@ def start(wish: bool | str | None, at: float) -> Enforcer | None:
                 warn(f"{unreachable()}: until it runs on, time is only counted", RuntimeWarning, 5)
             return enforcer
     missing = [kind.missing() for kind in CANDIDATES[wish] if not kind.OF_TASKS]
-    if wish is not True:
+    if wish not in (True, UNDISTURBED):
         works = name_of(True)
         advice = f'enforce="{works}" works' if works != "none" else "time can only be counted"
         raise RuntimeError(f"enforce={wish!r} cannot work here: {missing[0]}; here {advice}")
@@ -65,13 +66,6 @@ def name_of(wish: bool | str | None) -> str:
     """Name what would interrupt the calling code."""
     kind = next((kind for kind in CANDIDATES[wish] if not kind.missing()), None)
     return "none" if kind is None or not kind.OF_TASKS and unreachable() else kind.NAME
-
-
-def undisturbed() -> bool | str:
-    """Return the wish for what code under test is least likely to get into the way of."""
-    if not ByTimer.missing():
-        return ByTimer.NAME
-    return ByThread.NAME if hasattr(signals, "pthread_kill") and not ByThread.missing() else True
 
 
 def may_stay(mechanism: str) -> bool:

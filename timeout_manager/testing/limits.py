@@ -111,13 +111,14 @@ class Limits:
         self._is_armed = False  # a limit has come
         self._is_open = False  # something stays armed
         self.listener = Listener()
-        self._here = self._settings(method if method != "auto" else choice.undisturbed())
+        self._here = self._settings(True if method == "auto" else method, choice.UNDISTURBED)
         self._elsewhere = self._settings(True)  # a suite may run its tests in other threads
         self.wish = self._here.enforce  #: a mechanism by name, True for the best, False for none
 
-    def _settings(self, enforce: bool | str) -> EnforcedLedger:
+    def _settings(self, enforce: bool | str, best: bool | str = True) -> EnforcedLedger:
         """Return a ledger for a session, with the settings of those that parts have."""
         wish = mechanism(enforce)  # the environment may have another one, or none
+        wish = best if wish is True else wish
         kills = (None, None) if wish is None else (self.kill_after, self.kill_children)
         return EnforcedLedger(1e8 * self.factor or None, wish or False, *kills)
 
