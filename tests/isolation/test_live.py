@@ -1,11 +1,14 @@
 """The live line of ``unittest --isolate``: there on a terminal, gone before anything else is written."""
 
 import errno
+import io
 import os
 import re
 import subprocess
 import sys
 import unittest
+from importlib import import_module
+from unittest import mock
 
 from .. import package
 from ..helpers.child import PYTHON, ROOT, at_once, environment
@@ -76,6 +79,26 @@ class LiveLine(Directory):
             self.assertEqual(re.sub(STYLE, "", left), re.sub(STYLE, "", one))
             if sys.version_info >= (3, 14):
                 self.assertRegex(left, rf"{STYLE}ok{STYLE}\n")
+
+    def test_goes_back_to_where_the_cursor_was(self):
+        live = import_module(f"{package.__name__}.isolation.live")
+        gone, up = "\r\x1b[K", "\x1b[A"
+        told = {
+            **{"": gone, "a line\n": gone, " 50%": f"{gone}{up}\x1b[4C", " 50%\r": gone + up, "\n\r": gone},
+            **{"ab\b": f"{gone}{up}\x1b[1C", "\x1b[2K\x1b[1mab\x1b[0m": f"{gone}{up}\x1b[2C"},
+            "a\0\a": f"{gone}{up}\x1b[1C",
+        }
+        for text, back in told.items():
+            stdout, stderr = io.StringIO(), io.StringIO()
+            system = mock.Mock(get_terminal_size=lambda number: (80, 25))
+            stderr.fileno = lambda: 2
+            with mock.patch.multiple(sys, stdout=stdout, stderr=stderr), mock.patch.object(live, "system", system):
+                line = live.Line()
+                sys.stderr.write(text)
+                line.show("it runs")
+                line.close()
+            shown = "\n" * (up in back) + "it runs"
+            self.assertEqual(stderr.getvalue(), text + shown + back, repr(text))
 
 
 if __name__ == "__main__":

@@ -146,6 +146,38 @@ class ASuite(OfForks):
             self.check(ran, {"test_2": "crash", "test_3": "passed"}, ["test_1"])
             self.assertIn("1 test did not run, because another test that ran beside it ended their proc", ran.stderr)
 
+    def test_with_classes_of_one_name_sets_each_up_for_itself(self):
+        self.write(test_suite="""
+        import os, unittest
+        def case(number):
+            class Case(unittest.TestCase):
+                @classmethod
+                def setUpClass(cls):
+                    if number == 1: raise unittest.SkipTest("for a reason")
+                    if number == 3: os._exit(1)
+                def test(self):
+                    print("ran", number, flush=True)
+                    if number == 2: os._exit(1)
+            return Case
+        def load_tests(loader, tests, pattern): return unittest.TestSuite(case(each)("test") for each in range(1, 6))
+        """)
+        for ran in self.with_each("test_suite"):
+            self.assertEqual(ran.stdout, "ran 2\nran 4\nran 5\n", ran.stderr)
+            self.assertEqual(ran.last, "FAILED (crashes=2, skipped=1)")
+
+    def test_for_which_no_worker_can_be_started_any_more_is_told_of(self):
+        more = "return super()._execute_child(args"
+        self.code = OF_FORKS.replace(more, f"raise OSError(24, 'too many')\n            {more}")
+        self.write(test_suite="""
+        import os, unittest
+        class Case(unittest.TestCase):
+            def test_1(self): os._exit(1)
+            test_2 = test_3 = test_4 = test_5 = test_1
+        """)
+        ran = self.isolated("test_suite")
+        self.check(ran, dict.fromkeys(("test_1", "test_2", "test_3", "test_4"), "crash"), ["test_5"])
+        self.assertIn("1 test did not run, because no worker can be started: [Errno 24] too many:\n", ran.stderr)
+
 
 class ATest(OfForks):
     def test_whose_name_is_there_when_it_is_set_up_runs(self):
@@ -161,6 +193,16 @@ class ATest(OfForks):
 
 
 class WhatTestsWrite(OfForks):
+    def test_may_be_much(self):
+        self.write(test_suite="""
+            import unittest
+            class Case(unittest.TestCase):
+                def test_1(self): self.fail(9_000_000 * "x")
+                def test_2(self): print(9_000_000 * "y")
+        """)
+        for ran in self.with_each("test_suite"):
+            self.assertEqual((ran.stdout.count("y"), ran.stderr.count("x") // 9_000_000), (9_000_000, 1))
+
     def test_is_shown_byte_for_byte(self):
         self.write(test_suite="""
             import os, sys, unittest

@@ -52,8 +52,10 @@ def run(
 ) -> tuple[Any, bool]:
     """Have the tests run; return their result, and whether all workers have ended well.
 
-    `check` is told whether a limit binds one of the tests.
+    `check` is told whether a limit binds one of the tests. Nothing of the tests is imported here.
     """
+    # a file beside the tests may have the name of a module of Python
+    sys.path[:] = [each for each in sys.path if each not in ("", os.getcwd())]
     from ..isolation import far
     from ..isolation.parent import Parent
 

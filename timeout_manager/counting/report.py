@@ -48,14 +48,15 @@ def lines(phases: list[Phase], running: dict[Phase, float]) -> list[str]:
 
 def _column(names: list[str]) -> list[str]:
     """Return the names, filled up so that they take the same room on a terminal."""
-    widths = list(map(_width, names))
+    widths = list(map(columns, names))
     return [name + " " * (max(widths) - width) for name, width in zip(names, widths)]
 
 
-def _width(name: str) -> int:
-    if name.isascii():
-        return len(name)
-    return sum(0 if category(each) in ("Mn", "Me") else 2 if east_asian_width(each) in "WF" else 1 for each in name)
+def columns(text: str) -> int:
+    """Return how many columns a text takes that is to be printed."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if category(each) in ("Mn", "Me", "Cf") else 1 + (east_asian_width(each) in "WF") for each in text)
 
 
 def data(ledger: Ledger) -> dict[str, Any]:

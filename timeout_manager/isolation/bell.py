@@ -22,7 +22,15 @@ class Bell(Ear):
         self.interrupts = 0  # by Ctrl-C
         self.adopts = adopt()
         self._is_told = False  # of something by a worker, the last time
+        if signals.getsignal(signals.SIGINT) != signals.SIG_IGN:  # as it is for a job in the background
+            signals.signal(signals.SIGINT, self._interrupted)
+
+    def hear_again(self) -> bool:
+        """Hear Ctrl-C again if unittest has taken that, for ``--catch``; tell whether it has."""
+        if signals.getsignal(signals.SIGINT) in (self._interrupted, signals.SIG_IGN):
+            return False
         signals.signal(signals.SIGINT, self._interrupted)
+        return True
 
     def _interrupted(self, *args: object) -> None:
         self.interrupts += 1

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..testing.limits import Limits
     from ..testing.plan import Plan
     from ..testing.report_files import Reports
+    from ..testing.units import Name
     from .far import Result
     from .hired import Hired
 
@@ -31,10 +32,11 @@ AGAIN = "it was not there when its module was loaded once more"
 class Test:
     """A test as its parent knows it."""
 
-    def __init__(self, name: list[Any], shown: str, kind: str, module: str) -> None:
-        self.name: tuple[str, int] = (name[0], name[1])
+    def __init__(self, name: list[Any], shown: str, kind: str, module: str, number: int) -> None:
+        self.name: Name = (name[0], name[1])
         self.shown = shown
         self.names = name[0], kind, module
+        self.owners: set[Name] = {(kind, number), (module, 0)}  # of its fixtures
 
 
 class Course:
@@ -50,9 +52,9 @@ class Course:
         self.mine: list[int] = []  # the places of the tests that are run here
         self.workers: list[Hired] = []
         self.result: Result
-        self._numbers: dict[tuple[Any, ...], int] = {}  # of tests, by their names
+        self._numbers: dict[Name, int] = {}  # of tests
         self._imports: list[dict[str, Any]] = []
-        self._failed: set[str] = set()  # classes and modules that could not be set up, or would not
+        self.failed: set[Name] = set()  # classes and modules that could not be set up, or would not
         self._ended = 0  # tests
 
     def begin(self, result: Result, jobs: int) -> None:
@@ -117,8 +119,9 @@ class Course:
         worker.has_line = True
         worker.uncounted += 1
 
-    def on_at(self, worker: Hired, kind: str, name: str, test: list[Any] | None, began: float) -> None:
-        number = self._numbers.get(tuple(test or ()))
+    def on_at(self, worker: Hired, kind: str, name: str, place: list[Any] | None, began: float) -> None:
+        worker.place = _named(place)
+        number = self._number(kind, place)
         worker.at, worker.due, worker.has_line = (kind, name, number), INFINITY, False
         worker.began = began
         if worker.unit is not None and number is not None and number in worker.unit.left:
@@ -129,14 +132,14 @@ class Course:
     def on_raised(self, worker: Hired, text: str) -> None:
         worker.raised = text
 
-    def on_ended(self, worker: Hired, entry: dict[str, Any], test: list[Any] | None) -> None:
+    def on_ended(self, worker: Hired, entry: dict[str, Any], place: list[Any] | None) -> None:
         worker.last = entry["id"]
         self.on_idle(worker)
-        number = self._numbers.get(tuple(test or ()))
+        number = self._number(entry["kind"], place)
         if number in worker.begun:
             worker.begun.remove(number)
-        if entry["outcome"] == "skipped":
-            self._failed.add(set_up_by(entry["id"]))
+        if set_up_by(entry["id"]) and entry["outcome"] != "passed":
+            self.failed.add(_named(place))
         if worker.unit is not None:
             self._note(worker, entry)
         elif worker.is_lister and not self.is_listed:
@@ -160,10 +163,6 @@ class Course:
         worker.uncounted -= more * (name == "testsRun")
         self.on_add(worker, "count", name, more)
 
-    def on_failed(self, worker: Hired, owner: str, why: str) -> None:
-        self._failed.add(owner)
-        self.on_add(worker, "fail", owner, why)
-
     def on_slow(self, worker: Hired, line: str) -> None:
         sys.stderr.write(line)
         sys.stderr.flush()
@@ -171,6 +170,9 @@ class Course:
     def on_add(self, worker: Hired, *event: Any) -> None:
         if worker.unit is not None:
             worker.unit.events.append(event)
+
+    def _number(self, kind: str, place: list[Any] | None) -> int | None:
+        return self._numbers.get(_named(place)) if kind == "test" else None
 
     def _note(self, worker: Hired, entry: dict[str, Any]) -> None:
         entry["job"] = worker.job
@@ -207,9 +209,17 @@ class Course:
         """Take that these tests of a unit do not run."""
         unit.events += [("leave", self.tests[number].names[0], why) for number in numbers]
 
+    def give_up(self, why: str) -> None:
+        """Take that nothing more can be run."""
+        for unit in self.todo:
+            self.leave(unit, unit.left, why)
+            unit.left.clear()
+            unit.done = True
+        self.todo.clear()
+
     def left(self, unit: Unit) -> list[int]:
         """Return the tests of a unit that are to be run still: what could not be set up is not set up again."""
-        return [number for number in unit.left if self._failed.isdisjoint(self.tests[number].names[1:])]
+        return [number for number in unit.left if self.failed.isdisjoint(self.tests[number].owners)]
 
     # -- what is told and shown
 
@@ -232,3 +242,7 @@ class Course:
         result.leave_out(self.tests[number].names for number in self.mine)
         self.reports.rewrite(self._imports + self.showing.entries)
         self.reports.close(result.not_run)
+
+
+def _named(place: list[Any] | None) -> Name:
+    return (place[0], place[1]) if place else ("", 0)

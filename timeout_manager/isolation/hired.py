@@ -14,7 +14,7 @@ from ..processes.table import contents
 from ..processes.tree import Tree
 from ..seconds import INFINITY
 from .channel import HASHES, PLACE, VARIABLE
-from .nameless import Book, Spool, are_one, first_of, in_memory, on_disk
+from .nameless import Book, Spool, first_of, in_memory, on_disk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from ..processes.table import Process
     from ..testing.plan import Unit
+    from ..testing.units import Name
 
 JOB = "TIMEOUT_MANAGER_JOB"
 STACKS = 0.5  # seconds that a process has to say where it stands,
@@ -42,16 +43,19 @@ def own_command() -> list[bytes]:
 class Hired:
     """One worker. `began` is when it began with what it is `at`, which is to be over by `due`."""
 
-    def __init__(self, job: int, command: list[bytes], book: Book, orders: dict[str, Any], marks: Tree) -> None:
+    def __init__(
+        self, job: int, command: list[bytes], book: Book, orders: dict[str, Any], marks: Tree, spools: list[Spool]
+    ) -> None:
         self.job = job
         self.lost: dict[str, Any] = orders["lost"]
         self.is_lister = bool(orders["is to list"])
-        self.spools = [Spool() for _ in range(1 if are_one() else 2)] if orders["has files"] else []
-        self._shown = [0 for _ in self.spools]
+        self.spools = spools
+        self._shown = [spool.size() for spool in spools]
         self.tree = Tree()
         self.unit: Unit | None = None
         self.state = "loading"  # then "ready" or "busy", at last "over"
         self.at = IDLE
+        self.place: Name = ("", 0)  # the test, or the class or module to which the fixture belongs
         self.has_line = False  # what it is at has been shown in progress,
         self.uncounted = 0  # and counts as a test that ran once it has ended
         self.began = clock.monotonic()
@@ -64,7 +68,7 @@ class Hired:
         self.last = ""  # what has ended
         self.raised = ""  # the error in which it ends, as text
         self.unloaded: int | None = None  # the status with which it ends, as the tests cannot be loaded
-        self._seen, self._buffer = 0, b""
+        self._seen, self._buffer = 0, bytearray()
         self._is_asked = False  # where it stands
         self._token = system.urandom(8).hex()
         self._words = first_of(in_memory, on_disk)
@@ -103,19 +107,24 @@ class Hired:
 
     def read(self) -> list[list[Any]]:
         """Return what it has said since; the rest is noise."""
+        is_whole = False
         try:
             while True:
                 data = system.read(self.ear, 1 << 16)
                 if not data:
                     break
                 self._buffer += data
+                is_whole = is_whole or b"\n" in data
         except BlockingIOError:
             pass
-        *lines, self._buffer = self._buffer.split(b"\n")
+        if not is_whole:
+            return []
+        *lines, rest = bytes(self._buffer).split(b"\n")
+        self._buffer[:] = rest
         said = []
         for line in lines:
-            token, _, rest = line.partition(b" ")
-            number, _, message = rest.partition(b" ")
+            token, _, more = line.partition(b" ")
+            number, _, message = more.partition(b" ")
             if token == self._token.encode() and number.isdigit() and int(number) > self._seen:
                 try:
                     said += loads(message.decode())

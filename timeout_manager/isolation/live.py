@@ -11,8 +11,8 @@ import re
 import sys
 from codecs import getincrementaldecoder
 from functools import cached_property
-from unicodedata import category, east_asian_width
 
+from ..counting.report import columns
 from ..originals import clock, system
 from ..seconds import INFINITY
 from .hired import IDLE
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CLEAR, UP, RIGHT = "\r\x1b[K", "\x1b[A", "\x1b[{}C"
 TAB = 8  # columns between two stops of a tabulator
-_STYLE = re.compile("\x1b\\[[0-9;]*m")  # which takes no room
+_SEQUENCE = re.compile("\x1b\\[[0-?]*[ -/]*[@-~]")  # for styles, which take no room
 
 
 class Line:
@@ -35,6 +35,7 @@ class Line:
     def __init__(self) -> None:
         self._streams = sys.stdout, sys.stderr
         self._column = 0  # where the next thing that is written begins; it may be beyond the end of the row
+        self._is_used = False  # there is something in that row
         self._back = ""  # what takes it away; nothing while it is not there
         sys.stderr = _Over(self, sys.stderr)
         if sys.stdout is not None and sys.stdout.isatty():
@@ -42,13 +43,13 @@ class Line:
 
     def show(self, text: str) -> None:
         """Show this in the place of what was there."""
-        columns, _ = system.get_terminal_size(self._streams[1].fileno())
-        if not columns:  # nobody has said
+        width, _ = system.get_terminal_size(self._streams[1].fileno())
+        if not width:  # nobody has said
             return
-        column = self._column % columns
-        below = "\n" if self._column else ""
-        back = CLEAR + (UP + RIGHT.format(column) if column else "")
-        self._write(f"{self._back}{below}{_first_columns(text, columns - 1)}")
+        column = self._column % width
+        below = "\n" if self._is_used else ""
+        back = CLEAR + UP * self._is_used + (RIGHT.format(column) if column else "")
+        self._write(f"{self._back}{below}{_first_columns(text, width - 1)}")
         self._back = back
 
     def clear(self) -> None:
@@ -58,11 +59,11 @@ class Line:
 
     def wrote(self, text: str) -> None:
         """Take that this has been written in its place."""
-        _, newline, last = _STYLE.sub("", text).rpartition("\n")
+        _, newline, last = _SEQUENCE.sub("", text).rpartition("\n")
         column = 0 if newline else self._column
         for character in last:
-            column += _width(character, column)
-        self._column = column
+            column = max(column + _width(character, column), 0)
+        self._column, self._is_used = column, bool(last.strip("\r")) or self._is_used and not newline
 
     def close(self) -> None:
         self.clear()
@@ -97,14 +98,12 @@ class _Over:
 
 
 def _width(character: str, column: int) -> int:
-    """Return how many columns a character takes in a terminal, where it begins in this one."""
+    """Return how many columns to the right a character takes a terminal that is in this one."""
     if character == "\t":
         return TAB - column % TAB
-    if character.isascii():
-        return 1
-    if category(character) in ("Mn", "Me", "Cf"):  # it goes on top of the one before
-        return 0
-    return 2 if east_asian_width(character) in "WF" else 1
+    if character in "\r\b":
+        return -column if character == "\r" else -1
+    return columns(character) if character >= " " else 0
 
 
 def _first_columns(text: str, most: int) -> str:

@@ -80,7 +80,7 @@ class Result(LimitedResult):
 
     def _tell(self, channel: Channel, name: str, told: Any) -> None:
         if name == "failed":
-            channel.say("failed", told, self.failed[told])
+            channel.say("add", "fail", told, self.failed[told])
         elif name == "collectedDurations":
             channel.say("add", "took", *told)
         else:

@@ -85,7 +85,10 @@ class Runner(TextTestRunner):
         limits = self.limits
         assert limits is not None
         if self.worker.orders["is to list"]:
-            listed = [(name, _shown(self, each), *names_of(each)[1:]) for name, each in orders.suite.named()]
+            listed = [
+                (name, _shown(self, each), *names_of(each)[1:], orders.suite.owner(type(each))[1])
+                for name, each in orders.suite.named()
+            ]
             self.worker.channel.say("tests", listed, any(map(limits.bind, orders)))
         return super().run(orders)
 

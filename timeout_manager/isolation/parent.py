@@ -19,7 +19,7 @@ from .ends import Ends
 from .guard import Guard
 from .hired import IDLE, Hired, own_command
 from .live import line, told_of
-from .nameless import Book
+from .nameless import Book, Spool, are_one
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,8 +46,10 @@ class Parent:
         self.grace = limits.kill_after or GRACE
         self._drains = False  # nothing new is begun
         self._seen_interrupts = 0
+        self._spared = 0  # how many of them let running tests come to their end: one with --catch
         self._kill_at = INFINITY  # after Ctrl-C
         self._line_at = INFINITY  # when to show the next live line
+        self._spools: dict[int, list[Spool]] = {}  # what the workers of each job write to, one after the other
         self._has_begun = False
 
     def load(self) -> Parent:
@@ -76,9 +78,12 @@ class Parent:
         """Run the tests; the result is told what comes of them."""
         course = self.course
         course.begin(result, self.jobs)
+        self._spared = int(self._bell.hear_again())
         try:
             while not self._is_over():
                 self._hand_out()
+                if not self.workers:  # none can be started
+                    continue
                 self._wait()
                 self._mind_interrupts()
                 course.show()
@@ -86,6 +91,8 @@ class Parent:
         finally:
             for worker in self._busy():
                 self._ends.bury(worker)
+        if self._seen_interrupts > self._spared and not all(unit.done for unit in course.units):
+            result.interrupted = True
         if not result.shouldStop or self.limits.spent() or self._bell.interrupts:
             course.show(all_begun=True)
         course.close()
@@ -114,7 +121,7 @@ class Parent:
             if worker.state == "loading":  # nobody has waited for it
                 self._ends.bury(worker)
         try:
-            while self.workers and self._bell.interrupts == self._seen_interrupts:
+            while self.workers and self._bell.interrupts <= self._seen_interrupts:
                 for worker in self.workers:
                     if worker.state == "ready":
                         worker.send([], self._book)
@@ -148,7 +155,9 @@ class Parent:
                 try:
                     self._start(job)
                 except OSError as error:  # too many processes, too many open files
-                    return None if self.workers else _give_up(error)
+                    if not (self.workers or self.course.is_listed):
+                        _give_up(error)
+                    return None if self.workers else self.course.give_up(f"no worker can be started: {error}")
 
     def _start(self, job: int) -> None:
         for stream in filter(None, (sys.stdout, sys.stderr)):
@@ -162,7 +171,10 @@ class Parent:
         }
         if is_to_list:
             self.course.load_again()
-        self.workers.append(Hired(job, self._command, self._book, orders, self._marks))
+        if orders["has files"] and job not in self._spools:
+            self._spools[job] = [Spool() for _ in range(1 if are_one() else 2)]
+        spools = self._spools.get(job, [])
+        self.workers.append(Hired(job, self._command, self._book, orders, self._marks, spools))
 
     def _hand_out(self) -> None:
         if self._drains:
@@ -218,14 +230,16 @@ class Parent:
 
     def _mind_interrupts(self) -> None:
         """Hand Ctrl-C on; kill what is there still when the grace is over, or at the next one."""
-        if self._bell.interrupts > self._seen_interrupts:
-            self._seen_interrupts = self._bell.interrupts
+        came, own = self._bell.interrupts, self._spared + 1
+        if self.course.result.interrupted:  # by a test, it may be: that is as good
+            came = max(came, own)
+        if came > self._seen_interrupts:
+            self._seen_interrupts = came
             self._drains = True
             for worker in self._busy():
                 worker.interrupt()
-            if not self._busy():
-                self.course.result.interrupted = True
-            self._kill_at = clock.monotonic() + (self.grace if self._seen_interrupts == 1 else 0.0)
+            if came >= own:
+                self._kill_at = clock.monotonic() + (self.grace if came == own else 0.0)
         if clock.monotonic() >= self._kill_at:
             for worker in self._busy():
                 self.course.result.interrupted = True

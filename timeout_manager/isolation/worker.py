@@ -114,8 +114,8 @@ class Worker(Listener):
             return
         self.tell_news()
         self._entry = entry
-        if entry.place is None and self.suite is not None and entry.kind == "test":
-            entry.place = self.suite.begin(entry.test)
+        if entry.place is None and self.suite is not None and entry.kind != "import":
+            entry.place = (self.suite.begin if entry.kind == "test" else self.suite.owner)(entry.test)
         self._place = ""
         self.channel.say("at", entry.kind, entry.name, entry.place, entry.began, flush=entry.kind != "test")
         if self._open:  # it goes on

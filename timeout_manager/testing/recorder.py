@@ -78,7 +78,7 @@ class Recorder(unittest.TestResult):
         group = group_of(owner, self.limits)
         entry = self.before = Entry("fixture", f"{name} ({group.name})")
         entry.groups.append(group)
-        self._begin(entry, None)
+        self._begin(entry, owner)
         try:
             returned = group.call(name, function, *args, **kwargs)
         except BaseException as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import unittest
 from collections import Counter, deque
+from unittest.util import strclass
 
 from .entry import name_of
 
@@ -29,8 +30,10 @@ class Suite:
         self.suite = suite
         self.names: dict[int, deque[Name]] = {}  # by the test itself, which may be there more than once
         self._places: dict[Name, tuple[Any, Path]] = {}
+        self._kinds: dict[type, Name] = {}
         seen: Counter[str] = Counter()
         for test, path in _places_of(suite, ()):
+            self.owner(type(test))
             name = (name_of(test), seen[name_of(test)])
             seen[name[0]] += 1
             self._places[name] = test, path
@@ -41,6 +44,15 @@ class Suite:
 
     def named(self) -> Iterator[tuple[Name, Any]]:
         return ((name, test) for name, (test, _) in self._places.items())
+
+    def owner(self, kind: Any) -> Name:
+        """Return the name of a class or module, which tests and fixtures have in common."""
+        if not isinstance(kind, type):
+            return str(kind.__name__), 0
+        if kind not in self._kinds:
+            name = strclass(kind)
+            self._kinds[kind] = name, sum(each[0] == name for each in self._kinds.values())
+        return self._kinds[kind]
 
     def begin(self, test: Any) -> Name | None:
         """Return the name of a test that is about to run; None if it is none of these."""

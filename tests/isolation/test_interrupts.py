@@ -1,0 +1,77 @@
+"""Ctrl-C where workers run the tests: nobody is cut off or left out without a word."""
+
+import signal
+import unittest
+
+from ..helpers.isolated import IN_A_FORK, OF_FORKS, Isolated
+
+
+class CtrlC(Isolated):
+    """Each suite sends it to the run itself, from its first test."""
+
+    code = OF_FORKS
+    CASE = """
+        import os, signal, time, unittest
+        class Case(unittest.TestCase):
+            def test_1(self):
+                PREPARE
+                os.kill(os.getppid(), signal.SIGINT)
+                try: time.sleep(LONG)
+                except KeyboardInterrupt: pass
+            def test_2(self): pass
+    """
+
+    def case(self, prepare="pass", long=60):
+        return self.CASE.replace("PREPARE", prepare).replace("LONG", str(long))
+
+    def check(self, ran, outcomes, not_run):
+        tests = [each for each in ran.report["tests"] if each["kind"] == "test"]
+        self.assertEqual({each["id"]: each["outcome"] for each in tests}, outcomes, ran.stderr)
+        self.assertEqual(ran.report["not run"], not_run)
+        self.assertEqual(ran.status, -signal.SIGINT if not_run else 0, ran.stderr)
+        self.assertEqual("did not run, because of Ctrl-C" in ran.stderr, bool(not_run))
+
+    def test_that_a_test_swallows_leaves_out_the_modules_that_have_not_begun(self):
+        waits = self.case("while not os.path.exists('begun'): time.sleep(0.01)")
+        begins = self.case("open('begun', 'w').close()").replace("os.kill(os.getppid(), signal.SIGINT)", "pass")
+        self.write(test_a=waits, test_b=begins, test_c=begins)
+        tests = [f"test_{module}.Case.test_{number}" for module in "abc" for number in (1, 2)]
+        for ran in self.with_each("test_a", "test_b", "test_c", jobs="2"):
+            self.check(ran, dict.fromkeys(tests[:4], "passed"), tests[4:])
+
+    def test_before_a_worker_ends_in_its_own_way_leaves_out_what_has_not_begun(self):
+        self.write(test_a=self.case("signal.signal(signal.SIGINT, signal.SIG_DFL)"))
+        for ran in self.with_each("test_a"):
+            self.check(ran, {"test_a.Case.test_1": "crash"}, ["test_a.Case.test_2"])
+
+    def test_with_catch_lets_the_running_test_come_to_its_end(self):
+        self.write(test_a=self.case(long=0.5))
+        for ran in self.with_each("-c", "test_a"):
+            self.check(ran, {"test_a.Case.test_1": "passed"}, [])
+            self.assertEqual(ran.last, "OK")
+
+    def test_that_is_ignored_by_whoever_has_started_the_run_is_ignored(self):
+        self.code = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n" + IN_A_FORK
+        self.write(test_a=self.case(long=0.3).replace("except KeyboardInterrupt: pass", "finally: pass"))
+        for ran in self.with_each("test_a"):
+            self.check(ran, {"test_a.Case.test_1": "passed", "test_a.Case.test_2": "passed"}, [])
+
+    def test_by_a_test_itself_ends_the_run(self):
+        own = "os.kill(os.getpid(), signal.SIGINT)"
+        self.write(test_a=f"""
+            import os, signal, time, unittest
+            class Case(unittest.TestCase):
+                def test_1(self): {own}; time.sleep(60)
+                def test_2(self): pass
+        """, test_b="""
+            import time, unittest
+            class Case(unittest.TestCase):
+                def test_3(self): time.sleep(60)
+        """)
+        for ran in self.with_each("test_a", "test_b"):
+            self.assertEqual(ran.status, -signal.SIGINT, ran.stderr)
+            self.assertEqual(ran.report["not run"][0], "test_a.Case.test_2")
+
+
+if __name__ == "__main__":
+    unittest.main()
