@@ -85,9 +85,10 @@ class Spool:
             system.close(self.descriptor)
 
 
-def are_one() -> bool:
-    """Tell whether stdout and stderr are the same, a terminal or a file: then there is an order in what is written."""
+def spools() -> list[Spool]:
+    """Return one for stdout and stderr if they are one terminal or file, where there is an order; else one for each."""
     try:
-        return os.path.samestat(system.fstat(1), system.fstat(2))
+        are_one = os.path.samestat(system.fstat(1), system.fstat(2))
     except OSError:
-        return False
+        are_one = False
+    return [Spool()] if are_one else [Spool(), Spool()]

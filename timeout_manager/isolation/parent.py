@@ -19,7 +19,7 @@ from .ends import Ends
 from .guard import Guard
 from .hired import IDLE, Hired, own_command
 from .live import line, told_of
-from .nameless import Book, Spool, are_one
+from .nameless import Book, Spool, spools
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -172,9 +172,8 @@ class Parent:
         if is_to_list:
             self.course.load_again()
         if orders["has files"] and job not in self._spools:
-            self._spools[job] = [Spool() for _ in range(1 if are_one() else 2)]
-        spools = self._spools.get(job, [])
-        self.workers.append(Hired(job, self._command, self._book, orders, self._marks, spools))
+            self._spools[job] = spools()
+        self.workers.append(Hired(job, self._command, self._book, orders, self._marks, self._spools.get(job, [])))
 
     def _hand_out(self) -> None:
         if self._drains:
