@@ -184,7 +184,7 @@ class AFixtureOfAModule(Isolated):
             self.assertEqual(ran.outcomes, {**names, **imports}, ran.stderr)
             self.assertEqual((ran.status, ran.report["not run"]), (1, ["test_a.Passes.test"]))
             self.assertIn("\nFAILED (crashes=2, not run=1)\n", ran.stderr)
-            self.assertRegex(ran.stderr, r"\nThe end of a worker was not over \d+\.\d+ s after the tests:\n")
+            self.assertRegex(ran.stderr, r"\nA worker had still not ended \d+\.\d+ s after the tests:\n")
 
 
 class Text(Isolated):

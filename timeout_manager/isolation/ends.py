@@ -129,7 +129,7 @@ class Ends:
             write(*worker.written())
         if outcome == "timeout":
             after = text(clock.monotonic() - worker.began)
-            tell(f"\nThe end of a worker was not over {after} after the tests:\n{told}")
+            tell(f"\nA worker had still not ended {after} after the tests:\n{told}")
         elif worker.popen.returncode and self.course.is_listed:
             self.crashes += 1
             tell(f"\nCRASH: the end of a worker\n{told}")

@@ -21,7 +21,9 @@ __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 __unittest = True
 
 SETS_UP = "setUpClass", "setUpModule"
-HINT = "A test that needs longer: write `timeout = SECONDS` on it, its class or its module; 0 is no limit."
+HINT = (
+    "A test that needs longer: `timeout = SECONDS` in its class or module, or `test_name.timeout = SECONDS` below it."
+)
 
 
 class LimitedResult(Recorder):
