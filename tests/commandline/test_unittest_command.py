@@ -366,7 +366,7 @@ class MeddlingTests(Directory):
                 while True:
                     len("")
             class Deaf(unittest.TestCase):
-                timeout = 1.2  # some looks later
+                timeout = 0.6  # some looks later
                 def test_blocked(self):
                     signal.pthread_sigmask(signal.SIG_BLOCK, range(1, signal.NSIG))
                     hang()

@@ -161,5 +161,5 @@ def by_each_enforcer(cls):
     for enforced in ByAlarm, ByTimer, ByWatchdogInTheMainThread, ByWatchdogInAnotherThread:
         name = cls.__name__ + enforced.__name__
         attributes = {"__module__": cls.__module__, "__qualname__": name}
-        setattr(sys.modules[cls.__module__], name, type(name, (enforced, cls, unittest.TestCase), attributes))
+        setattr(sys.modules[cls.__module__], name, type(name, (cls, enforced, unittest.TestCase), attributes))
     return cls

@@ -56,6 +56,16 @@ class Reading(unittest.TestCase):
         self.assertEqual(seen, [True] * 5 + [False])
         self.assertFalse(probe.seen_at_exit)
 
+    def test_no_try_begins_behind_the_last_call_of_a_function(self):
+        def ends_with_a_try():
+            try:
+                sys.exit()
+            except OSError:
+                raise
+
+        code = ends_with_a_try.__code__
+        self.assertEqual([at for at in range(0, len(code.co_code), 2) if bytecode.opens(code, at)], [])
+
     @unittest.skipUnless(bytecode.LOSES_EXITS, "a phase is not closed for the place where its block is")
     def test_where_a_trace_function_is_called(self):
         probe, seen = Probe(), []

@@ -14,9 +14,10 @@ class CtrlC(Isolated):
         import os, signal, time, unittest
         class Case(unittest.TestCase):
             def test_1(self):
-                PREPARE
-                os.kill(os.getppid(), signal.SIGINT)
-                try: time.sleep(LONG)
+                try:
+                    PREPARE
+                    os.kill(os.getppid(), signal.SIGINT)
+                    time.sleep(LONG)
                 except KeyboardInterrupt: pass
             def test_2(self): pass
     """

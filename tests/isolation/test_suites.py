@@ -197,11 +197,11 @@ class WhatTestsWrite(OfForks):
         self.write(test_suite="""
             import unittest
             class Case(unittest.TestCase):
-                def test_1(self): self.fail(9_000_000 * "x")
-                def test_2(self): print(9_000_000 * "y")
+                def test_1(self): self.fail(3_000_000 * "x")
+                def test_2(self): print(3_000_000 * "y")
         """)
         for ran in self.with_each("test_suite"):
-            self.assertEqual((ran.stdout.count("y"), ran.stderr.count("x") // 9_000_000), (9_000_000, 1))
+            self.assertEqual((ran.stdout.count("y"), ran.stderr.count("x") // 3_000_000), (3_000_000, 1))
 
     def test_is_shown_byte_for_byte(self):
         self.write(test_suite="""
