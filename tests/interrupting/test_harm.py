@@ -7,7 +7,7 @@ from importlib import import_module
 from unittest import mock
 
 from .. import package
-from ..helpers.enforced import CPYTHON, LONG, by_each_enforcer, spin
+from ..helpers.enforced import CPYTHON, LONG, burn, by_each_enforcer, spin
 from ..helpers.held import BRIEF, USES, Condition, left_held, use
 
 TIMES = 25  # enough: if nothing is done against it, some of them leave something held
@@ -71,6 +71,24 @@ class WhatIsHeld:
             lock = kind()
             with lock:
                 self.assert_times_out(lambda lock=lock: use(lock))
+
+    def test_puts_off_for_a_few_looks_only_what_is_called_directly_before_a_with(self):
+        delivery = import_module(f"{package.__name__}.interrupting.delivery")
+        looks = []
+
+        def body():
+            burn()
+            with lock:
+                pass
+
+        def count(*args):
+            looks.append(args)
+            return choose(*args)
+
+        lock, choose = threading.Lock(), delivery._raise
+        with mock.patch.object(delivery, "_raise", count):
+            self.assert_times_out(body)
+        self.assertLess(len(looks), 300)
 
     def test_does_not_put_off_the_end_of_an_exit_that_does_not_end(self):
         class Endless:

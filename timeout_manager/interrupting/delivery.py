@@ -27,7 +27,7 @@ from ..interpreter.safepoints import guarded
 from .cancellation import cancel_main
 from .enforcer import MOMENT, Enforcer
 from .expiry import LAST, Expiry
-from .harm import does_harm
+from .harm import PATIENCE, does_harm
 from .position import Position
 from .whereabouts import abandon, bind, find_borders, next_look, place, whereabouts
 
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from .enforcer import InterruptiblePhase as Phase
     from .whereabouts import Place
 
-PATIENCE = 100  # bad places that are passed over, if a better one may come
 BURST = 10  # of those where it would do harm a thread is sent through so many at a time; all of them count for one
 STUCK = 20  # how many of them it counts for when a thread is found where it was found before
 SENT = 20  # how many of them are passed over at the border of a block by a thread that was sent there: it takes longer
@@ -154,7 +153,7 @@ def _raise(enforcer: Enforcer, expiry: Expiry, struck: list[Phase], position: Po
     """Return the next interrupt if the place is right; otherwise see to it that the thread comes to a better one."""
     thread, frame, stack, sent_to = enforcer.thread, position.frame, position.stack, position.sent_to
     enforcer.at = position.now + MOMENT
-    harm = does_harm(position, block := place(struck[0], stack), expiry.tries < PATIENCE)
+    harm = does_harm(position, block := place(struck[0], stack), expiry.tries)
     _count_try(expiry, position, 1 / BURST if harm else 1)
     if harm:
         _pass_over(expiry, struck[0], thread, position)

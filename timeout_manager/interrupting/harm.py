@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from .position import Position
     from .whereabouts import Place
 
+PATIENCE = 100  # bad places that are passed over, if a better one may come
+BRIEF = 5  # of them, in a function that is called directly before or behind a `try`
 NEAR = 8  # frames in which the interpreter may stand at a bad place: a signal handler of others has callers
 _TO_END = (*ENTERS, *EXITS, "__del__")  # a lock would stay locked; an error in the last is lost, and printed
 _STARTS = {  # functions that start a process
@@ -24,13 +26,13 @@ _STARTS = {  # functions that start a process
 }
 
 
-def does_harm(position: Position, block: Place | None, is_patient: bool) -> bool:
+def does_harm(position: Position, block: Place | None, tries: float) -> bool:
     """Tell whether it would miss a handler, or leave somebody's work half done, in this block.
 
     Patience ends where no better place comes. Then only who was sent here is sent on: out of contextlib, and out of the
     start of a process.
     """
-    frame, is_sent = position.frame, position.sent_to >= 0
+    frame, is_sent, is_patient = position.frame, position.sent_to >= 0, tries < PATIENCE
     if not (is_patient or is_sent):
         return False
     module = module_of(frame).partition(".")[0]
@@ -38,7 +40,8 @@ def does_harm(position: Position, block: Place | None, is_patient: bool) -> bool
         return True  # ExitStack, between two of its callbacks; a process that is started, and known to nobody yet
     near = list(islice(position.stack, NEAR))
     called = list(takewhile(lambda each: block is None or each is not block[0], near))  # in the block
-    beside = near[is_sent : 1 + bool(called)]  # the frame, unless it was sent here, and its caller in the block
+    is_brief = bool(called) and tries < BRIEF  # otherwise what has been called is no way to take a lock
+    beside = near[is_sent : 1 + is_brief]  # the frame, unless it was sent here, and its caller in the block
     if is_patient and (any(runs(each, _TO_END) for each in called) or any(map(_is_beside, beside))):
         return True
     return not is_sent and _misses(near)
