@@ -112,7 +112,7 @@ class Causes:
         for late in False, True:
             for again in False, True:
                 with self.subTest(late=late, again=again):
-                    outer, inner = self.manager(), TimeoutManager(LIMIT / 5 if late else LONG)
+                    outer, inner = self.manager(), TimeoutManager(LIMIT / 500 if late else LONG)
 
                     def go():
                         with outer.timed_operation("outer", LIMIT):

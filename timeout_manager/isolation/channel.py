@@ -88,7 +88,7 @@ class Channel:
                 count, number = len(said), self._number + 1
                 line = self._line + f"\n{self._token} {number} {dumps(said)}\n".encode()
                 self._line, self._number, self._messages[:count] = line, number, ()  # no Ctrl-C comes between these
-            data = self._line
+            data = memoryview(self._line)
             try:
                 while data:
                     data = data[system.write(self._ends["out"].number(), data) :]
