@@ -31,6 +31,7 @@ class LeavingNothing:
         self.in_thread(go)
 
     def setUp(self):
+        super().setUp()
         self.threads = count_threads() + (not self.ends_blocking_calls)  # the watchdog waits for the next phase
 
     def state(self):
