@@ -90,7 +90,7 @@ class TheMixin(Together, unittest.TestCase):
         log = []
 
         class Hung(testing().TimeLimitMixin, unittest.IsolatedAsyncioTestCase):
-            timeout = 1  # a loop may take its time to start
+            timeout = 3  # a loop may take its time to start
 
             async def asyncTearDown(self):
                 log.append("asyncTearDown")
