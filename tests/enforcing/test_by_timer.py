@@ -182,6 +182,27 @@ class ItsSignal(Together, unittest.TestCase):
                 sent.append(deaf)
         self.assertEqual(sent, [by_timer.REPEAT, False, by_timer.TICK, by_timer.REPEAT, True])
 
+    @unwatched
+    def test_never_comes_to_a_handler_that_has_taken_its_place_though_no_other_signal_is_free(self):
+        by_timer, taken = module("enforcing.by_timer"), []
+
+        def body():
+            real_time = range(signal.SIGRTMIN, signal.SIGRTMAX + 1)
+            before = {number: signal.signal(number, lambda *args: taken.append(args)) for number in real_time}
+            by_timer._next_check = 0.0
+            try:
+                for _ in range(2):
+                    by_timer.ByTimer.only.arm(time.monotonic())
+                    spin(LIMIT)
+            finally:
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+
+        phase(LONG, body)
+        self.assertEqual(taken, [])
+        with self.assertRaises(PhaseTimeout):
+            phase(LIMIT, spin)
+
     def test_that_a_block_leaves_blocked_is_discarded(self):
         def body():
             signal.pthread_sigmask(signal.SIG_BLOCK, [ours()])

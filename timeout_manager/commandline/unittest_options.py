@@ -30,7 +30,7 @@ FILES = {
 }
 ISOLATION = {"--isolate", "--jobs"}
 AFTER_LIMITS = {"--kill-after", "--kill-children"}
-ADVICE = "add --timeout SECONDS or --total SECONDS, or write `timeout = SECONDS` on a test, its class or module"
+ADVICE = "add --timeout SECONDS or --total SECONDS, or write `timeout = SECONDS` in a class or module"
 OPTIONS = {"--method", "--jobs", "--shard", *TIMES, *FILES}
 OF_UNITTEST = {
     *("--verbose", "--quiet", "--locals", "--durations", "--failfast", "--catch", "--buffer", "--help"),
@@ -47,8 +47,8 @@ def usage(program: str) -> str:
 limits:
 {times}  --method METHOD          how to interrupt: timer (of the kernel), signal (SIGALRM), thread (a watchdog) or auto
 
-  SECONDS are 90, 1.5, 90s, 2m or 1h; 0 is no limit. A test, a class or a module can have a limit of its own: write
-  `timeout = SECONDS` on it.
+  SECONDS are 90, 1.5, 90s, 2m or 1h; 0 is no limit. A class or a module can have a limit of its own: write
+  `timeout = SECONDS` in it; a test too: write `test_name.timeout = SECONDS` below it.
 
 processes:
   --isolate                run the tests in another process. If a test crashes it, or nothing helps but to kill it

@@ -92,10 +92,12 @@ class ByTimer(MainThreadEnforcer):
         return self
 
     def arm(self, at: float) -> None:
-        if clock.monotonic() > _next_check and not _is_heard(_signum):
-            _prepare()  # takes another signal, if one is free
+        global _next_check
+        is_lost = clock.monotonic() > _next_check and not _is_heard(_signum) and _prepare() != ""
+        if is_lost:  # somebody has its signal, and no other is free; it may be given back at any moment
+            _next_check = 0.0
         if _timer is not None:
-            _timer.set(at)
+            _timer.off() if is_lost else _timer.set(at)
         self.at = at  # not before: if the signal comes in between, the timer is early rather than late
         self.expect_visit()
         if self.stale:  # another thread has set it meanwhile

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CLEAR, UP, RIGHT = "\r\x1b[K", "\x1b[A", "\x1b[{}C"
 TAB = 8  # columns between two stops of a tabulator
-_SEQUENCE = re.compile("\x1b\\[[0-?]*[ -/]*[@-~]")  # for styles, which take no room
+_SEQUENCE = re.compile("\x1b\\[[0-?]*[ -/]*[@-~]")  # of control, which take no room
 
 
 class Line:

@@ -31,6 +31,7 @@ class Suite:
         self.names: dict[int, deque[Name]] = {}  # by the test itself, which may be there more than once
         self._places: dict[Name, tuple[Any, Path]] = {}
         self._kinds: dict[type, Name] = {}
+        self._homonyms: Counter[str] = Counter()  # of classes
         seen: Counter[str] = Counter()
         for test, path in _places_of(suite, ()):
             self.owner(type(test))
@@ -51,7 +52,8 @@ class Suite:
             return str(kind.__name__), 0
         if kind not in self._kinds:
             name = strclass(kind)
-            self._kinds[kind] = name, sum(each[0] == name for each in self._kinds.values())
+            self._kinds[kind] = name, self._homonyms[name]
+            self._homonyms[name] += 1
         return self._kinds[kind]
 
     def begin(self, test: Any) -> Name | None:
