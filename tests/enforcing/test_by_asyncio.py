@@ -131,7 +131,7 @@ class AsTheLibraryDecided(TaskCase):
     async def test_an_error_of_the_block_passes(self):
         error = KeyError()
         with self.assertRaises(KeyError) as caught:
-            async with self.phase() as phase:
+            async with self.phase(LONG) as phase:
                 raise error
         self.assertIs(caught.exception, error)
         self.assertEqual(phase.outcome, "failed")
