@@ -1,4 +1,4 @@
-"""The tests. To test another copy of the package, change the first import below and nothing else."""
+"""The tests. To test another copy of the package, change the import of it below and nothing else."""
 
 from os import environ
 

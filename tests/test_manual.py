@@ -1,13 +1,16 @@
 """The pages of the manual: there is one for each topic, and what they show works as it stands there."""
 
+import io
 import os
 import re
 import subprocess
 import unittest
 import zipfile
+from contextlib import redirect_stderr
 from fnmatch import fnmatch
 from importlib import import_module
 from tempfile import TemporaryDirectory
+from unittest import mock
 
 from . import package
 from .helpers.child import DIRECTORY, PYTHON, ROOT, environment, python
@@ -65,6 +68,15 @@ class Manual(Together, unittest.TestCase):
             )
             printed = python("-I", "-c", code, "help", "guide.zh", encoding="utf-8")
         self.assertTrue(printed.startswith("# TimeoutManager"), printed[:200])
+
+    def test_help_says_so_where_a_copy_was_made_without_it(self):
+        command = import_module(f"{package.__name__}.commandline.help_command")
+        printed = io.StringIO()
+        with mock.patch.object(command, "PACKAGE", __package__), redirect_stderr(printed):
+            with self.assertRaises(SystemExit) as caught:
+                command.main("help", ["unittest"])
+        self.assertEqual(caught.exception.code, 2)
+        self.assertEqual(printed.getvalue(), "help: this copy of the package has no manual\n")
 
 
 def _packages_around():

@@ -7,7 +7,7 @@ import sys
 from importlib import import_module
 
 from . import __version__
-from .commandline.screen import USAGE, hint, refuse, show
+from .commandline.screen import hint, refuse, show
 from .errors import STATUS
 
 TYPE_CHECKING = False
@@ -33,7 +33,8 @@ to copy:
   {PROGRAM} --version
 
 Which method: the best one for the code is taken. `unittest --help` says when to ask for another.
-Exit status: that of the tests or of the command; {STATUS} if their time ran out; {USAGE} if the command line is wrong.
+Exit status of `unittest`: 0 if all tests passed, 1 if not, {STATUS} if --total was spent; of `run`: that of the
+command, or {STATUS} if its time ran out. `COMMAND --help` has the others.
 Environment: TIMEOUT_MANAGER_SCALE multiplies all limits, and 0 switches them off; the others are in
 `{PROGRAM} help environment`.
 """

@@ -59,7 +59,7 @@ def duration(value: str, source: str) -> float:
     except ValueError:
         seconds = -1.0
     if not seconds >= 0:
-        raise ValueError(f"{source} must be seconds like 90, 1.5, 90s, 2m or 1h, not {value!r}")
+        raise ValueError(f"{source} must be seconds like 90, 1.5, 90s, 2m, 1h or 1d, not {value!r}")
     return seconds
 
 

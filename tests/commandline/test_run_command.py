@@ -333,7 +333,7 @@ for line, expected in {lines}.items():
 
     def test_what_is_wrong_is_said(self):
         for arguments, message in (
-            (("soon", "true"), "DURATION must be seconds like 90, 1.5, 90s, 2m or 1h, not 'soon'"),
+            (("soon", "true"), "DURATION must be seconds like 90, 1.5, 90s, 2m, 1h or 1d, not 'soon'"),
             (("-k", "-3", "5", "true"), "--kill-after must be seconds like"),
             (("-s", "NONE", "5", "true"), "--signal must be a signal like TERM or 15, not 'NONE'"),
             (("-s", "65", "5", "true"), "--signal must be a signal like TERM or 15, not '65'"),

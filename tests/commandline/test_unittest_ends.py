@@ -218,8 +218,8 @@ class Options(Directory):
     def test_a_setting_that_makes_no_sense_names_its_source(self):
         self.write(test_p=self.PASSES)
         settings = (
-            (("--timeout", "soon"), {}, "--timeout must be seconds like 90, 1.5, 90s, 2m or 1h, not 'soon'"),
-            (("--timeout=-1",), {}, "--timeout must be seconds like 90, 1.5, 90s, 2m or 1h, not '-1'"),
+            (("--timeout", "soon"), {}, "--timeout must be seconds like 90, 1.5, 90s, 2m, 1h or 1d, not 'soon'"),
+            (("--timeout=-1",), {}, "--timeout must be seconds like 90, 1.5, 90s, 2m, 1h or 1d, not '-1'"),
             (("--total", "nan"), {}, "--total must be seconds like"),
             (("--slow-after", "1w"), {}, "--slow-after must be seconds like"),
             (("-v", "--timeout"), {}, "--timeout needs a value"),

@@ -57,6 +57,10 @@ def main(program: str, arguments: list[str]) -> NoReturn:
     if topic not in TOPICS or len(arguments) > 1:
         what = hint(topic, TOPICS) or f"; `{program}` lists them"
         refuse(f"{program}: there is no page on {' '.join(arguments)!r}{what}")
-    page = pkgutil.get_data(PACKAGE, f"manual/{topic}.md")  # also from a zip
-    assert page is not None, "the loader of the package cannot read files"
+    try:
+        page = pkgutil.get_data(PACKAGE, f"manual/{topic}.md")  # also from a zip
+    except OSError:
+        page = None
+    if page is None:  # the loader of the package cannot read files, or the pages were left out of a copy
+        refuse(f"{program}: this copy of the package has no manual")
     show(page.decode("utf-8"))

@@ -19,7 +19,8 @@ TIMES = {
     "--timeout": "for each test: setUp and the test together; tearDown and the cleanups get as much again",
     "--total": f"for the whole run; the tests that are left are named, and the exit status is {STATUS}",
     "--slow-after": "name on stderr, again and again, what has been running this long",
-    "--kill-after": f"end the process with status {STATUS} if a test is still running this long after its limit",
+    "--kill-after": f"end the process with status {STATUS} if a test is still running this long after its limit; what\n"
+    f"{'':27}keeps the process alive after the tests is ended, too, with the status of the tests",
     "--kill-children": "end the processes that a test waits for at its limit: SIGTERM, then SIGKILL this much later",
 }
 FILES = {
@@ -47,7 +48,7 @@ def usage(program: str) -> str:
 limits:
 {times}  --method METHOD          how to interrupt: timer (of the kernel), signal (SIGALRM), thread (a watchdog) or auto
 
-  SECONDS are 90, 1.5, 90s, 2m or 1h; 0 is no limit. A class or a module can have a limit of its own: write
+  SECONDS are 90, 1.5, 90s, 2m, 1h or 1d; 0 is no limit. A class or a module can have a limit of its own: write
   `timeout = SECONDS` in it; a test too: write `test_name.timeout = SECONDS` below it.
 
 processes:
@@ -67,10 +68,12 @@ to copy:
   {program} --timeout 60 --isolate tests.test_net
 
 Which method: auto is right for most suites. It takes what tests are least likely to disturb: on Linux the timer,
-elsewhere the thread. Choose signal if os.fork must not warn of threads.
+elsewhere the thread. If os.fork must not warn of threads, choose signal, without --slow-after, --kill-after and
+--kill-children.
 
 Exit status: 0 if all tests passed; 1 if some did not; 2 if an option makes no sense; 5 if no test ran (from Python
-3.12); {STATUS} if the total was spent, or --kill-after has ended the process. After Ctrl-C it dies of SIGINT.
+3.12); {STATUS} if the total was spent, or --kill-after has ended the process while a test was running. After Ctrl-C it
+dies of SIGINT.
 Environment: TIMEOUT_MANAGER_TIMEOUT is the limit where --timeout is not given; TIMEOUT_MANAGER_SCALE multiplies limits;
 TIMEOUT_MANAGER_ENFORCE overrides --method.
 
