@@ -33,10 +33,25 @@ if TYPE_CHECKING:
     from types import CodeType, FrameType
     from typing import Any, TypeVar
 
-    T = TypeVar("T")
+    F = TypeVar("F", bound=Callable[..., Any])
 
 KEPT = 1000  # facts that are remembered of code objects
-_known: dict[tuple[object, int, int], tuple[CodeType, Any]] = {}
+_known: dict[tuple[object, int, tuple[int, ...]], tuple[CodeType, Any]] = {}
+
+
+def _remembered(read: F) -> F:
+    """Have a function read a code object once, and remember that: a limit that passes often is not slow each time."""
+
+    def known(code: CodeType, *at: int) -> Any:
+        key = read, id(code), at
+        found = _known.get(key)
+        if found is None or found[0] is not code:
+            if len(_known) >= KEPT:
+                _known.clear()
+            _known[key] = found = code, read(code, *at)
+        return found[1]
+
+    return known  # type: ignore[return-value]
 
 
 def _named(*names: str) -> frozenset[int]:
@@ -117,25 +132,12 @@ def _head(raw: bytes, at: int) -> int:
 # -- handlers ----------------------------------------------------------------------------------------------------------
 
 
+@_remembered
 def handlers(code: CodeType, at: int) -> tuple[int, ...]:
     """Return the handlers which an exception raised at this instruction meets if each raises it again."""
-    return _once(_handlers, code, at)
-
-
-def _once(read: Callable[[CodeType, int], T], code: CodeType, at: int = -1) -> T:
-    """Return ``read(code, at)``, read once of late: a limit that passes often is not slow each time."""
-    known = _known.get((read, id(code), at))
-    if known is None or known[0] is not code:
-        if len(_known) >= KEPT:
-            _known.clear()
-        _known[read, id(code), at] = known = code, read(code, at)
-    return known[1]
-
-
-def _handlers(code: CodeType, at: int) -> tuple[int, ...]:
     if not _TABLE:
-        return _once(_blocks, code).get(at, ())
-    entries = _once(_entries, code)
+        return _blocks(code).get(at, ())
+    entries = _entries(code)
     met: list[int] = []
     while True:
         handler = next((handler for start, end, handler in entries if start <= at < end), -1)
@@ -145,7 +147,8 @@ def _handlers(code: CodeType, at: int) -> tuple[int, ...]:
         at = handler
 
 
-def _entries(code: CodeType, _: int) -> list[tuple[int, int, int]]:
+@_remembered
+def _entries(code: CodeType) -> list[tuple[int, int, int]]:
     """Return start, end and handler of every entry of the exception table (Objects/exception_handling_notes.txt)."""
     found = []
     entry: list[int] = []
@@ -161,7 +164,8 @@ def _entries(code: CodeType, _: int) -> list[tuple[int, int, int]]:
     return found
 
 
-def _blocks(code: CodeType, _: int) -> dict[int, tuple[int, ...]]:
+@_remembered
+def _blocks(code: CodeType) -> dict[int, tuple[int, ...]]:
     """Follow the code before 3.11 through all its jumps; return which handlers are set up at each instruction."""
     raw = code.co_code
     found: dict[int, tuple[int, ...]] = {}
@@ -192,12 +196,11 @@ def stand(code: CodeType, at: int) -> int:
     return at + 2 if code.co_code[at] in _AFTER_SETUP else at  # it has done its work already
 
 
+@_remembered
 def entry(code: CodeType, at: int) -> int:
     """Return the handler of the `with` statement that is entering its context manager at this instruction, else -1."""
-    return _once(_entry, code, at) if at >= 0 else -1
-
-
-def _entry(code: CodeType, at: int) -> int:
+    if at < 0:
+        return -1
     raw = code.co_code
     if not _TABLE:
         if raw[at + 2] == _YIELD_FROM:  # suspended
@@ -290,22 +293,16 @@ def misplaced(frame: FrameType) -> bool:
     return _split_off(code, raw, at) or _HEAD_COUNTS and handlers(code, head - 2)[:1] != handlers(code, at)[:1]
 
 
+@_remembered
 def opens(code: CodeType, at: int) -> bool:
     """Tell whether this is a call behind which a `with` or `try` begins before anything else is called."""
-    return at >= 0 and _once(_opens, code, at)
+    return at >= 0 and _is_beside(code, at, 2)
 
 
-def _opens(code: CodeType, at: int) -> bool:
-    return _is_beside(code, at, 2)
-
-
+@_remembered
 def closes(code: CodeType, at: int) -> bool:
     """Tell whether this is the first call behind the end of a `with` or `try`, or in a handler."""
-    return at >= 0 and _once(_closes, code, at)
-
-
-def _closes(code: CodeType, at: int) -> bool:
-    return _is_beside(code, at, -2)
+    return at >= 0 and _is_beside(code, at, -2)
 
 
 def _is_beside(code: CodeType, at: int, step: int) -> bool:
@@ -324,12 +321,9 @@ def _is_beside(code: CodeType, at: int, step: int) -> bool:
     return False
 
 
+@_remembered
 def landings(code: CodeType) -> frozenset[int]:
     """Return the instructions at which an exception may be raised: heads of loops, jumps back, and behind calls."""
-    return _once(_landings, code)
-
-
-def _landings(code: CodeType, _: int) -> frozenset[int]:
     raw = code.co_code
     found = set()
     for at in range(0, len(raw), 2):
