@@ -35,7 +35,7 @@ class CancelledByOthers(TaskCase):
             task = asyncio.ensure_future(work())
             await asyncio.sleep(0)
             loop = asyncio.get_running_loop()
-            timer = next(iter(sys.modules[f"{package.__name__}.enforcing.loop_timer"].timers.values()))
+            timer = next(iter(sys.modules[f"{package.__name__}.enforcing.by_asyncio"].timers.values()))
             timer.set(0.0, 0.0)  # it is looked at in the next iteration,
             until = time.monotonic() + LIMIT
             while time.monotonic() < until:

@@ -142,7 +142,7 @@ class Concurrent(TaskCase):
         async with self.phase(LONG):
             pass
         await asyncio.sleep(1)  # much longer than it lingers
-        self.assertFalse(sys.modules[f"{package.__name__}.enforcing.loop_timer"].timers)
+        self.assertFalse(sys.modules[f"{package.__name__}.enforcing.by_asyncio"].timers)
         self.assertEqual(self.is_watched(), self.watched)
         with self.assertRaises(PhaseTimeout):
             async with self.phase():
@@ -151,7 +151,7 @@ class Concurrent(TaskCase):
     async def test_an_alarm_takes_nothing_from_a_loop_that_runs(self):
         async with self.phase(LONG):
             pass
-        (timer,) = sys.modules[f"{package.__name__}.enforcing.loop_timer"].timers.values()
+        (timer,) = sys.modules[f"{package.__name__}.enforcing.by_asyncio"].timers.values()
         timers = timer.timer, timer.resting
         self.assertIsNone(timer.seize(Position(sys._getframe())))
         self.assertFalse(any(timer.cancelled() for timer in timers))  # the loop may be about to call one
@@ -165,7 +165,7 @@ class Concurrent(TaskCase):
         loop = asyncio.new_event_loop()
         task = loop.create_task(work())
         loop.run_until_complete(asyncio.sleep(0.01))
-        (timer,) = sys.modules[f"{package.__name__}.enforcing.loop_timer"].timers.values()
+        (timer,) = sys.modules[f"{package.__name__}.enforcing.by_asyncio"].timers.values()
         timer.seize(Position(sys._getframe()))
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -217,7 +217,7 @@ class Concurrent(TaskCase):
         loop.run_until_complete(asyncio.sleep(0.01))
         self.assertTrue(self.is_watched())
         loop.close()
-        timers = sys.modules[f"{package.__name__}.enforcing.loop_timer"].timers
+        timers = sys.modules[f"{package.__name__}.enforcing.by_asyncio"].timers
         while (timers or self.is_watched() != self.watched) and time.monotonic() < self.began + MARGIN / 2:
             time.sleep(0.01)
         self.assertEqual((timers, self.is_watched()), ({}, self.watched))

@@ -37,7 +37,7 @@ class TaskCase(Together, unittest.TestCase):
     def check(self):
         self.assertLess(time.monotonic() - self.began, MARGIN)
         self.assertFalse(self.manager._ledger.open)
-        self.assertFalse(sys.modules[f"{package.__name__}.enforcing.loop_timer"].timers)
+        self.assertFalse(sys.modules[f"{package.__name__}.enforcing.by_asyncio"].timers)
         self.assertEqual(self.is_watched(), self.watched)
         if hasattr(signal, "SIGALRM"):
             self.assertEqual(signal.getitimer(signal.ITIMER_REAL), (0.0, 0.0))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 ORDER = (
     *("safepoints", "watchdog"),  # locks that all below take, and what is on its way to a thread
     *("by_timer", "by_signal", "by_thread"),  # the way to each thread, then whose phases these were
-    "loop_timer",  # stands on these
+    "by_asyncio",  # stands on these
     *("kill_after", "kill_children", "bound"),  # what was to end with the phases
     *("part", "call", "channel", "last words"),  # of tests that the parent runs
 )

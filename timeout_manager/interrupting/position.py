@@ -22,10 +22,3 @@ class Position:
         self.frame: Any = frame  # None: it is a task that awaits
         self.stack = dict.fromkeys(up(frame) if stack is None else stack)
         self.sent_to = sent_to
-
-    def with_more(self, beyond: Iterable[FrameType]) -> Position:
-        """Return the same, with what else is around it."""
-        more = object.__new__(Position)
-        more.now, more.frame, more.sent_to = self.now, self.frame, self.sent_to
-        more.stack = {**self.stack, **dict.fromkeys(beyond)}
-        return more
