@@ -128,13 +128,12 @@ class BySignal(MainThreadEnforcer):
 
     def wake(self) -> None:
         with self.closing:
-            if self.is_running and _is_heard():
-                if not self.alarm.set_at_once():
-                    signals.pthread_kill(self.key, SIGALRM)
+            if self.is_running and _is_heard() and not self.alarm.set_at_once():
+                signals.pthread_kill(self.key, SIGALRM)
 
     def stop(self) -> None:
         """Give the alarm back."""
-        if not self.key or not self.is_running:  # it is of the process that this one was forked from; it was stopped
+        if not self.is_running:  # it is of the process that this one was forked from; it was stopped
             return
         with self.closing:
             self.is_running = False

@@ -109,7 +109,7 @@ class ByTimer(MainThreadEnforcer):
                 _timer.set(clock.monotonic())  # repeats: one signal is lost if a call of the system is about to begin
 
     def stop(self) -> None:
-        if not self.key or not self.is_running:  # it is of the process that this was forked from; it was stopped
+        if not self.is_running:  # it is of the process that this was forked from; it was stopped
             return
         with self.closing:
             self.is_running = False

@@ -172,21 +172,16 @@ def _set_end(phase: Phase, at: float, rests: bool = False) -> float:
 def kill(why: str, report: str, status: int = STATUS) -> NoReturn:
     """Say why, print the report and all stacks on the real stderr, and end the process."""
     try:
-        _put_off(ENDING)
+        with _lock:  # the kernel's timers wait for what is done here
+            for end in _ends.values():
+                end.at = clock.monotonic() + ENDING
+            _set_timers()
         lines = "", why, f"The process ends with status {status}.", report and f"\n{report}"
         tell("\n".join(["", *filter(None, lines), ""]))
         _dump()
         bound.end_all()
     finally:
         system._exit(status)
-
-
-def _put_off(seconds: float) -> None:
-    """Let the kernel's timers wait for what is done here."""
-    with _lock:
-        for end in _ends.values():
-            end.at = clock.monotonic() + seconds
-        _set_timers()
 
 
 def _dump() -> None:
