@@ -18,8 +18,6 @@ from ..processes.family import descendants, family, has_children
 from ..seconds import INFINITY, text
 from .lines import grouped, in_order, label_of, loop_of, name_of_task, name_of_thread, runs_a_loop, tasks_of, titled
 
-get_ident = thread.get_ident
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -60,11 +58,11 @@ class Scene:
         due: float = INFINITY,
     ) -> None:
         self.seen = list(seen)
-        self.use = use_of(get_ident()) if self.seen else (UNKNOWN, 0.0)
+        self.thread = thread.get_ident()
+        self.use = use_of(self.thread) if self.seen else (UNKNOWN, 0.0)
         self.at = clock.monotonic()
         self.due = due
         self.problems: list[str] = []
-        self.thread = get_ident()
         self.stack = stack(up(frame))
         self.task = task and self._try("", label_of, task)
         self.current = ""  # the task that runs in this thread, if any
@@ -116,15 +114,13 @@ class Scene:
 
     def _groups(self) -> list[tuple[tuple[Line, ...], list[str]]]:
         """Return the stacks of tasks, and whose they are: first that of the task whose time is over."""
-        if not self.task:
-            return list(self.tasks.items())
         groups = sorted(self.tasks.items(), key=lambda group: self.task not in group[1])
         return [(lines, sorted(names, key=lambda name: name != self.task)) for lines, names in groups]
 
     def where(self) -> Line | None:
         """Return the innermost line of the user's own code."""
         stacks = [self.stack, *(list(lines) for lines, _ in self._groups())]
-        if self.task and self.tasks:
+        if self.task:
             stacks = stacks[1:] + stacks[:1]
         found = next(filter(None, map(own, stacks)), None)
         return found or next((lines[0] for lines in stacks if lines), None)
@@ -192,7 +188,7 @@ class Scene:
         tasks = self._groups()
         here = f"thread {name_of_thread(self.thread)}" + (f", in task {self.current}" if self.current else "")
         parts = []
-        if self.task and tasks:
+        if self.task:
             parts += grouped("task", tasks[:1])
             tasks = tasks[1:]
         if self.stack and (own(self.stack) or not self.tasks):  # otherwise it is the loop that waits for its tasks

@@ -176,7 +176,7 @@ def kill(why: str, report: str, status: int = STATUS) -> NoReturn:
             for end in _ends.values():
                 end.at = clock.monotonic() + ENDING
             _set_timers()
-        lines = "", why, f"The process ends with status {status}.", report and f"\n{report}"
+        lines = why, f"The process ends with status {status}.", report and f"\n{report}"
         tell("\n".join(["", *filter(None, lines), ""]))
         _dump()
         bound.end_all()

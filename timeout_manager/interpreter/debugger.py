@@ -9,8 +9,6 @@ from ..originals import python, thread
 from .frames import WALKABLE, module_of, up
 from .stderr import tell
 
-get_ident = thread.get_ident
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -30,7 +28,7 @@ def present() -> str:
     if "bdb" in sys.modules:
         own = python._getframe(1)
         frames = python._current_frames()
-        frames.pop(get_ident(), None)
+        frames.pop(thread.get_ident(), None)
         others = [islice(up(frame), WALKABLE) for frame in frames.values()]
         if any(module_of(frame) in ("pdb", "bdb") for frame in chain(up(own), *others)):
             return "pdb"

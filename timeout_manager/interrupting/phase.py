@@ -16,7 +16,7 @@ from ..originals import loaded, python, uninterrupted
 from ..seconds import INFINITY
 from .cancellation import cancelling
 from .enforcer import InterruptiblePhase
-from .whereabouts import find_users
+from .whereabouts import GENERATES, find_users
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
@@ -30,7 +30,6 @@ _getframe = python._getframe
 
 EARLY = 0.001  #: seconds before a limit at which what was set for a phase before may come
 _FOR_OTHERS = frozenset({"__enter__", "__aenter__", "enter_context", "enter_async_context"})  # what enters for others
-_GENERATES = 0x20 | 0x200  # flags of code: generators, asynchronous generators
 
 
 class EnforcedPhase(InterruptiblePhase):
@@ -54,7 +53,7 @@ class EnforcedPhase(InterruptiblePhase):
             if "greenlet" in modules:
                 self.greenlet = greenlet()
         code = frame.f_code
-        if code.co_flags & _GENERATES or code.co_name in _FOR_OTHERS:
+        if code.co_flags & GENERATES or code.co_name in _FOR_OTHERS:
             find_users(self, frame)
         until = self.until
         if ledger.open.get(key) is self:

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 BORDER = -2  # stands for all instructions of the ``__enter__`` or ``__exit__`` that a phase is bound to
 ENTERS, EXITS = ("__enter__", "__aenter__"), ("__exit__", "__aexit__")
 _GENERATOR, _ASYNC_GENERATOR, _COROUTINE = 0x20, 0x200, 0x80 | 0x100  # flags of code; the last of both kinds
-_SUSPENDS = _GENERATOR | _ASYNC_GENERATOR | 0x80
+GENERATES = _GENERATOR | _ASYNC_GENERATOR
+_SUSPENDS = GENERATES | 0x80
 
 
 def whereabouts(enforcer: Enforcer, stack: Iterable[FrameType]) -> tuple[list[Phase], list[Phase]]:
@@ -103,7 +104,7 @@ def awaits(phase: Phase, frames: Iterable[FrameType]) -> bool:
             return True
         if flags & _COROUTINE or flags & _ASYNC_GENERATOR and suspended(frame) != 1:
             return True
-        if not flags & (_GENERATOR | _ASYNC_GENERATOR) or not suspended(frame):
+        if not flags & GENERATES or not suspended(frame):
             return is_by_hand((frame, lasti))
     return False
 
@@ -157,7 +158,7 @@ def find_users(phase: Phase, frame: FrameType) -> None:
     """Note whose `with` it is where an exit stack, a class or a ``@contextmanager`` lies in between."""
     phase.frame = frame = _with_of(_user_of(frame))
     phase.lasti = frame.f_lasti
-    while frame.f_code.co_flags & (_GENERATOR | _ASYNC_GENERATOR) and frame.f_back is not None:
+    while frame.f_code.co_flags & GENERATES and frame.f_back is not None:
         user = _user_of(frame.f_back)
         if user is frame.f_back:  # it is not contextlib that runs the generator
             break

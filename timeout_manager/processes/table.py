@@ -80,7 +80,7 @@ class Process:
                 Process.held += 1
             except (AttributeError, OSError):  # gone; or not Linux, an old kernel, too many open files
                 pass
-        if not _may_be(self.pid, self._is_same):
+        if not self._is_there():
             self.let_go()
             return False
         if has_proc():
@@ -88,8 +88,8 @@ class Process:
             self.age = self.age or max(uptime() - self.started, 0.0)
         return True
 
-    def _is_same(self, now: Process) -> bool:
-        return now.started == self.started
+    def _is_there(self) -> bool:
+        return _may_be(self.pid, lambda now: now.started == self.started)
 
     def send(self, number: int) -> None:
         """Send it a signal, unless it has ended."""
@@ -108,7 +108,7 @@ class Process:
                 raise
             except OSError:  # a filter of system calls does not know this one
                 pass
-        if _may_be(self.pid, self._is_same):
+        if self._is_there():
             system.kill(self.pid, number)
 
     def let_go(self) -> None:

@@ -191,12 +191,12 @@ class Tree(Members):
         """
         if not HAS_GROUPS:
             return []
-        done = {system.getpgrp()}
+        ours = system.getpgrp()
         alive = self.look(roots)
         groups = [root.pid for root in roots if root.returncode is None and is_child(root.pid)]
         sessions = {process.pid for process in self.found.values()}
         for process in alive:
-            if process.session in sessions and process.group not in done and process.group not in groups:
+            if process.session in sessions and process.group not in (ours, *groups):
                 process.send(STOP)
                 again = process_of(process.pid) if process.started < INFINITY else process
                 if again is not None and (again.started, again.group) == (process.started, process.group):
