@@ -264,7 +264,7 @@ def system_calls(copy: Any) -> Sample:
 def calls_of_timer(copy: Any) -> Sample:
     """Ask the system for what a phase alone needs of a timer: the mask, the timer; and back."""
     timer = importlib.import_module(f"{copy.__name__}.interpreter.timer")
-    signum = timer.free_signals()[0]
+    signum = next(timer.free_signals())
     ours = timer.Timer(timer.TO_THREAD, signum)
     import _signal
 

@@ -196,12 +196,12 @@ class WithoutImports(Together, unittest.TestCase):
     @unittest.skipUnless("timer" in NAMES, "no timers of the kernel")
     def test_a_timer_is_set(self):
         timers = importlib.import_module(f"{package.__name__}.interpreter.timer")
-        timer = timers.Timer(timers.TO_THREAD, timers.free_signals()[0])
+        timer = timers.Timer(timers.TO_THREAD, next(timers.free_signals()))
         for without in no_imports, no_modules:
             with without():
                 timer.set(time.monotonic() + LONG)
                 timer.off()
-                timers.Timer(timers.TO_THREAD, timers.free_signals()[0]).delete()
+                timers.Timer(timers.TO_THREAD, next(timers.free_signals())).delete()
                 timers.handler_in_c(signal.SIGINT)
         timer.delete()
 

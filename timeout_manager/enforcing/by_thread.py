@@ -23,7 +23,7 @@ from itertools import chain
 
 from ..interpreter import fork, safepoints, threads, watchdog
 from ..interpreter.debugger import present
-from ..interpreter.timer import find_free_signals
+from ..interpreter.timer import free_signals
 from ..interrupting.delivery import look
 from ..interrupting.enforcer import MOMENT, SUSPENDED, ThreadEnforcer
 from ..interrupting.expiry import LAST
@@ -166,7 +166,7 @@ class ByThread(ThreadEnforcer):
     def find_way(self) -> str:
         """Find out how the calling thread can be interrupted: by a signal, or by sending it somewhere; or why not."""
         self.state = safepoints.thread_state()
-        usable = () if refusal() else chain(find_free_signals(), [signals.SIGURG])  # by default nothing happens at that
+        usable = () if refusal() else chain(free_signals(), [signals.SIGURG])  # by default nothing happens at that
         for signum in usable:
             if signals.getsignal(signum) != signals.SIG_DFL:
                 continue  # somebody's

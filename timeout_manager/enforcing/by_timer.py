@@ -30,7 +30,7 @@ import atexit
 from ..interpreter import fork, safepoints
 from ..interpreter.debugger import present
 from ..interpreter.threads import blocks
-from ..interpreter.timer import TO_THREAD, NoTimer, Timer, find_free_signals, handler_in_c, library
+from ..interpreter.timer import TO_THREAD, NoTimer, Timer, free_signals, handler_in_c, library
 from ..originals import clock, signals, thread, uninterrupted
 from ..seconds import INFINITY
 from .main_thread import ELSEWHERE, MainThreadEnforcer, refusal
@@ -198,7 +198,7 @@ def _prepare() -> str:
         return reason
     try:
         library()
-        signum = next(find_free_signals(), 0)
+        signum = next(free_signals(), 0)
         if not signum:
             return "no real-time signal is free"
         if _timer is not None:  # somebody has taken its signal

@@ -15,7 +15,7 @@ class EndTimers:
     """Three timers of the kernel, and what they need of C."""
 
     def __init__(self, status: int) -> None:
-        self.signum = free_signals()[-1]  # those who take the first are no danger then
+        self.signum = [*free_signals()][-1]  # those who take the first are no danger then
         faults.register(self.signum, STDERR)  # the system may refuse it
         faults.unregister(self.signum)
         self.armed = False

@@ -114,13 +114,11 @@ def _load(name: str | None, use_errno: bool = False) -> Any:
     return kind(name, use_errno=use_errno)
 
 
-def free_signals() -> list[int]:
-    """Return the real-time signals that nobody uses, the last one first; if all are blocked, these."""
-    return [*find_free_signals()]
+def free_signals() -> Iterator[int]:
+    """Yield the real-time signals that nobody uses, the last one first; if all are blocked, these.
 
-
-def find_free_signals() -> Iterator[int]:
-    """Yield the same one by one: to see whether C code handles a signal takes a moment."""
+    One by one: to see whether C code handles a signal takes a moment.
+    """
     numbers = range(getattr(signals, "SIGRTMAX", 0), getattr(signals, "SIGRTMIN", 0), -1)
     blocked = signals.pthread_sigmask(signals.SIG_BLOCK, ())
     is_any = False

@@ -174,7 +174,7 @@ def _tell_of_the_end(channel: Channel) -> int:
     words = channel.words.number()
     faulthandler.enable(words, all_threads=True)
     try:
-        number = free_signals()[-2]
+        number = [*free_signals()][-2]
         faulthandler.register(number, words, all_threads=True)
     except (AttributeError, IndexError, OSError):
         pass
