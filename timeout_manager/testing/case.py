@@ -20,8 +20,6 @@ from .entry import Entry, name_of
 from .limits import Limit, Limits
 from .part import CALL, PATIENCE, Group
 
-get_ident = thread.get_ident
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -159,7 +157,7 @@ class LimitedTest(Entry):
         try:
             if self.whole is None:
                 return group.call(name, function, *args, **kwargs)
-            with self.whole.aside(INFINITY if self.thread == get_ident() else group.longest()):
+            with self.whole.aside(INFINITY if self.thread == thread.get_ident() else group.longest()):
                 return group.call(name, function, *args, **kwargs)
         except BaseException as error:
             late = bool(self.late)

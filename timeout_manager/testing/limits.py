@@ -11,8 +11,6 @@ from ..interpreter import watchdog
 from ..originals import clock, thread
 from ..seconds import INFINITY, MECHANISMS, amount, duration, mechanism, scale
 
-get_ident = thread.get_ident
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -123,7 +121,7 @@ class Limits:
         return EnforcedLedger(1e8 * self.factor or None, wish or False, *kills)
 
     def __enter__(self) -> Limits:
-        self.thread = get_ident()
+        self.thread = thread.get_ident()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -136,7 +134,7 @@ class Limits:
         """Stay armed from the first limit on; repair what code under test may have done to what is."""
         if self._is_open:
             choice.renew()
-        elif is_limited and not self._is_armed and get_ident() == self.thread:
+        elif is_limited and not self._is_armed and thread.get_ident() == self.thread:
             self._is_armed = True
             self._open()
 
@@ -165,7 +163,7 @@ class Limits:
 
     def ledger(self, seconds: float | None) -> Ledger:
         """Return a fresh one for the calling thread, with so many seconds."""
-        return (self._here if get_ident() == self.thread else self._elsewhere).another(seconds)
+        return (self._here if thread.get_ident() == self.thread else self._elsewhere).another(seconds)
 
     def of(self, *places: object) -> Limit:
         """Return the nearest limit: the attribute ``timeout`` of the first place that has one, else that of the run.

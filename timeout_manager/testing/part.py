@@ -23,8 +23,6 @@ from ..originals import thread
 from ..seconds import INFINITY, plain, text
 from .limits import Limit, Limits
 
-get_ident = thread.get_ident
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,14 +51,14 @@ def _running_in(here: int) -> Iterator[Part]:
 
 def is_limited(owner: type) -> bool:
     """Tell whether a fixture of this class is being called within a limit in this thread."""
-    return any(part.whole == strclass(owner) for part in _running_in(get_ident()))
+    return any(part.whole == strclass(owner) for part in _running_in(thread.get_ident()))
 
 
 def at_work(limits: Limits) -> bool:
     """Tell whether a part of these limits is running: in this thread, or in theirs, which has started this one."""
     if not _running:
         return False
-    return any(part.limits is limits for here in (get_ident(), limits.thread) for part in _running_in(here))
+    return any(part.limits is limits for here in (thread.get_ident(), limits.thread) for part in _running_in(here))
 
 
 class Part(EnforcedPhase):
@@ -131,7 +129,7 @@ class Group:
         if part.name == CALL:
             with part:
                 return function(*args, **kwargs)
-        here = get_ident()
+        here = thread.get_ident()
         part.around = around = _running.get(here)
         _running[here] = part
         try:

@@ -15,8 +15,6 @@ from .loader import ImportTimeout
 from .part import group_of
 from .telling import of_error, of_late, of_reported
 
-get_ident = thread.get_ident
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +44,7 @@ class Recorder(unittest.TestResult):
         self.interruptions, self.ran, self.hung = [], set(), Hung()
         self.hinted = False
         self.before = None
-        self.thread = get_ident()
+        self.thread = thread.get_ident()
         self._running: list[Entry] = []  # a suite may run tests in threads, and a test others
 
     def addTimeout(self, test: Any, message: str) -> None:
@@ -95,7 +93,7 @@ class Recorder(unittest.TestResult):
     @property
     def current(self) -> Entry | None:
         """What is running; if there is something in the calling thread, that."""
-        running, here = self._running[:], get_ident()
+        running, here = self._running[:], thread.get_ident()
         running = [entry for entry in running if entry.thread == here] or running
         return running[-1] if running else None
 
