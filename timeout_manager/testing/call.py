@@ -20,8 +20,6 @@ from .limits import Limits
 from .part import at_work
 from .replacing import replaced
 
-get_ident = thread.get_ident
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 __unittest = True
 
-_called: dict[int, list[LimitedTest]] = {}  # the tests that are being called, by thread
+_called: list[LimitedTest] = []  # the tests that are being called, in all threads
 
 
 @contextmanager
@@ -50,7 +48,7 @@ def _wrap(original: Callable[..., Any], limits: Limits) -> Callable[..., Any]:
     @wraps(original)
     def call(test: Any, *args: Any, **kwargs: Any) -> Any:
         entry = _entry_of(test)
-        if entry is not None and entry.thread != get_ident():
+        if entry is not None and entry.thread != thread.get_ident():
             args = tuple(_relayed(entry, value) for value in args)
             kwargs = {name: _relayed(entry, value) for name, value in kwargs.items()}
         if entry is not None or at_work(limits):
@@ -67,11 +65,7 @@ def is_called(test: object = None) -> bool:
 
 def _entry_of(test: object) -> LimitedTest | None:
     """Return the call of a test; it may have come from another thread, in which its class runs it."""
-    for called in list(_called.values()):
-        for each in list(called):
-            if each.test is test:
-                return each
-    return None
+    return next((each for each in _called[:] if each.test is test), None)
 
 
 class _Relay:
@@ -92,11 +86,10 @@ def _relayed(entry: LimitedTest, value: Any) -> Any:
 def call_limited(limits: Limits, test: Any, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call what runs a test within the limits; tell its result of it if that is ours."""
     entry = LimitedTest(test, limits)
-    called = _called.setdefault(get_ident(), [])
     told: list[BaseException] = []
     result: Any = next((each for each in (*args, *kwargs.values()) if hasattr(each, "addError")), None)
-    with _aside(called):
-        called.append(entry)
+    with _aside(entry.thread):
+        _called.append(entry)
         try:
             if hasattr(result, "call_test"):
                 return result.call_test(entry, function, *args, **kwargs)
@@ -109,9 +102,8 @@ def call_limited(limits: Limits, test: Any, function: Callable[..., Any], *args:
                 result.addError(test, python.exc_info())
             return result
         finally:
-            called.remove(entry)
-            if not called:
-                _called.pop(get_ident(), None)
+            if entry in _called:  # not in a child that the test has forked
+                _called.remove(entry)
 
 
 def _listening(result: Any, told: list[BaseException]) -> AbstractContextManager[None]:
@@ -127,9 +119,9 @@ def _listening(result: Any, told: list[BaseException]) -> AbstractContextManager
     return replaced(result, "addError", note)
 
 
-def _aside(called: list[LimitedTest]) -> AbstractContextManager[None]:
+def _aside(here: int) -> AbstractContextManager[None]:
     """Return what has the call of a test stand aside, if this is one that a test with its own way calls."""
-    whole = called[-1].whole if called else None
+    whole = next((each.whole for each in _called[::-1] if each.thread == here), None)
     return nullcontext() if whole is None else whole.aside()
 
 
