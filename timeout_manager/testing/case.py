@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import unittest
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial, wraps
 
 from ..errors import PhaseTimeout
@@ -19,12 +19,12 @@ from ..seconds import INFINITY
 from .entry import Entry, name_of
 from .limits import Limit, Limits
 from .part import CALL, PATIENCE, Group
+from .replacing import replaced
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
-    from unittest import TestCase
 
     from ..counting.ledger import Phase
 
@@ -180,20 +180,19 @@ def ways(kind: type) -> set[str]:
 
 
 @contextmanager
-def ending_sub_tests(test: object, phases: Callable[[], Iterable[Phase]]) -> Iterator[None]:
-    """Have these phases end a test amid its sub-tests, if it is one that has them."""
-    if not isinstance(test, unittest.TestCase):
-        yield
-        return
-    vars(test)["subTest"] = partial(_sub_test, test, phases)
+def ending(test: object, phases: Callable[[], Iterable[Phase]]) -> Iterator[None]:
+    """Have these phases end a test: amid its sub-tests, if it has them, and also where it is expected to fail."""
+    sub_test = partial(_sub_test, test, phases)
     try:
-        yield
+        with replaced(test, "subTest", sub_test) if isinstance(test, unittest.TestCase) else nullcontext():
+            yield
     finally:
-        vars(test).pop("subTest", None)
+        if any(phase.outcome == "timeout" for phase in phases()):
+            not_as_expected(test)
 
 
 @contextmanager
-def _sub_test(test: TestCase, phases: Callable[[], Iterable[Phase]], *args: Any, **kwargs: Any) -> Iterator[None]:
+def _sub_test(test: Any, phases: Callable[[], Iterable[Phase]], *args: Any, **kwargs: Any) -> Iterator[None]:
     """Be ``subTest``, which swallows what is raised in it; the test itself is not to go on when time is over."""
     with type(test).subTest(test, *args, **kwargs):
         yield
@@ -203,7 +202,7 @@ def _sub_test(test: TestCase, phases: Callable[[], Iterable[Phase]], *args: Any,
             raise struck
 
 
-def not_as_expected(test: object = None) -> None:
+def not_as_expected(test: object) -> None:
     """Have it count that a test is late, also where it is expected to fail."""
     outcome = getattr(test, "_outcome", None)
     if outcome is not None:

@@ -9,17 +9,15 @@ from inspect import iscoroutinefunction
 from .. import TimeoutManager
 from ..counting.functions import check_function
 from .call import call_limited, is_called
-from .case import ending_sub_tests, not_as_expected
+from .case import ending
 from .limits import ATTRIBUTE, Limit, Limits, limit_from_environ
 from .part import Group, is_limited
 from .suite import are_limited, call_fixture, has, limited_cleanups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from typing import Any, TypeVar
-
-    from ..counting.ledger import Phase
 
     F = TypeVar("F", bound=Callable[..., Any])
 
@@ -46,11 +44,8 @@ def time_limit(seconds: float) -> Callable[[F], F]:
                 return func(*args, **kwargs)
             with Limits() as limits:
                 group = Group(limits, func.__qualname__, limit)
-                try:
-                    with ending_sub_tests(next(iter(args), None), lambda: group.parts):
-                        return group.call("test", func, *args, **kwargs)
-                finally:
-                    _judge(group.parts, args)
+                with ending(next(iter(args), None), lambda: group.parts):
+                    return group.call("test", func, *args, **kwargs)
 
         wrapper: Any = _limited_async(func, limit) if iscoroutinefunction(func) else test
         setattr(wrapper, ATTRIBUTE, seconds)
@@ -64,19 +59,11 @@ def _limited_async(func: Any, limit: Limit) -> Any:
     async def test(*args: Any, **kwargs: Any) -> Any:
         manager = TimeoutManager(None if is_called(*args[:1]) else limit.seconds, enforce=True)
         phase = manager.timed_operation(func.__qualname__)
-        try:
-            with ending_sub_tests(next(iter(args), None), lambda: [phase]):
-                async with phase:
-                    return await func(*args, **kwargs)
-        finally:
-            _judge([phase], args)
+        with ending(next(iter(args), None), lambda: [phase]):
+            async with phase:
+                return await func(*args, **kwargs)
 
     return test
-
-
-def _judge(phases: Iterable[Phase], args: tuple[object, ...]) -> None:
-    if any(phase.outcome == "timeout" for phase in phases):
-        not_as_expected(*args[:1])
 
 
 class TimeLimitMixin(unittest.TestCase):
