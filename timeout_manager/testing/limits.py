@@ -136,15 +136,11 @@ class Limits:
             choice.renew()
         elif is_limited and not self._is_armed and thread.get_ident() == self.thread:
             self._is_armed = True
-            self._open()
-
-    def _open(self) -> None:
-        """Stay armed between the tests."""
-        name = self._here.mechanism()
-        if choice.may_stay(name):
-            self._here.open_session()
-            self._is_open = True
-        choice.stand_behind(name, self)
+            name = self._here.mechanism()
+            if choice.may_stay(name):
+                self._here.open_session()
+                self._is_open = True
+            choice.stand_behind(name, self)
 
     def spent(self) -> bool:
         """Tell whether the total is spent."""
