@@ -82,16 +82,6 @@ def _fullest(phases: Iterable[Mapping[str, Any]]) -> tuple[float | None, float |
     return used, limit
 
 
-def of_phases(ledger: Mapping[str, Any]) -> str:
-    """Return the page of a manager: what ``as_dict()`` returns, and of each phase its ``row`` and ``diagnosis``."""
-    bars = [
-        Bar(each, each["limit"], row=each["row"], depth=len(each["path"]) - 1, told=each["diagnosis"])
-        for each in ledger["phases"]
-    ]
-    limit = "no limit" if ledger["timeout"] is None else f"of {text(ledger['timeout'])}"
-    return draw(f"{len(bars):,} phases", f"{text(ledger['used'])} used, {limit}", bars)
-
-
 def draw(title: str, summary: str, bars: Sequence[Bar]) -> str:
     """Return the page. Bars with the same ``row`` share a line of the timeline; ``depth`` > 0 lies inside another."""
     late = [bar for bar in bars if bar.told]

@@ -36,14 +36,13 @@ def table(ledger: Ledger) -> str:
 def lines(phases: list[Phase], running: dict[Phase, float]) -> list[str]:
     """Return a line for each phase as it was when those ``running`` had taken so long."""
     names = _column(["  " * len(phase.path()) + plain(phase.name) for phase in phases])
-    rows = [
-        (name, running.get(phase), phase.limit, phase.outcome, phase.elapsed()) for name, phase in zip(names, phases)
-    ]
-    return [
-        f"{name}  {text(elapsed if now is None else now):>11}"
-        f"  {outcome if now is None else 'RUNNING'}{'' if limit is None else f' (limit {text(limit)})'}"
-        for name, now, limit, outcome, elapsed in rows
-    ]
+    told = []
+    for name, phase in zip(names, phases):
+        now = running.get(phase)
+        elapsed, outcome = (phase.elapsed(), phase.outcome) if now is None else (now, "RUNNING")
+        limit = "" if phase.limit is None else f" (limit {text(phase.limit)})"
+        told.append(f"{name}  {text(elapsed):>11}  {outcome}{limit}")
+    return told
 
 
 def _column(names: list[str]) -> list[str]:
@@ -73,14 +72,17 @@ def data(ledger: Ledger) -> dict[str, Any]:
 
 def html(ledger: Ledger) -> str:
     """Return the ledger as a page of HTML, with a row for each thread or task that had phases."""
-    from .page import of_phases
+    from .page import Bar, draw
 
     rows = _rows(ledger)
-    phases = [
-        {**entry(phase, ledger.made), "row": f"thread {row}" if max(rows) > 1 else "", "diagnosis": phase.told()}
-        for row, phase in zip(rows, ledger.phases)
-    ]
-    return of_phases({**data(ledger), "phases": phases})
+    bars = []
+    for row, phase in zip(rows, ledger.phases):
+        title = f"thread {row}" if max(rows) > 1 else ""
+        depth = len(phase.path()) - 1
+        bars.append(Bar(entry(phase, ledger.made), phase.limit, row=title, depth=depth, told=phase.told()))
+    budget = ledger.budget.amount
+    limit = "no limit" if budget == INFINITY else f"of {text(budget)}"
+    return draw(f"{len(bars):,} phases", f"{text(ledger.used())} used, {limit}", bars)
 
 
 def entry(phase: Phase, since: float) -> dict[str, Any]:
