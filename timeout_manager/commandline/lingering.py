@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 import threading
 from contextlib import suppress
-from functools import partial
 
 from ..diagnosis.lines import line_of
 from ..enforcing import kill_after, kill_children
@@ -34,28 +33,24 @@ def tell_of(status: int, after: float | None, with_children: bool) -> None:
     with suppress(Exception):  # tests may have put anything there
         sys.stdout.flush()
     told: set[object] = set()
-    end = INFINITY if after is None else clock.monotonic() + SOON + after
-    look = partial(_look, thread.get_ident(), clock.monotonic() + SOON, told, status, end, with_children)
-    try:
+    main, begins = thread.get_ident(), clock.monotonic() + SOON
+    end = INFINITY if after is None else begins + after
+
+    def look(now: float) -> float:
+        if now < begins:
+            return begins
+        key, text = _waits_for(main)
+        if key not in told:
+            told.add(key)
+            tell(f"\n{text}\n")
+        if now >= end:
+            if with_children:
+                kill_children.note(main, frames_of(main))
+            kill_after.kill("", "", status)
+        return min(now + SOON, end)
+
+    with suppress(RuntimeError):  # no thread can be started
         watchdog.add_job("lingering", look, lasting=True)
-    except RuntimeError:  # no thread can be started
-        pass
-
-
-def _look(
-    main: int, at: float, told: set[object], status: int, end: float, with_children: bool, now: float
-) -> float:
-    if now < at:
-        return at
-    key, text = _waits_for(main)
-    if key not in told:
-        told.add(key)
-        tell(f"\n{text}\n")
-    if now >= end:
-        if with_children:
-            kill_children.note(main, frames_of(main))
-        kill_after.kill("", "", status)
-    return min(now + SOON, end)
 
 
 def _waits_for(main: int) -> tuple[object, str]:
