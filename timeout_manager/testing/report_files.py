@@ -158,13 +158,10 @@ def data_of(entry: Entry, began: float) -> Data:
 
 
 def _trace_events(entries: Iterable[Data]) -> Iterator[str]:
+    """Yield events that are complete, and the beginnings of those that are running."""
     for entry in entries:
         for each, name in (entry, entry["id"]), *((phase, phase["name"]) for phase in entry["phases"]):
-            yield dumps(_event(entry, name, each["started"], each["elapsed"], each["outcome"]))
-
-
-def _event(entry: Data, name: str, began: float, elapsed: float, outcome: str) -> Data:
-    """Return an event that is complete, or the beginning of one that is running."""
-    ends = {"ph": "B"} if outcome == "running" else {"ph": "X", "dur": elapsed * 1e6}
-    place = {"ts": began * 1e6, "pid": system.getpid(), "tid": entry.get("job", 1)}
-    return {"name": name, "cat": entry["kind"], **ends, **place, "args": {"outcome": outcome}}
+            outcome = each["outcome"]
+            ends = {"ph": "B"} if outcome == "running" else {"ph": "X", "dur": each["elapsed"] * 1e6}
+            place = {"ts": each["started"] * 1e6, "pid": system.getpid(), "tid": entry.get("job", 1)}
+            yield dumps({"name": name, "cat": entry["kind"], **ends, **place, "args": {"outcome": outcome}})
