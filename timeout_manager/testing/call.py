@@ -88,7 +88,8 @@ def call_limited(limits: Limits, test: Any, function: Callable[..., Any], *args:
     entry = LimitedTest(test, limits)
     told: list[BaseException] = []
     result: Any = next((each for each in (*args, *kwargs.values()) if hasattr(each, "addError")), None)
-    with _aside(entry.thread):
+    around = next((each.whole for each in _called[::-1] if each.thread == entry.thread), None)
+    with nullcontext() if around is None else around.aside():  # a test with its own way calls this one
         _called.append(entry)
         try:
             if hasattr(result, "call_test"):
@@ -117,12 +118,6 @@ def _listening(result: Any, told: list[BaseException]) -> AbstractContextManager
         return add(test, err, *args, **kwargs)
 
     return replaced(result, "addError", note)
-
-
-def _aside(here: int) -> AbstractContextManager[None]:
-    """Return what has the call of a test stand aside, if this is one that a test with its own way calls."""
-    whole = next((each.whole for each in _called[::-1] if each.thread == here), None)
-    return nullcontext() if whole is None else whole.aside()
 
 
 fork.in_child("call", _called.clear)
