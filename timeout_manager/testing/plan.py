@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, deque
+from itertools import groupby
 from json import load
 
 from ..originals import files, system
@@ -24,7 +25,7 @@ INDEX, TOTAL, STATUS_FILE = "TEST_SHARD_INDEX", "TEST_TOTAL_SHARDS", "TEST_SHARD
 class Unit:
     """A run of tests, by their places in the suite: what is left of it, and what has come of the rest."""
 
-    def __init__(self, tests: Iterable[int] = ()) -> None:
+    def __init__(self, tests: Iterable[int]) -> None:
         self.left = deque(tests)
         self.seconds = 0.0  # that it took the last time
         self.events: list[tuple[Any, ...]] = []  # which are not shown yet
@@ -111,14 +112,9 @@ class Plan:
         """Return the runs of tests of one module."""
         units: list[Unit] = []
         seconds = self.seconds(tests, self._times) if self._times else [0.0] * len(tests)
-        before = None
-        for place in places:
-            module = tests[place][2]
-            if module != before:
-                units.append(Unit())
-            before = module
-            units[-1].left.append(place)
-            units[-1].seconds += seconds[place]
+        for _, run in groupby(places, lambda place: tests[place][2]):
+            units.append(Unit(run))
+            units[-1].seconds = sum(seconds[place] for place in units[-1].left)
         return units
 
 
