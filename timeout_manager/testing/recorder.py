@@ -31,25 +31,18 @@ RANK = "running", "passed", "expected failure", "skipped", "unexpected success",
 class Recorder(unittest.TestResult):
     """Calls tests and fixtures within their limits, and keeps an `Entry` for each."""
 
-    limits: Limits
-    interruptions: list[tuple[Any, str]]  #: what Ctrl-C has ended, and what is to be said of that
-    ran: set[str]  #: names of tests
-    hung: Hung
-    hinted: bool  # a limit of its own would have helped
-    before: Entry | None  # the fixture that was called last
+    addTimeout: Callable[[Any, str], None]  #: called when a test, a fixture or an import was not over in time
     tell_at_once = staticmethod(tell)
 
     def begin_records(self, limits: Limits) -> None:
         self.limits, self.listener = limits, limits.listener
-        self.interruptions, self.ran, self.hung = [], set(), Hung()
-        self.hinted = False
-        self.before = None
+        self.interruptions: list[tuple[Any, str]] = []  #: what Ctrl-C has ended, and what is to be said of that
+        self.ran: set[str] = set()  #: names of tests
+        self.hung = Hung()
+        self.hinted = False  # a limit of its own would have helped
+        self.before: Entry | None = None  # the fixture that was called last
         self.thread = thread.get_ident()
         self._running: list[Entry] = []  # a suite may run tests in threads, and a test others
-
-    def addTimeout(self, test: Any, message: str) -> None:
-        """Called when a test, a fixture or an import was not over in time."""
-        raise NotImplementedError
 
     def call_test(self, entry: LimitedTest, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call a test within its limits, and tell of that, whatever it does with this result meanwhile."""
@@ -130,10 +123,7 @@ class Recorder(unittest.TestResult):
 
     def _tell_late(self, entry: Entry, test: Any) -> None:
         """Tell of the parts that were late, if that is not done yet."""
-        late = entry.late
-        if not late and not entry.reported:
-            return
-        late = [(group, part) for group, part in late if part not in entry.told]
+        late = [(group, part) for group, part in entry.late if part not in entry.told]
         if not late and not (entry.reported and entry.outcome != "timeout"):
             return
         entry.told += [part for _, part in late]

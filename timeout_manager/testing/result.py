@@ -29,22 +29,18 @@ HINT = (
 class LimitedResult(Recorder):
     """Mixed into the class of a result: puts limits on what is tested, and counts timeouts for themselves."""
 
-    timeouts: list[tuple[Any, str]]  #: tests, and what is to be said of them
-    crashes: list[tuple[Any, str]]  #: the same of what ended the process, where there is another one to tell
-    not_run: dict[str, str]  #: names of tests, in their order, and why
-    failed: dict[str, str]  # names of classes and modules that could not be set up, and why not
-    interrupted: bool  #: by Ctrl-C
     stream: Any  # of a TextTestResult
     separator1: str
-    before_summary: Callable[[], None]
 
     def adopt(self, limits: Limits, before_summary: Callable[[], None]) -> None:
         """Begin; it is a result of another class up to then."""
         self.begin_records(limits)
         self.before_summary = before_summary
-        self.timeouts, self.crashes = [], []
-        self.not_run, self.failed = {}, {}
-        self.interrupted = False
+        self.timeouts: list[tuple[Any, str]] = []  #: tests, and what is to be said of them
+        self.crashes: list[tuple[Any, str]] = []  #: of what ended the process, where there is another one to tell
+        self.not_run: dict[str, str] = {}  #: names of tests, in their order, and why
+        self.failed: dict[str, str] = {}  # names of classes and modules that could not be set up, and why not
+        self.interrupted = False  #: by Ctrl-C
 
     def startTest(self, test: Any) -> None:
         super().startTest(test)
