@@ -58,8 +58,7 @@ class TextTestRunner(unittest.TextTestRunner):
             except KeyboardInterrupt:
                 result.interrupted = True
             finally:
-                if limits.slow_after:
-                    watchdog.remove_job(result)
+                watchdog.remove_job(result)
             result.leave_out(tests)
             limits.listener.close(result.not_run)
 

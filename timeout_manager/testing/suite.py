@@ -10,7 +10,7 @@ import sys
 import unittest
 import unittest.case
 import unittest.suite
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial, wraps
 
 from .limits import Limits
@@ -145,13 +145,13 @@ def limited_cleanups(owner: Any, call: Callable[..., Any]) -> Iterator[None]:
 
 
 def _cleanups(owner: Any) -> list[Any]:
-    holder, name = (owner, "_class_cleanups") if isinstance(owner, type) else (unittest.case, "_module_cleanups")
-    return getattr(holder, name, [])
+    return getattr(*_place_of_cleanups(owner), [])
 
 
 def _set_cleanups(owner: Any, cleanups: list[Any]) -> None:
-    holder: Any = owner if isinstance(owner, type) else unittest.case
-    try:
-        setattr(holder, "_class_cleanups" if holder is owner else "_module_cleanups", cleanups)
-    except TypeError:  # the class of a test that is a function
-        pass
+    with suppress(TypeError):  # the class of a test that is a function
+        setattr(*_place_of_cleanups(owner), cleanups)
+
+
+def _place_of_cleanups(owner: Any) -> tuple[Any, str]:
+    return (owner, "_class_cleanups") if isinstance(owner, type) else (unittest.case, "_module_cleanups")
