@@ -37,16 +37,12 @@ SECOND_CHANCE = 0.1  # of the limit, for each cleanup that comes after the one t
 PATIENCE = 0.5  # seconds that the call around a part has at least after that: to tell of it, and to come back
 CALL = "call"  # the part around all others of a test
 
-_running: dict[int, Part] = {}  # by thread
+_running: list[Part] = []  # in all threads
 
 
-def _running_in(here: int) -> Iterator[Part]:
-    """Yield the parts that are running in a thread, the innermost first."""
-    part = _running.get(here)
-    while part is not None:
-        if part.outcome == "running":
-            yield part
-        part = part.around
+def _running_in(*threads: int) -> list[Part]:
+    """Return the parts that are running in these threads."""
+    return [part for part in _running[:] if part.thread in threads and part.outcome == "running"]
 
 
 def is_limited(owner: type) -> bool:
@@ -56,9 +52,7 @@ def is_limited(owner: type) -> bool:
 
 def at_work(limits: Limits) -> bool:
     """Tell whether a part of these limits is running: in this thread, or in theirs, which has started this one."""
-    if not _running:
-        return False
-    return any(part.limits is limits for here in (thread.get_ident(), limits.thread) for part in _running_in(here))
+    return any(part.limits is limits for part in _running_in(thread.get_ident(), limits.thread))
 
 
 class Part(EnforcedPhase):
@@ -67,14 +61,14 @@ class Part(EnforcedPhase):
     An error, a skip or a success that comes too late is the cause at best. Only KeyboardInterrupt passes.
     """
 
-    __slots__ = ("limits", "whole", "subject", "around", "error")
+    __slots__ = ("limits", "whole", "subject", "thread", "error")
 
     def __init__(self, group: Group, name: str, subject: object) -> None:
         super().__init__(group.ledger, name, None)
         self.limits = group.limits
         self.whole = group.name  # the test, class or module that it is a part of
         self.subject = subject  # what it calls: a cleanup, a subtest
-        self.around: Part | None = None  # that was running in this thread when it began
+        self.thread = thread.get_ident()  # in which it is called
         self.error: PhaseTimeout | None = None
 
     def path(self) -> tuple[str, ...]:
@@ -118,28 +112,17 @@ class Group:
             self.ledger.reset(self._chance() if self.parts[-1].error else None)
         part = Part(self, name, _cleanup(function, args) if name == "cleanup" else None)
         self.parts.append(part)
+        if name != CALL:
+            _running.append(part)
         listener = self.limits.listener
         try:
             listener.entered(self)  # it has a part more
-            return self._call(part, function, *args, **kwargs)
+            with part:
+                return function(*args, **kwargs)
         finally:
+            if part in _running:  # neither a `CALL` nor in a child that it has forked
+                _running.remove(part)
             listener.left(self)
-
-    def _call(self, part: Part, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        if part.name == CALL:
-            with part:
-                return function(*args, **kwargs)
-        here = thread.get_ident()
-        part.around = around = _running.get(here)
-        _running[here] = part
-        try:
-            with part:
-                return function(*args, **kwargs)
-        finally:
-            if around is None:
-                _running.pop(here, None)
-            else:
-                _running[here] = around
 
     @contextmanager
     def aside(self, longest: float = INFINITY) -> Iterator[None]:
