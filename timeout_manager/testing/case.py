@@ -44,7 +44,7 @@ _CLOSE_LOOP = frozenset({"_tearDownAsyncioRunner", "_tearDownAsyncioLoop"})
 _METHODS = ("setUp", "setUp", BODY), ("", "test", BODY), ("tearDown", "tearDown", END)  # "": that of the test
 _TIMES = "getTimeout"  # of trial: it ends by itself what waits in its reactor, which would not survive an interrupt
 _LATER = 0x20 | 0x80 | 0x200  # flags of code: generators, coroutines, asynchronous generators
-_MIXIN = __name__.replace("case", "mixin")
+_MIXIN = __name__[: -len("case")] + "mixin"
 _PLAIN = frozenset({"unittest.case", "unittest.async_case", _MIXIN})  # where `run` has our parts only
 _NOTHING: frozenset[Any] = frozenset()
 
