@@ -66,10 +66,6 @@ def _wrap(
     return call
 
 
-def _next_class(test: object, result: Any) -> object:
-    return test.__class__
-
-
 def _previous_class(test: object, result: Any) -> Any:
     return getattr(result, "_previousTestClass", None)
 
@@ -84,7 +80,7 @@ def _left_module(result: Any) -> object:
 
 
 _FIXTURES: dict[str, tuple[str, Callable[..., Any]]] = {  # methods of TestSuite: what each calls, and whose it is
-    "_handleClassSetUp": ("setUpClass", _next_class),
+    "_handleClassSetUp": ("setUpClass", lambda test, result: test.__class__),
     "_tearDownPreviousClass": ("tearDownClass", _previous_class),
     "_handleModuleFixture": ("setUpModule", _next_module),
     "_handleModuleTearDown": ("tearDownModule", _left_module),
