@@ -1,4 +1,7 @@
-"""The package works as a copy under another name, inside another package, with nothing but itself."""
+"""The package works as a copy under another name, inside another package, with nothing but itself.
+
+Its place has "case" in the name, as one of its modules has.
+"""
 
 import os
 import shutil
@@ -20,7 +23,7 @@ LONG = (
     *(each for each in os.listdir(TESTS) if os.path.isdir(os.path.join(TESTS, each)) and each not in QUICK),
     *("test_guide.py", "test_house.py", "test_originals.py", "test_page.py", "test_platforms.py", "test_pytest*.py"),
 )
-COPY = "import vendored.utils.limits as package"
+COPY = "import vendored.showcase.limits as package"
 
 
 @unittest.skipUnless(package.__name__ == "timeout_manager", "this is the copy")
@@ -31,11 +34,11 @@ class ARenamedCopy(Together, unittest.TestCase):
             apart = "test_copy.py", "test_readme.py", "test_manual.py"  # the pages have the name
             being_written = "*.pyc.*"  # by another interpreter
             leave_out = shutil.ignore_patterns(*apart, *left_out, being_written)
-            utils = os.path.join(directory, "vendored", "utils")
+            around = os.path.join(directory, "vendored", "showcase")
             without = shutil.ignore_patterns(being_written)
-            shutil.copytree(DIRECTORY, os.path.join(utils, "limits"), ignore=without)  # bytecode, which knows no place
+            shutil.copytree(DIRECTORY, os.path.join(around, "limits"), ignore=without)  # bytecode, which knows no place
             shutil.copytree(TESTS, os.path.join(directory, "tests"), ignore=leave_out)
-            for folder in (os.path.dirname(utils), utils):
+            for folder in (os.path.dirname(around), around):
                 open(os.path.join(folder, "__init__.py"), "w").close()
             marker = os.path.join(directory, "tests", "__init__.py")
             with open(marker) as file:

@@ -7,8 +7,10 @@ import threading
 import time
 import unittest
 import warnings
+from importlib import import_module
 from io import StringIO
 
+from .. import package
 from ..helpers.enforced import spin
 from ..helpers.suites import run, testing
 from ..helpers.together import Together
@@ -272,6 +274,15 @@ class TestsWithAWayOfTheirOwn(Together, unittest.TestCase):
 
         result, printed = self.check(OfTrial, timeouts=["test_hung"], ran=1)
         self.assertIn("Time ran out in call after 0.800 s; the limit is 0.800 s.", printed)
+
+    def test_are_not_those_with_the_mixin(self):
+        """It is known for ours by its module, also in a copy whose place has "case" in its name."""
+
+        class Case(testing().TimeLimitMixin, unittest.TestCase):
+            pass
+
+        case = import_module(f"{package.__name__}.testing.case")
+        self.assertEqual((case.ways(Case), case.ways(Catching)), (set(), {"run", "doCleanups"}))
 
     def test_have_limits_by_the_mixin(self):
         for base in Catching, Prepared, unittest.TestCase:

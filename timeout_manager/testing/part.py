@@ -112,10 +112,10 @@ class Group:
             self.ledger.reset(self._chance() if self.parts[-1].error else None)
         part = Part(self, name, _cleanup(function, args) if name == "cleanup" else None)
         self.parts.append(part)
-        if name != CALL:
-            _running.append(part)
         listener = self.limits.listener
         try:
+            if name != CALL:
+                _running.append(part)
             listener.entered(self)  # it has a part more
             with part:
                 return function(*args, **kwargs)
