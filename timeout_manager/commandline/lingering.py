@@ -30,8 +30,6 @@ def tell_of(status: int, after: float | None, with_children: bool) -> None:
 
     ``with_children``: and the child that it waits for, too.
     """
-    with suppress(Exception):  # tests may have put anything there
-        sys.stdout.flush()
     told: set[object] = set()
     main, begins = thread.get_ident(), clock.monotonic() + SOON
     end = INFINITY if after is None else begins + after
@@ -51,6 +49,8 @@ def tell_of(status: int, after: float | None, with_children: bool) -> None:
 
     with suppress(RuntimeError):  # no thread can be started
         watchdog.add_job("lingering", look, lasting=True)
+    with suppress(Exception):  # tests may have put anything there, also what blocks
+        sys.stdout.flush()
 
 
 def _waits_for(main: int) -> tuple[object, str]:
