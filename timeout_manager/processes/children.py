@@ -21,6 +21,7 @@ class Ear:
 
     def __init__(self) -> None:
         signals.signal(signals.SIGCHLD, lambda *_: None)  # where it is ignored, the system forgets how children end
+        signals.pthread_sigmask(signals.SIG_UNBLOCK, {signals.SIGCHLD})  # whoever has started this may have blocked it
         self.descriptor, wake = system.pipe()
         for each in self.descriptor, wake:
             system.set_blocking(each, False)
