@@ -100,6 +100,11 @@ class LiveLine(Directory):
             shown = "\n" * (up in back) + "it runs"
             self.assertEqual(stderr.getvalue(), text + shown + back, repr(text))
 
+    def test_is_one_line_whatever_the_name_of_a_test(self):
+        live = import_module(f"{package.__name__}.isolation.live")
+        worker = mock.Mock(at=("test", "a\n\x1b[2J", 0), began=0.0, due=live.INFINITY)
+        self.assertIn(r"1 running: a\n\x1b[2J ", live.told_of("1/2", [worker]))
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -14,7 +14,7 @@ from functools import cached_property
 
 from ..counting.report import columns
 from ..originals import clock, system
-from ..seconds import INFINITY
+from ..seconds import INFINITY, plain
 from .hired import IDLE
 
 TYPE_CHECKING = False
@@ -124,7 +124,7 @@ def told_of(count: str, workers: Iterable[Hired]) -> str:
     first = min(running, key=lambda worker: worker.began)
     kind, name, _ = first.at
     limit = f" of {first.seconds:g} s" if first.due < INFINITY and first.seconds else ""
-    what = f"{'import ' * (kind == 'import')}{name} {clock.monotonic() - first.began:.1f} s{limit}"
+    what = f"{'import ' * (kind == 'import')}{plain(name)} {clock.monotonic() - first.began:.1f} s{limit}"
     return f"{count}  {len(running)} running: {what}"
 
 
