@@ -48,6 +48,7 @@ class Members:
         self.found: dict[tuple[int, float], Process] = {}  # by number and start
         self.asks_ps = True  # it has not failed, which may take its time
         self.adopts = False  # whatever has lost its parent is of the tree, and a child of this process
+        self.session = 0  # what has lost its parent in this one is, too
 
     def variables(self) -> dict[str, str]:
         """Return what marks a process as one of the tree; the marks of trees around this one stay."""
@@ -130,7 +131,7 @@ class Members:
 
     def is_sure(self, process: Process) -> bool:
         """Tell whether it is known without the others that a process is of the tree."""
-        if self.adopts and process.parent == system.getpid():
+        if process.parent == system.getpid() and (self.adopts or process.session == self.session):
             return True
         return self.mark != "" and self.mark.encode() in environ_of(process.pid)
 
