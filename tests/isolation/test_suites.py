@@ -1,5 +1,6 @@
 """Suites that unittest would not run as it runs others: with ways of their own, and errors that end the process."""
 
+import os
 import subprocess
 import unittest
 from importlib import import_module
@@ -178,8 +179,69 @@ class ASuite(OfForks):
         self.check(ran, dict.fromkeys(("test_1", "test_2", "test_3", "test_4"), "crash"), ["test_5"])
         self.assertIn("1 test did not run, because no worker can be started: [Errno 24] too many:\n", ran.stderr)
 
+    def test_that_runs_copies_of_its_tests_runs_each_once(self):
+        self.write(test_suite=self.CASE + """
+        import copy
+        class Suite(unittest.TestSuite):
+            def run(self, result, debug=False):
+                for test in self: copy.copy(test)(result)
+                return result
+        def load_tests(loader, tests, pattern): return Suite([*map(Case, NAMES)])
+        """)
+        outcomes = {**dict.fromkeys(("test_1", "test_2", "test_4", "test_5"), "passed"), "test_3": "crash"}
+        for ran in self.with_each("test_suite"):
+            self.check(ran, outcomes)
+            self.assertRegex(ran.stderr, "\nRan 5 tests in")
+
+    def test_that_is_not_there_any_more_after_a_crash_says_why(self):
+        self.write(test_suite="""
+            import os, unittest
+            if os.path.exists(os.environ["TIMEOUT_MANAGER_JOB"]): raise OSError("the port is in use")
+            open(os.environ["TIMEOUT_MANAGER_JOB"], "w").close()
+            class Case(unittest.TestCase):
+                def test_1(self): os._exit(1)
+                def test_2(self): pass
+        """)
+        reasons = {
+            "when its module was loaded once more: OSError: the port is in use": ("discover", "-p", "test_suite*"),
+            "because they could not be loaded once more": ("test_suite",),
+        }
+        for reason, arguments in reasons.items():
+            (ran,) = self.with_each(*arguments, jobs="1")
+            self.check(ran, {"test_1": "crash"}, ["test_2"])
+            self.assertIn(f"{reason}:\n", ran.stderr)
+            os.remove(self.path("1"))
+
+    def test_that_exits_while_it_is_discovered_costs_no_other(self):
+        self.write(test_suite_a="""
+            import sys
+            def load_tests(loader, tests, pattern): sys.exit(0)
+        """, test_suite_b=PASSES)
+        for ran in self.with_each():
+            self.assertIn("CRASH: import test_suite_a\n", ran.stderr)
+            self.assertEqual((ran.outcomes["test"], ran.last), ("passed", "FAILED (crashes=1)"))
+
 
 class ATest(OfForks):
+    def test_that_calls_another_one_is_named_when_that_ends_the_process(self):
+        self.write(test_suite="""
+            import os, unittest
+            class Case(unittest.TestCase):
+                def test_1(self): os._exit(1)
+                def test_2(self): pass
+            class Around:
+                def __init__(self, test): self.test = test
+                def __call__(self, result): self.test(result)
+                def countTestCases(self): return 1
+                def id(self): return "around." + self.test.id()
+                def __str__(self): return self.id()
+            def load_tests(loader, tests, pattern):
+                return unittest.TestSuite([Around(Case("test_1")), Around(Case("test_2"))])
+        """)
+        for ran in self.with_each("test_suite"):
+            self.assertIn("CRASH: around.test_suite.Case.test_1\n", ran.stderr)
+            self.assertEqual(ran.report["not run"], [])
+
     def test_whose_name_is_there_when_it_is_set_up_runs(self):
         self.write(test_suite="""
             import unittest

@@ -57,13 +57,7 @@ class TestLoader(unittest.TestLoader):
         return unittest.TestSuite
 
     def loadTestsFromName(self, name: str, module: Any = None) -> unittest.TestSuite:
-        try:
-            return self._suite("import", name, super().loadTestsFromName, name, module)
-        except SystemExit as error:
-            stand_in = self._limits.listener.stand_in(name, error)
-            if stand_in is None:
-                raise
-            return self.suiteClass([stand_in])
+        return self._suite("import", name, super().loadTestsFromName, name, module)
 
     def loadTestsFromModule(self, module: Any, *args: Any, **kwargs: Any) -> unittest.TestSuite:
         load = super().loadTestsFromModule
@@ -96,6 +90,11 @@ class TestLoader(unittest.TestLoader):
             if not self._late:
                 raise
             return self.suiteClass([self._late.pop()])
+        except SystemExit as error:
+            stand_in = self._limits.listener.stand_in(name, error)
+            if stand_in is None:
+                raise
+            return self.suiteClass([stand_in])
 
     def _limited(self, part: str, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         with self._open[-1].groups[0].aside() if self._open else nullcontext():

@@ -13,7 +13,7 @@ from .entry import Entry, name_of
 from .hung import Hung
 from .loader import ImportTimeout
 from .part import group_of
-from .telling import of_error, of_late, of_reported
+from .telling import of_error, of_parts, of_reported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,6 +90,11 @@ class Recorder(unittest.TestResult):
         running = [entry for entry in running if entry.thread == here] or running
         return running[-1] if running else None
 
+    def around(self, entry: Entry) -> Entry | None:
+        """Return what is running in the same thread, and has begun before."""
+        here = [each for each in self._running if each.thread == entry.thread and each is not entry]
+        return here[-1] if here else None
+
     def _begin(self, entry: Entry, test: Any) -> None:
         self._running.append(entry)
         entry.test = test
@@ -129,7 +134,7 @@ class Recorder(unittest.TestResult):
         entry.told += [part for _, part in late]
         entry.outcome = "timeout"
         entry.elapsed = max([entry.elapsed, *(error.elapsed or 0.0 for error in entry.reported)])
-        lines = [*of_reported(entry.reported), *(line for each in late for line in of_late(*each, self.text_of))]
+        lines = [*of_reported(entry.reported), *of_parts(late, self.text_of)]
         told = "\n".join(lines).rstrip() + "\n"
         self.hinted |= entry.kind != "import" and not all(group.by_total for group, _ in late)
         entry.texts.insert(0, told)

@@ -9,7 +9,7 @@ from ..seconds import text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
     from ..errors import PhaseTimeout
@@ -26,7 +26,13 @@ def of_reported(timeouts: Sequence[PhaseTimeout]) -> Iterator[str]:
         yield from (f"Time ran out in {each.phase} after {text(each.elapsed)}; {limit}.", "", each.diagnosis)
 
 
-def of_late(group: Group, part: Part, text_of: Callable[[BaseException], str]) -> Iterator[str]:
+def of_parts(late: Iterable[tuple[Group, Part]], text_of: Callable[[BaseException], str]) -> Iterator[str]:
+    """Yield what is to be said of the parts that were late."""
+    for group, part in late:
+        yield from _of_late(group, part, text_of)
+
+
+def _of_late(group: Group, part: Part, text_of: Callable[[BaseException], str]) -> Iterator[str]:
     """Yield what is to be said of a part that was late."""
     error = part.error
     assert error is not None

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import unittest
 from collections import Counter, deque
+from unittest.loader import _FailedTest  # type: ignore[attr-defined]
 from unittest.util import strclass
 
 from .entry import name_of
+from .loader import ImportTimeout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ class Suite:
         self.names: dict[int, deque[Name]] = {}  # by the test itself, which may be there more than once
         self._places: dict[Name, tuple[Any, Path]] = {}
         self._kinds: dict[type, Name] = {}
+        self._ordered: dict[str, list[Name]] = {}  # what was taken, and has not begun
         self._homonyms: Counter[str] = Counter()  # of classes
         seen: Counter[str] = Counter()
         for test, path in _places_of(suite, ()):
@@ -57,14 +60,23 @@ class Suite:
         return self._kinds[kind]
 
     def begin(self, test: Any) -> Name | None:
-        """Return the name of a test that is about to run; None if it is none of these."""
+        """Return the name of a test that is about to run, or of which this is a copy; None if it is none of these."""
         names = self.names.get(id(test))
-        if not names:
-            return None
-        name = names.popleft()
-        if not names:
+        ordered = self._ordered.get(name_of(test), [])
+        name = names.popleft() if names else next(iter(ordered), None)
+        if names is not None and not names:
             del self.names[id(test)]  # once the test is gone, another one may be in its place
+        if name in ordered:
+            ordered.remove(name)
         return name
+
+    def lost(self) -> Iterator[tuple[str, str]]:
+        """Yield the modules that could not be loaded, and why."""
+        for test in self:
+            if isinstance(test, ImportTimeout):
+                yield test.entry.name, test.entry.texts[0].splitlines()[0]
+            elif isinstance(test, _FailedTest):
+                yield test._testMethodName, str(test._exception).rstrip().rpartition("\n")[2]
 
     def take(self, names: Iterable[Name]) -> tuple[Any, list[Name]]:
         """Return a suite of these tests, and which of them are not there."""
@@ -84,6 +96,7 @@ class Suite:
                     around._tests.append(suite)
                 around = suite
             around._tests.append(test)
+            self._ordered.setdefault(name[0], []).append(name)
         return _obedient(top), missing
 
 
