@@ -32,13 +32,19 @@ class CtrlC(Isolated):
         self.assertEqual(ran.status, -signal.SIGINT if not_run else 0, ran.stderr)
         self.assertEqual("did not run, because of Ctrl-C" in ran.stderr, bool(not_run))
 
-    def test_that_a_test_swallows_leaves_out_the_modules_that_have_not_begun(self):
+    def test_that_a_test_swallows_ends_what_begins_after_it_and_the_rest_does_not_begin(self):
         waits = self.case("while not os.path.exists('begun'): time.sleep(0.01)")
+        waits = waits.replace("test_2(self): pass", "test_2(self): time.sleep(60)")
         begins = self.case("open('begun', 'w').close()").replace("os.kill(os.getppid(), signal.SIGINT)", "pass")
         self.write(test_a=waits, test_b=begins, test_c=begins)
-        tests = [f"test_{module}.Case.test_{number}" for module in "abc" for number in (1, 2)]
-        for ran in self.with_each("test_a", "test_b", "test_c", jobs="2"):
-            self.check(ran, dict.fromkeys(tests[:4], "passed"), tests[4:])
+        for ran in self.with_each("--timeout", "60", "--kill-after", "60", "test_a", "test_b", "test_c", jobs="2"):
+            outcomes = {each["id"]: each["outcome"] for each in ran.report["tests"] if each["kind"] == "test"}
+            for module in "ab":
+                self.assertEqual(outcomes[f"test_{module}.Case.test_1"], "passed", ran.stderr)
+                self.assertIn(outcomes.get(f"test_{module}.Case.test_2"), ("interrupted", "passed", None), ran.stderr)
+            self.assertNotEqual(outcomes.get("test_a.Case.test_2"), "passed")
+            self.assertEqual(ran.report["not run"][-2:], ["test_c.Case.test_1", "test_c.Case.test_2"])
+            self.assertEqual(ran.status, -signal.SIGINT, ran.stderr)
 
     def test_before_a_worker_ends_in_its_own_way_leaves_out_what_has_not_begun(self):
         self.write(test_a=self.case("signal.signal(signal.SIGINT, signal.SIG_DFL)"))

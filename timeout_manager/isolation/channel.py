@@ -8,7 +8,7 @@ looked at; if it has been closed, or is another file by now, the end of the pare
 
 from __future__ import annotations
 
-from json import dumps, loads
+from json import JSONEncoder, loads
 from struct import Struct
 
 from ..interpreter.descriptor import Descriptor
@@ -24,6 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+encode = JSONEncoder().encode  # `dumps` uses one that others can replace
 VARIABLE = "TIMEOUT_MANAGER_WORKER"  # has the role of a worker
 HASHES = "PYTHONHASHSEED"  # is the same for all of them
 RETURNED = 70  # exit status of a forked process that comes back to the runner
@@ -86,7 +87,7 @@ class Channel:
             said = self._messages[:]
             if said:
                 count, number = len(said), self._number + 1
-                line = self._line + f"\n{self._token} {number} {dumps(said)}\n".encode()
+                line = self._line + f"\n{self._token} {number} {encode(said)}\n".encode()
                 self._line, self._number, self._messages[:count] = line, number, ()  # no Ctrl-C comes between these
             data = memoryview(self._line)
             try:

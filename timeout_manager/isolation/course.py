@@ -1,4 +1,7 @@
-"""The course of a run whose tests are run by workers: what there is to run, and what has come of it."""
+"""The course of a run whose tests are run by workers: what there is to run, and what has come of it.
+
+Both are in one file, since whatever a worker says changes both.
+"""
 
 from __future__ import annotations
 
@@ -47,6 +50,7 @@ class Course:
         self.tests: list[Test] = []
         self.is_listed = False
         self.is_bound = True  # there is a limit for one of the tests
+        self.is_well = True  # as far as the results of workers say
         self.units: list[Unit] = []
         self.todo: list[Unit] = []
         self.mine: list[int] = []  # the places of the tests that are run here
@@ -109,8 +113,10 @@ class Course:
     def on_unloaded(self, worker: Hired, status: int) -> None:
         worker.unloaded = status
 
-    def on_over(self, worker: Hired) -> None:
+    def on_over(self, worker: Hired, is_well: bool) -> None:
+        """Take that its run is over, and what its own result says of that."""
         worker.state = "over"
+        self.is_well &= is_well
 
     def on_due(self, worker: Hired, due: float | None, part: str, limit: str, seconds: float | None) -> None:
         worker.due, worker.part, worker.limit, worker.seconds = due or INFINITY, part, limit, seconds
@@ -120,20 +126,21 @@ class Course:
         worker.uncounted += 1
 
     def on_at(self, worker: Hired, kind: str, name: str, place: list[Any] | None, began: float) -> None:
-        worker.place = _named(place)
         number = self._number(kind, place)
-        worker.at, worker.due, worker.has_line = (kind, name, number), INFINITY, False
-        worker.began = began
+        worker.begin((kind, name, number), _named(place), began)
         if worker.unit is not None and number is not None and number in worker.unit.left:
             worker.unit.left.remove(number)
             worker.begun.append(number)
         self._tell_running()
 
+    def on_late(self, worker: Hired, text: str) -> None:
+        worker.late = text
+
     def on_raised(self, worker: Hired, text: str) -> None:
         worker.raised = text
 
     def on_ended(self, worker: Hired, entry: dict[str, Any], place: list[Any] | None) -> None:
-        worker.last = entry["id"]
+        worker.last, worker.has_line = entry["id"], False
         self.on_idle(worker)
         number = self._number(entry["kind"], place)
         if number in worker.begun:
@@ -145,6 +152,9 @@ class Course:
         elif worker.is_lister and not self.is_listed:
             self._imports.append(entry)
             self.reports.tell_ended([entry])
+        else:  # it has loaded a module that others have loaded, too
+            self.reports.tell_ended([])
+            self._tell_running()
 
     def on_written(self, worker: Hired) -> None:
         if worker.unit is not None:
@@ -153,8 +163,8 @@ class Course:
             write(*worker.written())
 
     def on_missing(self, worker: Hired, names: list[list[Any]]) -> None:
-        for name, _ in names:
-            worker.unit.events.append(("leave", name, AGAIN))  # type: ignore[union-attr]
+        for name, why in names:
+            self.on_add(worker, "leave", name, f"{AGAIN}: {why}" if why else AGAIN)
 
     def on_interrupted(self, worker: Hired) -> None:
         self.result.interrupted = True
@@ -168,8 +178,12 @@ class Course:
         sys.stderr.flush()
 
     def on_add(self, worker: Hired, *event: Any) -> None:
+        if event[0] == "tell":
+            worker.bad.append(event[3])
         if worker.unit is not None:
             worker.unit.events.append(event)
+        elif worker.state == "dismissed":  # what its result comes to know when all tests have ended
+            self.showing.tell(*event)
 
     def _number(self, kind: str, place: list[Any] | None) -> int | None:
         return self._numbers.get(_named(place)) if kind == "test" else None
@@ -182,13 +196,13 @@ class Course:
         self._tell_running()
 
     def _tell_running(self) -> None:
-        running = [self._entry(worker, "running", "") for worker in self.workers if worker.at != IDLE]
+        running = [self._entry(worker, "running") for worker in self.workers if worker.at != IDLE]
         if running:
             self.reports.tell_running(running)
 
-    def _entry(self, worker: Hired, outcome: str, text: str) -> dict[str, Any]:
+    def _entry(self, worker: Hired, outcome: str, *texts: str) -> dict[str, Any]:
         entry = Entry(*worker.at[:2])
-        entry.began, entry.outcome, entry.texts = worker.began, outcome, [text]
+        entry.began, entry.outcome, entry.texts = worker.began, outcome, list(texts)
         entry.elapsed = 0.0 if outcome == "running" else clock.monotonic() - worker.began
         return {**data_of(entry, self.limits.began), "job": worker.job}
 
@@ -198,10 +212,12 @@ class Course:
         """Tell that what a worker is at has ended so, with the worker."""
         if worker.spools:
             self.on_written(worker)
+        bad = worker.bad  # of what it has come to before
+        text = "\n\n".join(filter(None, (worker.late.rstrip(), text)))
+        entry = self._entry(worker, outcome, text, *bad)
         self.on_add(worker, "write_end", shown, worker.has_line, outcome.upper())
         self.on_add(worker, "tell", LISTS[outcome], shown, text)
         self.on_add(worker, "count", "testsRun", worker.uncounted)
-        entry = self._entry(worker, outcome, text)
         self.on_idle(worker)
         self._note(worker, entry)
 

@@ -12,6 +12,7 @@ from ..processes.children import collect
 from ..processes.table import contents, name_of_signal
 from ..seconds import text
 from ..testing.result import set_up_by
+from .channel import RETURNED
 from .hired import IDLE
 from .showing import write
 
@@ -53,6 +54,8 @@ class Ends:
         self.bury(worker)
         kills, self._kills = self._kills, _kills_for_memory()
         how = f"exit status {status}" if status >= 0 else f"signal SIG{name_of_signal(-status)}"
+        if status == RETURNED:
+            how += ", since nothing leads to the parent any more"
         if status == -signals.SIGKILL and kills != self._kills:
             how += "; out of memory?"
         self._lose(worker, "crash", f"The process ended: {how}.")
@@ -119,17 +122,25 @@ class Ends:
             self._futile = 0
         elif kind != "import" or name in worker.lost:
             self._futile += 1
-        if self._futile >= FUTILE:
+        if self._futile >= FUTILE and self.course.is_listed:
+            tell(f"\nThe tests cannot be loaded once more: {FUTILE} workers have ended meanwhile.\n{told}")
+            self.course.give_up("they could not be loaded once more")
+        elif self._futile >= FUTILE:
             write(*worker.written())
             sys.stderr.write(f"The tests cannot be loaded: {FUTILE} workers have ended meanwhile.\n{told}")
             raise SystemExit(1)
 
     def _lose_at_end(self, worker: Hired, outcome: str, told: str) -> None:
+        if outcome == "timeout":
+            told = f"A worker had still not ended {text(clock.monotonic() - worker.began)} after the tests:\n{told}"
+        if worker.state == "dismissed":  # there is no summary yet
+            worker.at = "fixture", "the end of a worker", None
+            self.course.tell_end(worker, outcome, worker.at[1], told)
+            return
         if self.course.is_listed:
             write(*worker.written())
         if outcome == "timeout":
-            after = text(clock.monotonic() - worker.began)
-            tell(f"\nA worker had still not ended {after} after the tests:\n{told}")
+            tell(f"\n{told}")
         elif worker.popen.returncode and self.course.is_listed:
             self.crashes += 1
             tell(f"\nCRASH: the end of a worker\n{told}")

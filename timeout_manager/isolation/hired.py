@@ -28,6 +28,7 @@ JOB = "TIMEOUT_MANAGER_JOB"
 STACKS = 0.5  # seconds that a process has to say where it stands,
 LOOK = 0.01  # and between two looks whether it has
 LONGEST_WORDS = 1 << 20
+LAST = 0.5  # seconds that what a worker leaves behind has to end: some tidy up when they see that it is gone
 IDLE: tuple[str, str, int | None] = ("nothing", "", None)  # what a worker is at: kind, name, number of the test
 FATAL = "Fatal Python error"  # begins what the interpreter says when it dies
 _CALLER = f'  File "{os.path.join(FOLDER, "testing", "part.py")}"'  # of the code under test,
@@ -54,15 +55,12 @@ class Hired:
         self.tree = Tree()
         self.unit: Unit | None = None
         self.state = "loading"  # then "ready" or "busy", at last "over"
-        self.at = IDLE
-        self.place: Name = ("", 0)  # the test, or the class or module to which the fixture belongs
-        self.has_line = False  # what it is at has been shown in progress,
-        self.uncounted = 0  # and counts as a test that ran once it has ended
-        self.began = clock.monotonic()
-        self.due = INFINITY
+        self.begin(IDLE, ("", 0), clock.monotonic())
+        self.uncounted = 0  # tests that count as such that ran once they have ended
         self.part = self.limit = ""  # what of that is to be over, and by which limit,
         self.seconds: float | None = None  # which is so long
         self.signal = 0  # which asks it
+        self._stopped = IDLE  # what it was at when it was interrupted
         self.taken = 0  # how many tests its unit had
         self.begun: list[int] = []  # the numbers of tests that have begun, and not ended
         self.last = ""  # what has ended
@@ -78,9 +76,17 @@ class Hired:
         system.set_blocking(self.ear, False)
         try:
             self.popen = self._start(command, out, orders_end, book, orders, marks)
+            self.tree.session = self.popen.pid
         except OSError:
             self.close()
             raise
+
+    def begin(self, at: tuple[str, str, int | None], place: Name, began: float) -> None:
+        """Take that this is what it is at, in this place: that of the test, or of whose fixture it is."""
+        self.at, self.place, self.began, self.due = at, place, began, INFINITY
+        self.has_line = False  # it has been shown in progress
+        self.late = ""  # what is to be said of the parts of it that were late, while others are running,
+        self.bad: list[str] = []  # and of what else has gone wrong in it
 
     def _start(
         self, command: list[bytes], out: int, orders_end: int, book: Book, orders: dict[str, Any], marks: Tree
@@ -167,14 +173,21 @@ class Hired:
         return "\n\n".join(kept)
 
     def interrupt(self) -> None:
+        self._stopped = self.at
         try:
             system.killpg(self.popen.pid, signals.SIGINT)
         except OSError:
             pass
 
+    def goes_on(self) -> bool:
+        """Tell whether it has begun something else since it was interrupted: a test has swallowed that."""
+        return self.at not in (IDLE, self._stopped)
+
     def end(self) -> list[Process]:
-        """Kill it with all that has come of it; return what could not be killed."""
-        self.tree.end([self.popen])
+        """Kill it, and end all that has come of it; return what could not be ended."""
+        if self.popen.returncode is None:
+            system.kill(self.popen.pid, signals.SIGKILL)
+        self.tree.end([self.popen], LAST)
         return self.tree.survivors
 
     def close(self) -> None:

@@ -64,6 +64,10 @@ class Result(LimitedResult):
     def printErrors(self) -> None:
         self.before_summary()
 
+    def is_well(self) -> bool:
+        """Tell what the class says that is not ours: it may be one of the suite's own."""
+        return bool(super(LimitedResult, self).wasSuccessful())
+
     def tell_news(self, channel: Channel) -> None:
         """Tell what is new here."""
         counts = [len(getattr(self, name, ())) for name in LISTS]

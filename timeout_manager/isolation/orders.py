@@ -55,7 +55,7 @@ class Orders:
 
     def _run(self, order: Any, result: Result) -> None:
         suite, missing = self.suite.take(map(tuple, order))
-        self.worker.channel.say("missing", missing)
+        self.worker.channel.say("missing", [(name, self._why_missing(name)) for name, _ in missing])
         result._previousTestClass = None  # fixtures run anew
         result._mirrorOutput = result.shouldStop = False  # of what ran before: it may come later in the suite
         try:
@@ -64,8 +64,16 @@ class Orders:
             raise
         except BaseException as error:  # ends the process; it is told why
             self.worker.end_if_back()
+            result.buffer = False  # there is nothing to show beside it: unittest has put the streams back
             self.worker.channel.say("raised", result.text_of(error), flush=True)
             raise SystemExit(error.code if isinstance(error, SystemExit) else 1) from None
+
+    def _why_missing(self, name: str) -> str:
+        """Return why a test is not there, if its module could not be loaded this time."""
+        for module, why in self.suite.lost():
+            if f"{name}.".startswith(f"{module}."):
+                return why
+        return ""
 
 
 class Runner(TextTestRunner):
@@ -128,7 +136,11 @@ def work(worker: Worker, argv: list[str], limits: Limits) -> None:
     Runner.limits = limits
     try:
         with limits:
-            unittest.main(None, argv=argv, testRunner=Runner, testLoader=TestLoader(limits), exit=False)
+            loader = TestLoader(limits)
+            ran: Any = unittest.main(None, argv=argv, testRunner=Runner, testLoader=loader, exit=False).result
+        worker.tell_news()  # of the end of a result
+        worker.tell_written()
+        worker.channel.say("over", ran.is_well(), flush=True)
     except BaseException as error:
         if worker.suite is None:
             code = error.code if isinstance(error, SystemExit) else 1
@@ -136,4 +148,3 @@ def work(worker: Worker, argv: list[str], limits: Limits) -> None:
         if isinstance(error, KeyboardInterrupt):
             raise SystemExit(128 + signals.SIGINT) from None
         raise
-    worker.channel.say("over", flush=True)

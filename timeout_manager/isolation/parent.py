@@ -1,7 +1,8 @@
 """The parent of the workers of a run: it hands out the tests, hears what comes of them, and outlives what they do.
 
 It imports nothing of the tests. Whatever ends a worker is told of what the worker was at, and another one goes on after
-that. Who lives on after the instant at which it was to be over, and a grace, is asked where it stands, and killed.
+that. Who lives on after the instant at which it was to be over, and a grace, is asked where it stands, and killed. To
+start workers, to hear them and to dismiss them is one loop, in one file.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from .bell import Bell
 from .course import Course
 from .ends import Ends
 from .guard import Guard
-from .hired import IDLE, Hired, own_command
+from .hired import IDLE, LAST, Hired, own_command
 from .live import line, told_of
 from .nameless import Book, Spool, spools
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
 
     from ..testing.limits import Limits
@@ -95,6 +97,8 @@ class Parent:
             result.interrupted = True
         if not result.shouldStop or self.limits.spent() or self._bell.interrupts:
             course.show(all_begun=True)
+        self._dismiss()
+        result.is_well = course.is_well
         course.close()
 
     def _is_over(self) -> bool:
@@ -107,26 +111,35 @@ class Parent:
     def _busy(self) -> list[Hired]:
         return [worker for worker in self.workers if worker.unit is not None]
 
-    def end(self) -> int:
-        """Have the workers end, and nothing be left of them; return how many have crashed meanwhile."""
-        if not self._has_begun:
-            return 0
+    def _dismiss(self) -> None:
+        """Have the results of workers come to their end, too: what they come to know there belongs to the summary."""
         self._ends.are_asked = True
         if self._line is not None:
             self._line.close()
             self._line_at = INFINITY
-        now = clock.monotonic()
         for worker in list(self.workers):
-            worker.at, worker.began, worker.due = IDLE, now, now + SOON
+            worker.at, worker.began, worker.due = IDLE, clock.monotonic(), clock.monotonic() + SOON
             if worker.state == "loading":  # nobody has waited for it
                 self._ends.bury(worker)
+            elif worker.state == "ready":
+                worker.send([], self._book)
+                worker.state = "dismissed"
+        self._wait_while(lambda worker: worker.state == "dismissed")
+
+    def _wait_while(self, is_waited_for: Callable[[Hired], bool]) -> None:
+        while any(map(is_waited_for, self.workers)) and self._bell.interrupts <= self._seen_interrupts:
+            self._wait()
+
+    def end(self) -> int:
+        """Have the workers end, and nothing be left of them; return how many have crashed meanwhile."""
+        if not self._has_begun:
+            return 0
         try:
-            while self.workers and self._bell.interrupts <= self._seen_interrupts:
-                for worker in self.workers:
-                    if worker.state == "ready":
-                        worker.send([], self._book)
-                        worker.state, worker.due = "dismissed", now + SOON
-                self._wait()
+            if not self._ends.are_asked:
+                self._dismiss()
+            for worker in self.workers:
+                worker.began, worker.due = clock.monotonic(), clock.monotonic() + SOON
+            self._wait_while(lambda worker: True)
         finally:
             self._end_all()
         return self._ends.crashes
@@ -136,7 +149,7 @@ class Parent:
             self._ends.bury(worker)
         if not self._bell.adopts or collect():
             self._marks.adopts = self._bell.adopts
-            self._marks.end([])
+            self._marks.end([], LAST)
             collect()
         self._guard.let_go()
         self._bell.let_go()
@@ -215,7 +228,7 @@ class Parent:
     def _overrun(self, worker: Hired) -> str:
         if self._ends.are_asked:
             return ""
-        after = text(clock.monotonic() - worker.began)
+        after = text(clock.monotonic() - worker.due + (worker.seconds or 0.0))
         told = f"Time ran out in {worker.part} after {after}; the limit is {worker.limit}."
         return f"{told}\nNothing interrupted it, and its process was killed {text(self.grace)} after that."
 
@@ -239,6 +252,9 @@ class Parent:
                 worker.interrupt()
             if came >= own:
                 self._kill_at = clock.monotonic() + (self.grace if came == own else 0.0)
+        elif came >= own:
+            for worker in filter(Hired.goes_on, self._busy()):
+                worker.interrupt()
         if clock.monotonic() >= self._kill_at:
             for worker in self._busy():
                 self.course.result.interrupted = True

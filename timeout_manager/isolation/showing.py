@@ -34,12 +34,12 @@ class Showing:
         for unit in self.units[self._done :]:
             events, unit.events = unit.events, []
             for event in events:
-                self._apply(*event)
+                self.tell(*event)
             if not all_begun and (self.result.shouldStop or not unit.done):
                 return
             self._done += 1
 
-    def _apply(self, name: str, *told: Any) -> None:
+    def tell(self, name: str, *told: Any) -> None:
         if name == "write":
             write(*told)
         elif name == "entry":

@@ -20,6 +20,7 @@ from ..testing.entry import Entry
 from ..testing.limits import Listener
 from ..testing.loader import ImportTimeout
 from ..testing.report_files import data_of
+from ..testing.telling import of_parts
 from .channel import HASHES, RETURNED, VARIABLE, Channel
 
 TYPE_CHECKING = False
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from ..testing.limits import Limits
     from ..testing.part import Group
-    from ..testing.units import Suite
+    from ..testing.units import Name, Suite
 
 NEAR = 0.02  # seconds: instants that differ by less are one
 
@@ -53,6 +54,7 @@ class Worker(Listener):
         self.has_files = bool(self.orders["has files"])
         if self.orders["is live"] and sys.stdout is not None:
             sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+        self._streams = sys.stdout, sys.stderr  # our own: tests may put there what blocks
         self.began: float = self.orders["began"]
         self.result: Any = None  # of the tests
         self.suite: Suite | None = None
@@ -72,6 +74,9 @@ class Worker(Listener):
     def entered(self, group: Group) -> None:
         if self.channel.is_foreign():  # it runs tests itself, for whoever has forked it
             return
+        self.tell_news()
+        if self._entry is not None and self._entry.late:
+            self.channel.say("late", "\n".join(of_parts(self._entry.late, self.result.text_of)))
         self._open.append(group)
         self._tell_due(group)
 
@@ -115,11 +120,17 @@ class Worker(Listener):
         self.tell_news()
         self._entry = entry
         if entry.place is None and self.suite is not None and entry.kind != "import":
-            entry.place = (self.suite.begin if entry.kind == "test" else self.suite.owner)(entry.test)
+            entry.place = self.suite.owner(entry.test) if entry.kind == "fixture" else self._place_of(entry)
         self._place = ""
         self.channel.say("at", entry.kind, entry.name, entry.place, entry.began, flush=entry.kind != "test")
         if self._open:  # it goes on
             self._tell_due(self._open[-1])
+
+    def _place_of(self, entry: Entry) -> Name | None:
+        """Return the name of a test that is about to run; if it is none of the suite, that of the one which runs it."""
+        assert self.suite is not None
+        around = self.result.around(entry)
+        return self.suite.begin(entry.test) or (around.place if around is not None and around.kind == "test" else None)
 
     def ended(self, entry: Entry) -> None:
         self.end_if_back(entry is self._entry)
@@ -156,11 +167,11 @@ class Worker(Listener):
         return entry is not None and entry is self._entry
 
     def tell_written(self) -> None:
-        """Tell that something may have been written, where that is shown later."""
+        """Have what was written not be lost with this process; tell of it, where it is shown later."""
+        for stream in self._streams:
+            with suppress(Exception):  # tests may have closed it
+                stream.flush()
         if self.has_files:
-            for stream in sys.stdout, sys.stderr:
-                with suppress(Exception):  # tests may have put anything there
-                    stream.flush()
             self.channel.say("written")
 
 
