@@ -101,7 +101,7 @@ def kill(pid):
 def run():
     try:
         manager = package.TimeoutManager(9)
-        manager.run("sleep 9 2>/dev/null & echo said; wait", timeout=0.3, stdout=-1, text=True, shell=True)
+        manager.run("sleep 9 2>/dev/null & echo said; wait", timeout=1.5, stdout=-1, text=True, shell=True)
     except package.PhaseTimeout as error:
         print([each.signal for each in error.killed], error.survivors, error.output)
 """

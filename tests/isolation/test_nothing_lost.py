@@ -172,6 +172,14 @@ class TheRun(OfForks):
         (ran,) = self.with_each("test_a", jobs="1")
         self.assertEqual(ran.last, "FAILED (crashes=1)")
 
+    def test_that_is_refused_when_the_tests_are_known_asks_for_no_result(self):
+        late = "unittest.TestResult.stopTestRun = lambda self: self.errors.append((self, 'late'))"
+        self.write(test_a=f"{PASSES}    {late}\n")
+        ran = self.isolated("--kill-after", "5", "test_a")
+        self.assertEqual(ran.status, 2)
+        self.assertIn("--kill-after counts from a limit, and there is none", ran.stderr)
+        self.assertNotIn("Traceback", ran.stderr)
+
     def test_tells_of_no_import_that_has_ended(self):
         course = import_module(f"{package.__name__}.isolation.course")
         told = []

@@ -49,6 +49,7 @@ class Course:
         self.limits, self.reports, self.plan = limits, reports, plan
         self.tests: list[Test] = []
         self.is_listed = False
+        self.has_begun = False  # there is a result
         self.is_bound = True  # there is a limit for one of the tests
         self.is_well = True  # as far as the results of workers say
         self.units: list[Unit] = []
@@ -63,7 +64,7 @@ class Course:
 
     def begin(self, result: Result, jobs: int) -> None:
         """Begin to run the tests that have been listed."""
-        self.result = result
+        self.result, self.has_begun = result, True
         tests = [test.names for test in self.tests]
         places = self.mine = self.plan.mine(tests)
         if jobs == 1:
@@ -182,7 +183,7 @@ class Course:
             worker.bad.append(event[3])
         if worker.unit is not None:
             worker.unit.events.append(event)
-        elif worker.state == "dismissed":  # what its result comes to know when all tests have ended
+        elif worker.state == "dismissed" and self.has_begun:  # what its result comes to know when all tests have ended
             self.showing.tell(*event)
 
     def _number(self, kind: str, place: list[Any] | None) -> int | None:

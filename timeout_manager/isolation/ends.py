@@ -133,7 +133,7 @@ class Ends:
     def _lose_at_end(self, worker: Hired, outcome: str, told: str) -> None:
         if outcome == "timeout":
             told = f"A worker had still not ended {text(clock.monotonic() - worker.began)} after the tests:\n{told}"
-        if worker.state == "dismissed":  # there is no summary yet
+        if worker.state == "dismissed" and self.course.has_begun:  # there is no summary yet
             worker.at = "fixture", "the end of a worker", None
             self.course.tell_end(worker, outcome, worker.at[1], told)
             return
