@@ -59,13 +59,33 @@ class NoSurvivor(Together, unittest.TestCase):
             known = {pid: table.Process(pid, rows[pid], 10, 10, "S", 5.0) for pid in sorted(rows, reverse=True)}
             found = tree.Tree()
             found.began = 0.0
-            what = dict(processes=known.copy, is_child=lambda pid: True)
+            what = dict(processes=lambda but: dict(known), is_child=lambda pid: True)
             what["environ_of"] = lambda pid: found.mark.encode() if mark is None else mark
             with mock.patch.multiple(members, **what), mock.patch.object(table.Process, "hold", lambda self: True):
                 order = [each.pid for each in found.look([mock.Mock(pid=10, returncode=None)])]
             self.assertEqual(sorted(order), sorted(rows))
             for pid in order[1:]:
                 self.assertLess(order.index(rows[pid]), order.index(pid), order)
+
+    def test_reads_once_who_was_there_before_until_a_number_may_come_again(self):
+        old, new = (table.Process(pid, 1, 1, 1, "S", started) for pid, started in ((10, 4.0), (11, 5.0)))
+        asked = []
+
+        def processes(but):
+            asked.append(set(but))
+            return {each.pid: each for each in (old, new) if each.pid not in but}
+
+        found = tree.Tree()
+        found.began = 5.0
+        unknown = table.UNKNOWN, table.UNKNOWN
+        births = [unknown, unknown, (1000, 500), (1499, 500), (1500, 500), (1600, 500), unknown]
+        with mock.patch.multiple(members, processes=processes, births=mock.Mock(side_effect=births)):
+            for _ in births:
+                found.look([])
+        self.assertEqual(asked, [set(), set(), set(), {10}, set(), {10}, set()])
+        born, free = table.births()
+        self.assertLess(born, table.births()[0] + 1)
+        self.assertGreater(min(born, free), 100)
 
     def test_of_a_shell_that_waits(self):
         error = self.end("SLEEP & wait", shell=False)

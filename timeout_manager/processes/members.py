@@ -22,7 +22,9 @@ from ..originals import clock, system
 from ..seconds import INFINITY, variable
 from .group import Group
 from .job import Job
-from .table import ENDED, HAS_GROUPS, Process, environ_of, has_proc, is_child, processes, uptime, wait_for
+from .table import (
+    ENDED, HAS_GROUPS, UNKNOWN, Process, births, environ_of, has_proc, is_child, processes, uptime, wait_for,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ class Members:
         self.mark = number if since is None else ""  # what others have started has none
         self.began = uptime() if since is None else since  # whatever has been there before is not of the tree
         self.found: dict[tuple[int, float], Process] = {}  # by number and start
+        self.older: set[int] = set()  # numbers of processes that were there before,
+        self._from = self._until = UNKNOWN  # while so many have been born
         self.asks_ps = True  # it has not failed, which may take its time
         self.adopts = False  # whatever has lost its parent is of the tree, and a child of this process
         self.session = 0  # what has lost its parent in this one is, too
@@ -90,11 +94,11 @@ class Members:
         while has_proc():
             unclear = False
             try:
-                others = processes()
+                others = self._others()
             except OSError:
                 break
             for process in others.values():
-                if process.parent == system.getpid() and process.started >= self.began and process.state not in ENDED:
+                if process.parent == system.getpid() and process.state not in ENDED:
                     environ = environ_of(process.pid)
                     if self.mark.encode() in environ:
                         return process.pid
@@ -108,7 +112,7 @@ class Members:
         """Return the members of the tree; OSError if the processes of this machine are not known."""
         if not self.asks_ps:
             raise OSError("ps does not tell")
-        others = {pid: process for pid, process in processes().items() if process.started >= self.began}
+        others = self._others()
         others.pop(system.getpid(), None)
         own = {root.pid for root in roots if root.returncode is None and is_child(root.pid)}
         members: dict[int, Process] = {}
@@ -128,6 +132,16 @@ class Members:
                     members[process.pid] = held
             fresh = [each for each in others.values() if each.parent in members or each.session in members]
         return sorted(members.values(), key=lambda each: _depth(each, members))
+
+    def _others(self) -> dict[int, Process]:
+        """Return who may be of the tree. Who was there before it is looked at once, until a number may come again."""
+        born, free = births()
+        if not self._from <= born < self._until:
+            self.older.clear()
+            self._from, self._until = born, born + free
+        found = processes(self.older)
+        self.older.update(pid for pid, process in found.items() if process.started < self.began)
+        return {pid: process for pid, process in found.items() if pid not in self.older}
 
     def is_sure(self, process: Process) -> bool:
         """Tell whether it is known without the others that a process is of the tree."""

@@ -17,11 +17,12 @@ from . import ps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Container, Iterable
 
 WIDTH = 200  # characters of a command
 HAS_GROUPS = hasattr(system, "killpg")  # Windows has no signals either: what gets one ends
 KILL, STOP, CONT = (getattr(signals, name, 9 * (name == "SIGKILL")) for name in ("SIGKILL", "SIGSTOP", "SIGCONT"))
+UNKNOWN = float("nan")
 ENDED = "Z", "X"  # states of processes that nobody has waited for yet
 SHARE = 8  # of the files that this process may open, one in so many is for holding others
 _HAS_SYSCONF = hasattr(system, "sysconf")
@@ -118,13 +119,14 @@ class Process:
             Process.held -= 1
 
 
-def processes() -> dict[int, Process]:
-    """Return all processes by their numbers; OSError if that cannot be known."""
+def processes(but: Container[int] = ()) -> dict[int, Process]:
+    """Return all processes by their numbers, but those; OSError if that cannot be known."""
     if not HAS_GROUPS:
         raise OSError("this system does not tell of its processes")
     if not has_proc():
         return {row[0]: _process_of_row(*row) for row in ps.rows()}
-    return {process.pid: process for process in map(process_of, numbers()) if process is not None}
+    asked = map(process_of, (number for number in numbers() if number not in but))
+    return {process.pid: process for process in asked if process is not None}
 
 
 def _process_of_row(pid: int, parent: int, group: int, state: str, command: str) -> Process:
@@ -188,6 +190,18 @@ def last_born() -> bytes:
         return contents("/proc/loadavg").split()[-1] if has_proc() else b""
     except (OSError, IndexError):
         return b""
+
+
+def births() -> tuple[float, float]:
+    """Return how many processes and threads have been born, and how many more are until a number may come again.
+
+    NaN where that is not known.
+    """
+    try:
+        _, _, more = contents("/proc/stat").partition(b"\nprocesses ") if has_proc() else (b"", b"", b"")
+        return float(more.split(b"\n")[0] or UNKNOWN) or UNKNOWN, int(contents("/proc/sys/kernel/pid_max")) / 2
+    except (OSError, ValueError):
+        return UNKNOWN, UNKNOWN
 
 
 def uptime() -> float:

@@ -163,7 +163,7 @@ class Tree(Members):
         pids = {process.pid for process in self.found.values()}
         try:
             for pid in _youngest_first() if has_proc() else ():
-                process = process_of(pid)
+                process = None if pid in self.older else process_of(pid)
                 if process is not None and self._is_new(process, pids):
                     self.found[pid, process.started] = process
                     if process.hold():
