@@ -173,7 +173,7 @@ class TheRun(OfForks):
         self.assertEqual(ran.last, "FAILED (crashes=1)")
 
     def test_that_is_refused_when_the_tests_are_known_asks_for_no_result(self):
-        late = "unittest.TestResult.stopTestRun = lambda self: self.errors.append((self, 'late'))"
+        late = "unittest.TestResult.stopTestRun = lambda self: self.errors.append((Passes('test'), 'late'))"
         self.write(test_a=f"{PASSES}    {late}\n")
         ran = self.isolated("--kill-after", "5", "test_a")
         self.assertEqual(ran.status, 2)
