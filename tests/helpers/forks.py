@@ -23,7 +23,7 @@ CAN_FORK = hasattr(os, "fork") and hasattr(socket, "send_fds")
 SERVER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "server.py")
 LOADED = (
     *("commandline.unittest_command", "commandline.run_command", "testing.runner", "enforcing.choice"),
-    *(("commandline.isolated", "isolation.parent", "isolation.far") if sys.platform == "linux" else ()),
+    *("commandline.isolated", "isolation.parent", "isolation.far", "isolation.orders")[: 4 * (sys.platform == "linux")],
 )
 USUAL = tuple(PYTHON), ()  # a server: its interpreter, and what it loads beside the package
 STREAMS = "stdout", "stderr"

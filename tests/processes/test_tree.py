@@ -67,7 +67,7 @@ class NoSurvivor(Together, unittest.TestCase):
             for pid in order[1:]:
                 self.assertLess(order.index(rows[pid]), order.index(pid), order)
 
-    def test_reads_once_who_was_there_before_until_a_number_may_come_again(self):
+    def test_does_not_read_who_was_there_before_until_a_number_may_come_again(self):
         old, new = (table.Process(pid, 1, 1, 1, "S", started) for pid, started in ((10, 4.0), (11, 5.0)))
         asked = []
 
@@ -75,17 +75,17 @@ class NoSurvivor(Together, unittest.TestCase):
             asked.append(set(but))
             return {each.pid: each for each in (old, new) if each.pid not in but}
 
-        found = tree.Tree()
-        found.began = 5.0
-        unknown = table.UNKNOWN, table.UNKNOWN
-        births = [unknown, unknown, (1000, 500), (1499, 500), (1500, 500), (1600, 500), unknown]
-        with mock.patch.multiple(members, processes=processes, births=mock.Mock(side_effect=births)):
+        unknown, made = (table.UNKNOWN, 0), (1000, 10)
+        births = [(1001, 11), (10_999, 400), (11_000, 410), (11_001, 411), (11_002, 7), unknown, unknown]
+        with mock.patch.multiple(members, processes=processes, births=mock.Mock(side_effect=[made, *births])):
+            found = tree.Tree()
+            found.began = 5.0
             for _ in births:
                 found.look([])
-        self.assertEqual(asked, [set(), set(), set(), {10}, set(), {10}, set()])
-        born, free = table.births()
-        self.assertLess(born, table.births()[0] + 1)
-        self.assertGreater(min(born, free), 100)
+        self.assertEqual(asked, [set(range(11))] * 2 + [set(), {10}] + [set()] * 3)
+        count, last = table.births()
+        self.assertLess(count, table.births()[0] + 1)
+        self.assertGreater(min(count, last), 0)
 
     def test_of_a_shell_that_waits(self):
         error = self.end("SLEEP & wait", shell=False)

@@ -23,12 +23,12 @@ from ..seconds import INFINITY, variable
 from .group import Group
 from .job import Job
 from .table import (
-    ENDED, HAS_GROUPS, UNKNOWN, Process, births, environ_of, has_proc, is_child, processes, uptime, wait_for,
+    AGAIN, ENDED, HAS_GROUPS, UNKNOWN, Process, births, environ_of, has_proc, is_child, processes, uptime, wait_for,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Container
     from typing import Any
 
 MARK = "TIMEOUT_MANAGER_TREE"
@@ -48,8 +48,8 @@ class Members:
         self.mark = number if since is None else ""  # what others have started has none
         self.began = uptime() if since is None else since  # whatever has been there before is not of the tree
         self.found: dict[tuple[int, float], Process] = {}  # by number and start
-        self.older: set[int] = set()  # numbers of processes that were there before,
-        self._from = self._until = UNKNOWN  # while so many have been born
+        self._births = births() if since is None else (UNKNOWN, 0)
+        self.older: Container[int] = range(self._births[1] + 1)  # numbers of processes that were there at that time
         self.asks_ps = True  # it has not failed, which may take its time
         self.adopts = False  # whatever has lost its parent is of the tree, and a child of this process
         self.session = 0  # what has lost its parent in this one is, too
@@ -134,14 +134,14 @@ class Members:
         return sorted(members.values(), key=lambda each: _depth(each, members))
 
     def _others(self) -> dict[int, Process]:
-        """Return who may be of the tree. Who was there before it is looked at once, until a number may come again."""
-        born, free = births()
-        if not self._from <= born < self._until:
-            self.older.clear()
-            self._from, self._until = born, born + free
+        """Return who may be of the tree. Who was there before is not looked at, until a number may come again."""
+        count, last = births()
+        if not (0 <= count - self._births[0] < AGAIN and last >= self._births[1]):
+            self._births, self.older = (count, last), ()
         found = processes(self.older)
-        self.older.update(pid for pid, process in found.items() if process.started < self.began)
-        return {pid: process for pid, process in found.items() if pid not in self.older}
+        others = {pid: process for pid, process in found.items() if process.started >= self.began}
+        self.older = self.older or found.keys() - others.keys()
+        return others
 
     def is_sure(self, process: Process) -> bool:
         """Tell whether it is known without the others that a process is of the tree."""

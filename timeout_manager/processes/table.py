@@ -23,6 +23,7 @@ WIDTH = 200  # characters of a command
 HAS_GROUPS = hasattr(system, "killpg")  # Windows has no signals either: what gets one ends
 KILL, STOP, CONT = (getattr(signals, name, 9 * (name == "SIGKILL")) for name in ("SIGKILL", "SIGSTOP", "SIGCONT"))
 UNKNOWN = float("nan")
+AGAIN = 10_000  # births, before which no number comes again: there are three times as many as a rule, or more
 ENDED = "Z", "X"  # states of processes that nobody has waited for yet
 SHARE = 8  # of the files that this process may open, one in so many is for holding others
 _HAS_SYSCONF = hasattr(system, "sysconf")
@@ -192,16 +193,13 @@ def last_born() -> bytes:
         return b""
 
 
-def births() -> tuple[float, float]:
-    """Return how many processes and threads have been born, and how many more are until a number may come again.
-
-    NaN where that is not known.
-    """
+def births() -> tuple[float, int]:
+    """Return how many processes and threads the system has seen born, and the number of the last; NaN if not known."""
     try:
-        _, _, more = contents("/proc/stat").partition(b"\nprocesses ") if has_proc() else (b"", b"", b"")
-        return float(more.split(b"\n")[0] or UNKNOWN) or UNKNOWN, int(contents("/proc/sys/kernel/pid_max")) / 2
+        _, _, count = contents("/proc/stat").partition(b"\nprocesses ")
+        return float(count.split(b"\n")[0]) or UNKNOWN, int(last_born())
     except (OSError, ValueError):
-        return UNKNOWN, UNKNOWN
+        return UNKNOWN, 0
 
 
 def uptime() -> float:
