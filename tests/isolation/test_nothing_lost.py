@@ -1,6 +1,7 @@
 """What a worker has come to know or has written is not lost with it; what it has started ends with it."""
 
 import os
+import signal
 import sys
 import time
 import unittest
@@ -41,8 +42,70 @@ class WhatItsResultSays(OfForks):
         self.assertIn("CRASH: the end of a worker\n", ran.stderr)
         self.assertEqual((ran.last, ran.status), ("FAILED (crashes=1)", 1))
 
+    def test_counts_for_more_than_the_failures_that_it_knows(self):
+        self.write(test_a="""
+            import time, unittest
+            class Result(unittest.TextTestResult):
+                def wasSuccessful(self): return self.testsRun and not self.errors
+            unittest.TextTestRunner.resultclass = Result
+            class A(unittest.TestCase):
+                def test_known(self): self.fail("a known bug")
+                def test_other(self): pass
+        """)
+        for ran in self.with_each("test_a"):  # with two jobs one has nothing to do
+            self.assertEqual((ran.last, ran.status), ("OK", 0), ran.stderr)
+
+    def test_may_take_its_time_and_is_not_given_up_for_ctrl_c_without_a_word(self):
+        self.write(test_a="""
+            import os, signal, time, unittest
+            class Result(unittest.TextTestResult):
+                def stopTestRun(self):
+                    time.sleep(1.5)
+                    open(os.environ["TIMEOUT_MANAGER_JOB"], "w").close()
+                    INTERRUPT
+            unittest.TextTestRunner.resultclass = Result
+            class A(unittest.TestCase):
+                def test(self): pass
+        """)
+        (ran,) = self.with_each("--timeout", "60", "--kill-after", "0.1", "test_a", jobs="1")
+        self.assertIn("NameError: name 'INTERRUPT' is not defined", ran.stderr)  # it has come to its end
+        with open(self.path("test_a.py")) as file:
+            text = file.read().replace("INTERRUPT", "os.kill(os.getppid(), signal.SIGINT); time.sleep(60)")
+        self.write(test_a=text)
+        (ran,) = self.with_each("--timeout", "60", "test_a", jobs="1")
+        self.assertEqual((ran.last, ran.status), ("FAILED (interrupted)", -signal.SIGINT), ran.stderr)
+
 
 class WhatATestHasComeTo(OfForks):
+    def test_is_no_more_than_what_is_left_of_it_in_the_end(self):
+        self.write(test_a="""
+            import unittest
+            class A(unittest.TestCase):
+                tries = 0
+                def run(self, result=None):
+                    super().run(result)
+                    if result.failures:
+                        result.failures.pop()
+                        super().run(result)
+                def tearDown(self): pass
+                def test(self):
+                    A.tries += 1
+                    self.assertEqual(A.tries, 2)
+        """)
+        for ran in self.with_each("test_a"):
+            self.assertEqual((ran.last, ran.status), ("OK", 0), ran.stderr)
+
+    def test_may_be_of_any_kind(self):
+        self.write(test_a="""
+            import unittest
+            class A(unittest.TestCase):
+                @unittest.skipIf(True, ImportError("no such module"))
+                def test_1(self): pass
+                def test_2(self): pass
+        """)
+        for ran in self.with_each("-v", "test_a"):
+            self.assertEqual((ran.last, ran.status), ("OK (skipped=1)", 0), ran.stderr)
+
     @unittest.skipIf(sys.version_info < (3, 11), "unittest tells of it when the test has ended")
     def test_before_it_ended_the_process(self):
         self.write(test_a="""
@@ -84,6 +147,17 @@ class WhatWasWritten(OfForks):
         """)
         for ran in self.with_each("test_a"):
             self.assertEqual(ran.stdout, "one\nthree\n")
+
+    def test_through_another_stream_to_the_same_file_is_there(self):
+        self.write(test_a="""
+            import os, sys, unittest
+            sys.stdout = open(1, "w", closefd=False)
+            class A(unittest.TestCase):
+                def test_1(self): print("one")
+                def test_2(self): os._exit(3)
+        """)
+        for ran in self.with_each("test_a"):
+            self.assertEqual(ran.stdout, "one\n", ran.stderr)
 
     def test_to_a_stream_of_a_test_that_blocks_is_its_own_affair(self):
         self.write(test_a="""

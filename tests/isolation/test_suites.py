@@ -147,6 +147,23 @@ class ASuite(OfForks):
             self.check(ran, {"test_2": "crash", "test_3": "passed"}, ["test_1"])
             self.assertIn("1 test did not run, because another test that ran beside it ended their proc", ran.stderr)
 
+    def test_that_runs_its_tests_in_threads_is_told_of_each_failure_once(self):
+        self.write(test_suite="""
+            import sys, unittest
+            from concurrent.futures import ThreadPoolExecutor
+            sys.setswitchinterval(1e-5)
+            class Case(unittest.TestCase):
+                def tearDown(self): pass
+                def test(self): self.fail("x")
+            class Suite(unittest.TestSuite):
+                def run(self, result, debug=False):
+                    with ThreadPoolExecutor(8) as pool: list(pool.map(lambda test: test(result), list(self)))
+                    return result
+            def load_tests(loader, tests, pattern): return Suite(Case("test") for _ in range(200))
+        """)
+        for ran in self.with_each("--timeout", "60", "test_suite"):
+            self.assertEqual(ran.last, "FAILED (failures=200)")
+
     def test_with_classes_of_one_name_sets_each_up_for_itself(self):
         self.write(test_suite="""
         import os, unittest
@@ -192,6 +209,37 @@ class ASuite(OfForks):
         for ran in self.with_each("test_suite"):
             self.check(ran, outcomes)
             self.assertRegex(ran.stderr, "\nRan 5 tests in")
+
+    def test_whose_tests_run_copies_of_themselves_loses_none_of_one_name(self):
+        self.write(test_suite="""
+            import copy, os, unittest
+            class Case(unittest.TestCase):
+                is_copy = False
+                def run(self, result=None):
+                    if self.is_copy: return super().run(result)
+                    other = copy.copy(self)
+                    other.is_copy = True
+                    return other.run(result)
+                def test_1(self): print("one")
+                def test_2(self): os._exit(1)
+        """)
+        names = [f"test_suite.Case.test_{number}" for number in (1, 2, 1)]
+        for ran in self.with_each(*names):
+            self.assertEqual(ran.stdout, "one\none\n")
+            self.assertRegex(ran.stderr, "\nRan 3 tests in")
+
+    def test_that_tells_of_a_test_without_running_it_tells_once(self):
+        self.write(test_suite=self.CASE + """
+        class Suite(unittest.TestSuite):
+            def run(self, result, debug=False):
+                for test in self:
+                    if test._testMethodName == "test_1": result.addSkip(test, "for a reason")
+                    else: test(result)
+                return result
+        def load_tests(loader, tests, pattern): return Suite([*map(Case, NAMES)])
+        """)
+        for ran in self.with_each("test_suite"):
+            self.assertEqual(ran.last, "FAILED (crashes=1, skipped=1)")
 
     def test_that_is_not_there_any_more_after_a_crash_says_why(self):
         self.write(test_suite="""

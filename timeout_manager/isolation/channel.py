@@ -24,7 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-encode = JSONEncoder().encode  # `dumps` uses one that others can replace
+encode = JSONEncoder(default=str).encode  # a reason may be an object; `dumps` uses one that others can replace
 VARIABLE = "TIMEOUT_MANAGER_WORKER"  # has the role of a worker
 HASHES = "PYTHONHASHSEED"  # is the same for all of them
 RETURNED = 70  # exit status of a forked process that comes back to the runner
@@ -64,7 +64,7 @@ class Channel:
         self._messages: list[Any] = []
         self._line = b""  # which has not been sent yet
         self._number = 0
-        self._lock = thread.RLock()  # a suite may run tests in threads
+        self.lock = thread.RLock()  # a suite may run tests in threads
         self._process = system.getpid()
         in_child("channel", self._forked)
 
@@ -83,7 +83,7 @@ class Channel:
     def flush(self) -> None:
         if self.is_foreign():
             return
-        with self._lock:
+        with self.lock:
             said = self._messages[:]
             if said:
                 count, number = len(said), self._number + 1

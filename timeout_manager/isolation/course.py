@@ -51,7 +51,7 @@ class Course:
         self.is_listed = False
         self.has_begun = False  # there is a result
         self.is_bound = True  # there is a limit for one of the tests
-        self.is_well = True  # as far as the results of workers say
+        self.verdicts: list[bool] = []  # of the results of workers
         self.units: list[Unit] = []
         self.todo: list[Unit] = []
         self.mine: list[int] = []  # the places of the tests that are run here
@@ -115,9 +115,10 @@ class Course:
         worker.unloaded = status
 
     def on_over(self, worker: Hired, is_well: bool) -> None:
-        """Take that its run is over, and what its own result says of that."""
+        """Take that its run is over, and what its own result says of that if it has run something."""
         worker.state = "over"
-        self.is_well &= is_well
+        if worker.taken:
+            self.verdicts.append(is_well)
 
     def on_due(self, worker: Hired, due: float | None, part: str, limit: str, seconds: float | None) -> None:
         worker.due, worker.part, worker.limit, worker.seconds = due or INFINITY, part, limit, seconds
@@ -129,13 +130,12 @@ class Course:
     def on_at(self, worker: Hired, kind: str, name: str, place: list[Any] | None, began: float) -> None:
         number = self._number(kind, place)
         worker.begin((kind, name, number), _named(place), began)
-        if worker.unit is not None and number is not None and number in worker.unit.left:
-            worker.unit.left.remove(number)
+        if number is not None and self._take(worker, number):
             worker.begun.append(number)
         self._tell_running()
 
-    def on_late(self, worker: Hired, text: str) -> None:
-        worker.late = text
+    def on_so_far(self, worker: Hired, news: list[list[Any]], late: str) -> None:
+        worker.so_far, worker.late = news, late
 
     def on_raised(self, worker: Hired, text: str) -> None:
         worker.raised = text
@@ -144,6 +144,9 @@ class Course:
         worker.last, worker.has_line = entry["id"], False
         self.on_idle(worker)
         number = self._number(entry["kind"], place)
+        worker.so_far, worker.late = [], ""
+        if number is not None:
+            self._take(worker, number)  # where it is told of a test that has not begun
         if number in worker.begun:
             worker.begun.remove(number)
         if set_up_by(entry["id"]) and entry["outcome"] != "passed":
@@ -179,12 +182,17 @@ class Course:
         sys.stderr.flush()
 
     def on_add(self, worker: Hired, *event: Any) -> None:
-        if event[0] == "tell":
-            worker.bad.append(event[3])
         if worker.unit is not None:
             worker.unit.events.append(event)
         elif worker.state == "dismissed" and self.has_begun:  # what its result comes to know when all tests have ended
             self.showing.tell(*event)
+
+    def _take(self, worker: Hired, number: int) -> bool:
+        """Take a test from what is left of a unit; tell whether it was there."""
+        if worker.unit is None or number not in worker.unit.left:
+            return False
+        worker.unit.left.remove(number)
+        return True
 
     def _number(self, kind: str, place: list[Any] | None) -> int | None:
         return self._numbers.get(_named(place)) if kind == "test" else None
@@ -213,7 +221,9 @@ class Course:
         """Tell that what a worker is at has ended so, with the worker."""
         if worker.spools:
             self.on_written(worker)
-        bad = worker.bad  # of what it has come to before
+        for event in worker.so_far:
+            self.on_add(worker, *event)
+        bad = [event[3] for event in worker.so_far if event[0] == "tell"]
         text = "\n\n".join(filter(None, (worker.late.rstrip(), text)))
         entry = self._entry(worker, outcome, text, *bad)
         self.on_add(worker, "write_end", shown, worker.has_line, outcome.upper())

@@ -12,7 +12,6 @@ from ..processes.children import collect
 from ..processes.table import contents, name_of_signal
 from ..seconds import text
 from ..testing.result import set_up_by
-from .channel import RETURNED
 from .hired import IDLE
 from .showing import write
 
@@ -54,8 +53,6 @@ class Ends:
         self.bury(worker)
         kills, self._kills = self._kills, _kills_for_memory()
         how = f"exit status {status}" if status >= 0 else f"signal SIG{name_of_signal(-status)}"
-        if status == RETURNED:
-            how += ", since nothing leads to the parent any more"
         if status == -signals.SIGKILL and kills != self._kills:
             how += "; out of memory?"
         self._lose(worker, "crash", f"The process ended: {how}.")

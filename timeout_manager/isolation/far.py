@@ -13,17 +13,19 @@ from ..testing.runner import TextTestRunner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
 
 class Result(LimitedResult):
     """Adds up what the results of workers were told."""
 
-    is_well = True  # as far as those of workers say, which may be of a class of the suite
+    verdicts: Sequence[bool] = ()  # of those of workers, which may be of a class of the suite
 
     def wasSuccessful(self) -> bool:
-        return super().wasSuccessful() and self.is_well
+        if not self.verdicts or self.has_ended_badly():
+            return super().wasSuccessful()
+        return all(self.verdicts)
 
     def tell(self, name: str, shown: str, text: str) -> None:
         """Take what the list of this name has got: a test, and what is to be said of it."""

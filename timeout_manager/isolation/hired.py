@@ -85,8 +85,8 @@ class Hired:
         """Take that this is what it is at, in this place: that of the test, or of whose fixture it is."""
         self.at, self.place, self.began, self.due = at, place, began, INFINITY
         self.has_line = False  # it has been shown in progress
-        self.late = ""  # what is to be said of the parts of it that were late, while others are running,
-        self.bad: list[str] = []  # and of what else has gone wrong in it
+        self.so_far: list[list[Any]] = []  # what its result would be told of it if it ended the process now,
+        self.late = ""  # and what is to be said of the parts of it that were late
 
     def _start(
         self, command: list[bytes], out: int, orders_end: int, book: Book, orders: dict[str, Any], marks: Tree

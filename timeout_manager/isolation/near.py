@@ -41,7 +41,7 @@ class Result(LimitedResult):
     def addSubTest(self, test: Any, subtest: Any, err: Any) -> None:
         super().addSubTest(test, subtest, err)
         if err is not None:
-            self.worker.tell_news()
+            self.worker.tell_so_far()
             self.worker.channel.flush()
 
     def tell_at_once(self, text: str) -> None:
@@ -68,28 +68,34 @@ class Result(LimitedResult):
         """Tell what the class says that is not ours: it may be one of the suite's own."""
         return bool(super(LimitedResult, self).wasSuccessful())
 
+    def news(self) -> tuple[list[int], list[tuple[Any, ...]]]:
+        """Return how long the lists are, and what is new in them."""
+        counts = [len(getattr(self, name, ())) for name in LISTS]
+        grown = zip(LISTS, self._counts, counts) if counts != self._counts else ()
+        return counts, [
+            self._event(name, each)
+            for name, known, count in grown
+            for each in list(getattr(self, name, ()))[known:count]
+        ]
+
     def tell_news(self, channel: Channel) -> None:
         """Tell what is new here."""
-        counts = [len(getattr(self, name, ())) for name in LISTS]
-        if counts != self._counts:
-            before, self._counts = self._counts, counts
-            for name, known, count in zip(LISTS, before, counts):
-                for each in list(getattr(self, name, ()))[known:count]:
-                    self._tell(channel, name, each)
+        self._counts, events = self.news()
+        for event in events:
+            channel.say("add", *event)
         for name, known in self._numbers.items():
             number = getattr(self, name)
             if number > known:
                 channel.say("counted", name, number - known)
                 self._numbers[name] = number
 
-    def _tell(self, channel: Channel, name: str, told: Any) -> None:
+    def _event(self, name: str, told: Any) -> tuple[Any, ...]:
         if name == "failed":
-            channel.say("add", "fail", told, self.failed[told])
-        elif name == "collectedDurations":
-            channel.say("add", "took", *told)
-        else:
-            test, text = told if isinstance(told, tuple) else (told, "")
-            channel.say("add", "tell", name, self.getDescription(test), text)
+            return "fail", told, self.failed[told]
+        if name == "collectedDurations":
+            return "took", *told
+        test, text, *_ = told if isinstance(told, tuple) else (told, "")
+        return "tell", name, self.getDescription(test), text
 
 
 def _guarded(name: str) -> Callable[..., None]:

@@ -97,8 +97,9 @@ class Parent:
             result.interrupted = True
         if not result.shouldStop or self.limits.spent() or self._bell.interrupts:
             course.show(all_begun=True)
-        self._dismiss()
-        result.is_well = course.is_well
+        self._dismiss(self.limits.scaled(self.limits.timeout) or INFINITY)
+        result.verdicts = course.verdicts
+        result.interrupted |= self._bell.interrupts > self._seen_interrupts
         course.close()
 
     def _is_over(self) -> bool:
@@ -111,14 +112,14 @@ class Parent:
     def _busy(self) -> list[Hired]:
         return [worker for worker in self.workers if worker.unit is not None]
 
-    def _dismiss(self) -> None:
-        """Have the results of workers come to their end, too: what they come to know there belongs to the summary."""
+    def _dismiss(self, seconds: float) -> None:
+        """Have the results of workers end in so many seconds: what they come to know then belongs to the summary."""
         self._ends.are_asked = True
         if self._line is not None:
             self._line.close()
             self._line_at = INFINITY
         for worker in list(self.workers):
-            worker.at, worker.began, worker.due = IDLE, clock.monotonic(), clock.monotonic() + SOON
+            worker.at, worker.began, worker.due = IDLE, clock.monotonic(), clock.monotonic() + seconds
             if worker.state == "loading":  # nobody has waited for it
                 self._ends.bury(worker)
             elif worker.state == "ready":
@@ -136,7 +137,7 @@ class Parent:
             return 0
         try:
             if not self._ends.are_asked:
-                self._dismiss()
+                self._dismiss(SOON)
             for worker in self.workers:
                 worker.began, worker.due = clock.monotonic(), clock.monotonic() + SOON
             self._wait_while(lambda worker: True)

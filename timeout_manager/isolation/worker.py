@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from ..testing.limits import Limits
     from ..testing.part import Group
-    from ..testing.units import Name, Suite
+    from ..testing.units import Suite
 
 NEAR = 0.02  # seconds: instants that differ by less are one
 
@@ -54,7 +54,7 @@ class Worker(Listener):
         self.has_files = bool(self.orders["has files"])
         if self.orders["is live"] and sys.stdout is not None:
             sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-        self._streams = sys.stdout, sys.stderr  # our own: tests may put there what blocks
+        self._streams = sys.stdout, sys.stderr
         self.began: float = self.orders["began"]
         self.result: Any = None  # of the tests
         self.suite: Suite | None = None
@@ -74,9 +74,7 @@ class Worker(Listener):
     def entered(self, group: Group) -> None:
         if self.channel.is_foreign():  # it runs tests itself, for whoever has forked it
             return
-        self.tell_news()
-        if self._entry is not None and self._entry.late:
-            self.channel.say("late", "\n".join(of_parts(self._entry.late, self.result.text_of)))
+        self.tell_so_far()
         self._open.append(group)
         self._tell_due(group)
 
@@ -117,27 +115,37 @@ class Worker(Listener):
     def running(self, entry: Entry) -> None:
         if self.channel.is_foreign():
             return
+        with self.channel.lock:
+            self._running(entry)
+
+    def _running(self, entry: Entry) -> None:
         self.tell_news()
         self._entry = entry
-        if entry.place is None and self.suite is not None and entry.kind != "import":
-            entry.place = self.suite.owner(entry.test) if entry.kind == "fixture" else self._place_of(entry)
+        self._find_place(entry)
         self._place = ""
         self.channel.say("at", entry.kind, entry.name, entry.place, entry.began, flush=entry.kind != "test")
         if self._open:  # it goes on
             self._tell_due(self._open[-1])
 
-    def _place_of(self, entry: Entry) -> Name | None:
-        """Return the name of a test that is about to run; if it is none of the suite, that of the one which runs it."""
-        assert self.suite is not None
+    def _find_place(self, entry: Entry) -> None:
+        """Find the name by which the parent knows a test, or the class or module of a fixture."""
+        if entry.place is not None or self.suite is None or entry.kind == "import":
+            return
+        if entry.kind == "fixture":
+            entry.place = self.suite.owner(entry.test)
+            return
         around = self.result.around(entry)
-        return self.suite.begin(entry.test) or (around.place if around is not None and around.kind == "test" else None)
+        is_test = around is not None and around.kind == "test"
+        entry.place = self.suite.begin(entry.test, around.place if is_test else None)
 
     def ended(self, entry: Entry) -> None:
         self.end_if_back(entry is self._entry)
         if self.channel.is_foreign():
             return
-        self.tell_news()
-        self._say_ended(entry)
+        with self.channel.lock:
+            self.tell_news()
+            self._find_place(entry)
+            self._say_ended(entry)
         self.tell_written()
         self.channel.flush()
 
@@ -153,10 +161,18 @@ class Worker(Listener):
 
     def tell_news(self) -> None:
         """Tell what the result has come to know."""
-        while self._left:  # the process has not ended
-            self._say_ended(self._left.pop(0))
-        if self.result is not None:
-            self.result.tell_news(self.channel)
+        with self.channel.lock:
+            while self._left:  # the process has not ended
+                self._say_ended(self._left.pop(0))
+            if self.result is not None:
+                self.result.tell_news(self.channel)
+
+    def tell_so_far(self) -> None:
+        """Tell what has come of a test that is running, in case that it ends the process; it may be taken back yet."""
+        _, news = self.result.news() if self.result is not None else (None, [])
+        late = self._entry.late if self._entry is not None else []
+        if news or late:
+            self.channel.say("so_far", news, "\n".join(of_parts(late, self.result.text_of)) if late else "")
 
     def end_if_back(self, is_back: bool = True) -> None:
         """End a process that a test has forked, if it is back where it was forked."""
@@ -168,9 +184,10 @@ class Worker(Listener):
 
     def tell_written(self) -> None:
         """Have what was written not be lost with this process; tell of it, where it is shown later."""
-        for stream in self._streams:
-            with suppress(Exception):  # tests may have closed it
-                stream.flush()
+        for stream in (*self._streams, sys.stdout, sys.stderr):
+            with suppress(Exception):  # tests may have put anything there, also what blocks
+                if stream.fileno() in (1, 2):
+                    stream.flush()
         if self.has_files:
             self.channel.say("written")
 

@@ -52,7 +52,7 @@ class Members:
         self.older: Container[int] = range(self._births[1] + 1)  # numbers of processes that were there at that time
         self.asks_ps = True  # it has not failed, which may take its time
         self.adopts = False  # whatever has lost its parent is of the tree, and a child of this process
-        self.session = 0  # what has lost its parent in this one is, too
+        self.session = -1  # what has lost its parent in this one is, too
 
     def variables(self) -> dict[str, str]:
         """Return what marks a process as one of the tree; the marks of trees around this one stay."""

@@ -177,6 +177,7 @@ class Recorder(unittest.TestResult):
         lone = entry is None and isinstance(test, unittest.TestCase)
         if lone:
             entry = Entry("test", name_of(test))
+            entry.test = test
         if entry is None:
             return  # a fixture, which has been told already
         if RANK.index(outcome) > RANK.index(entry.outcome):

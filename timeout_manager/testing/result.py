@@ -119,9 +119,12 @@ class LimitedResult(Recorder):
             self.stream.write(outcome[0])
             self.stream.flush()
 
+    def has_ended_badly(self) -> bool:
+        """Tell whether there is something that only we count."""
+        return bool(self.timeouts or self.crashes or self.not_run or self.interrupted)
+
     def wasSuccessful(self) -> bool:
-        ended = self.timeouts or self.crashes or self.not_run or self.interrupted
-        return super().wasSuccessful() and not ended
+        return super().wasSuccessful() and not self.has_ended_badly()
 
     def printErrors(self) -> None:
         super().printErrors()

@@ -59,13 +59,22 @@ class Suite:
             self._homonyms[name] += 1
         return self._kinds[kind]
 
-    def begin(self, test: Any) -> Name | None:
-        """Return the name of a test that is about to run, or of which this is a copy; None if it is none of these."""
+    def begin(self, test: Any, around: Name | None = None) -> Name | None:
+        """Return the name of a test that is about to run, or of which this is a copy; None if it is none of these.
+
+        ``around`` is that of the test which runs it, if one does.
+        """
         names = self.names.get(id(test))
-        ordered = self._ordered.get(name_of(test), [])
-        name = names.popleft() if names else next(iter(ordered), None)
+        called = name_of(test)
+        ordered = self._ordered.get(called, [])
+        if names:
+            name: Name | None = names.popleft()
+        elif around is not None and around[0] == called:
+            return around
+        else:
+            name = next(iter(ordered), around)
         if names is not None and not names:
-            del self.names[id(test)]  # once the test is gone, another one may be in its place
+            self.names.pop(id(test), None)  # once the test is gone, another one may be in its place
         if name in ordered:
             ordered.remove(name)
         return name
