@@ -154,7 +154,7 @@ class Children(Directory):
     def test_those_that_live_on_are_named_at_the_end(self):
         self.write(test_waits=self.WAITS.replace("{}", ""))
         ran = self.unittest("--timeout", "1", "test_waits")
-        end = ran.stderr.partition("Child processes of tests that timed out live on:\n")[2].partition("\n---")[0]
+        end = ran.stderr.partition("Child processes that were there at a timeout live on:\n")[2].partition("\n---")[0]
         self.assertRegex(end, r"^  \d+ .* hung$")
 
     @unittest.skipUnless(LINUX, "nothing tells of them")

@@ -136,7 +136,7 @@ class LimitedResult(Recorder):
                 self.stream.writeln(HINT)
             left = self.hung.alive()
             if left:
-                self.stream.writeln("\n  ".join(["Child processes of tests that timed out live on:", *left]))
+                self.stream.writeln("\n  ".join(["Child processes that were there at a timeout live on:", *left]))
             if self.not_run:
                 self.stream.writeln(self.separator1)
                 self.stream.writeln("\n".join(of_left_out(self.not_run)))
