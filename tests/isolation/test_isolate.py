@@ -188,6 +188,7 @@ class AFixtureOfAModule(Isolated):
 
 
 class Text(Isolated):
+    maxDiff = None
     code = OF_FORKS
 
     SUITES = {

@@ -8,7 +8,6 @@ from collections import deque
 from ..errors import listed
 from ..interpreter.stderr import tell
 from ..originals import clock, signals
-from ..processes.children import collect
 from ..processes.table import contents, name_of_signal
 from ..seconds import text
 from ..testing.result import set_up_by
@@ -66,8 +65,6 @@ class Ends:
             left = worker.end()
         if left:
             sys.stderr.write(f"\nWhat could not be killed: {'; '.join(listed(left))}\n")
-        if worker.popen.returncode is None:
-            collect(each.popen for each in self.course.workers)
         self.course.workers.remove(worker)
 
     def _lose(self, worker: Hired, outcome: str, why: str) -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import unittest
+from contextlib import suppress
 from json import dumps, loads
 
 from ..diagnosis.lines import FOLDER, of_others
@@ -174,10 +175,8 @@ class Hired:
 
     def interrupt(self) -> None:
         self._stopped = self.at
-        try:
+        with suppress(OSError):
             system.killpg(self.popen.pid, signals.SIGINT)
-        except OSError:
-            pass
 
     def goes_on(self) -> bool:
         """Tell whether it has begun something else since it was interrupted: a test has swallowed that."""
@@ -188,6 +187,8 @@ class Hired:
         if self.popen.returncode is None:
             system.kill(self.popen.pid, signals.SIGKILL)
         self.tree.end([self.popen], LAST)
+        with suppress(subprocess.TimeoutExpired):
+            self.popen.wait(LAST)  # it may be on its way out
         return self.tree.survivors
 
     def close(self) -> None:
