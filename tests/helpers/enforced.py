@@ -149,7 +149,7 @@ class ByWatchdogInAnotherThread(Enforced):
 
         thread = threading.Thread(target=go, daemon=True)
         thread.start()
-        thread.join(2 * MARGIN)
+        thread.join(6 * MARGIN)
         self.assertFalse(thread.is_alive(), "it hangs")
         if errors:
             raise errors[0]
