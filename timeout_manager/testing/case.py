@@ -94,8 +94,8 @@ class LimitedTest(Entry):
                 self._stand_in(name, partial(_fail, error))
         calls = self.limits.calls.get(kind)
         if calls is None:
+            self.limits.ways[kind] = ways(kind)  # first: another thread may ask as soon as there are calls
             calls = self.limits.calls[kind] = [call for call in _CALLS if _calls_code_under_test(kind, *call[:2])]
-            self.limits.ways[kind] = ways(kind)
         if self.limit.seconds and hasattr(kind, _TIMES):
             own, self.handed_on = getattr(test, _TIMES), self.limit.seconds * self.limits.factor
             self._stand_in(_TIMES, lambda: min(own(), self.handed_on))
