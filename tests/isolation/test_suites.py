@@ -251,13 +251,18 @@ class ASuite(OfForks):
                 def test_2(self): pass
         """)
         reasons = {
+            "loaded once more: Timeout exceeded after import phase.*": ("discover", "-p", "test_late*"),
             "when its module was loaded once more: OSError: the port is in use": ("discover", "-p", "test_suite*"),
             "because they could not be loaded once more": ("test_suite",),
         }
+        with open(self.path("test_suite.py")) as file:
+            late = file.read().replace('raise OSError("the port is in use")', "__import__('time').sleep(60)")
+        self.write(test_late=late)
         for reason, arguments in reasons.items():
-            (ran,) = self.with_each(*arguments, jobs="1")
-            self.check(ran, {"test_1": "crash"}, ["test_2"])
-            self.assertIn(f"{reason}:\n", ran.stderr)
+            (ran,) = self.with_each("--timeout", "1", *arguments, jobs="1")
+            self.assertEqual((ran.outcomes["test_1"], ran.outcomes.get("test_2")), ("crash", None), ran.stderr)
+            self.assertEqual([name.rpartition(".")[2] for name in ran.report["not run"]], ["test_2"])
+            self.assertRegex(ran.stderr, f"{reason}:\n")
             os.remove(self.path("1"))
 
     def test_that_exits_while_it_is_discovered_costs_no_other(self):

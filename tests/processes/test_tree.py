@@ -87,10 +87,14 @@ class NoSurvivor(Together, unittest.TestCase):
         self.assertLess(count, table.births()[0] + 1)
         self.assertGreater(min(count, last), 0)
 
-    def test_of_a_process_in_no_session_of_a_tree_is_taken_for_one_of_it(self):
+    def test_but_a_child_that_is_of_no_tree(self):
         """In a namespace of processes the session of whoever comes from outside of it is 0."""
         child = table.Process(10, os.getpid(), 0, 0, "S", 5.0)
         self.assertFalse(tree.Tree().is_sure(child))
+        other = tree.Tree()
+        other.session = 7
+        child.session = 7
+        self.assertTrue(other.is_sure(child))
 
     def test_of_a_shell_that_waits(self):
         error = self.end("SLEEP & wait", shell=False)

@@ -55,7 +55,9 @@ class Orders:
 
     def _run(self, order: Any, result: Result) -> None:
         suite, missing = self.suite.take(map(tuple, order))
-        self.worker.channel.say("missing", [(name, self._why_missing(name)) for name, _ in missing])
+        lost = self.suite.lost() if missing else {}  # modules that could not be loaded this time
+        why = {name: next((lost[each] for each in lost if name.startswith(f"{each}.")), "") for name, _ in missing}
+        self.worker.channel.say("missing", list(why.items()))
         result._previousTestClass = None  # fixtures run anew
         result._mirrorOutput = result.shouldStop = False  # of what ran before: it may come later in the suite
         try:
@@ -67,13 +69,6 @@ class Orders:
             result.buffer = False  # there is nothing to show beside it: unittest has put the streams back
             self.worker.channel.say("raised", result.text_of(error), flush=True)
             raise SystemExit(error.code if isinstance(error, SystemExit) else 1) from None
-
-    def _why_missing(self, name: str) -> str:
-        """Return why a test is not there, if its module could not be loaded this time."""
-        for module, why in self.suite.lost():
-            if f"{name}.".startswith(f"{module}."):
-                return why
-        return ""
 
 
 class Runner(TextTestRunner):

@@ -169,10 +169,12 @@ class Worker(Listener):
 
     def tell_so_far(self) -> None:
         """Tell what has come of a test that is running, in case that it ends the process; it may be taken back yet."""
-        _, news = self.result.news() if self.result is not None else (None, [])
-        late = self._entry.late if self._entry is not None else []
+        if self.result is None or self._entry is None:
+            return
+        _, news = self.result.news()
+        late = "\n".join(of_parts(self._entry.late, self.result.text_of))
         if news or late:
-            self.channel.say("so_far", news, "\n".join(of_parts(late, self.result.text_of)) if late else "")
+            self.channel.say("so_far", news, late)
 
     def end_if_back(self, is_back: bool = True) -> None:
         """End a process that a test has forked, if it is back where it was forked."""

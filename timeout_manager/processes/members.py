@@ -7,7 +7,8 @@ What works: a mark in the environment, which every child inherits, of a process 
 session, too; together with the parents and the sessions, for whoever has overwritten its environment. Each process that
 is found is held by a descriptor (pidfd) before it is looked at a second time; signals go through that, so they reach
 this process or nobody. Where there are not enough descriptors, the time of its start is compared instead. A process of
-our own that has no other children can take over what loses its parent, and misses nothing then.
+our own that has no other children can take over what loses its parent, and misses nothing then. A look asks only those
+that were born since the tree began: the system counts births, and gives numbers in order.
 
 What remains: elsewhere, a process with a session of its own that has lost its parent and has cleared its environment is
 not found. Elsewhere than on Linux, only children and groups are (by ``ps``); on Windows what is in a job is. Where

@@ -79,13 +79,15 @@ class Suite:
             ordered.remove(name)
         return name
 
-    def lost(self) -> Iterator[tuple[str, str]]:
-        """Yield the modules that could not be loaded, and why."""
+    def lost(self) -> dict[str, str]:
+        """Return the modules that could not be loaded, and why."""
+        lost = {}
         for test in self:
             if isinstance(test, ImportTimeout):
-                yield test.entry.name, test.entry.texts[0].splitlines()[0]
+                lost[test.entry.name] = next(iter(test.entry.texts), str(test.error)).partition("\n")[0]
             elif isinstance(test, _FailedTest):
-                yield test._testMethodName, str(test._exception).rstrip().rpartition("\n")[2]
+                lost[test._testMethodName] = str(test._exception).rstrip().rpartition("\n")[2]
+        return lost
 
     def take(self, names: Iterable[Name]) -> tuple[Any, list[Name]]:
         """Return a suite of these tests, and which of them are not there."""
