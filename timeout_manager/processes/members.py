@@ -7,8 +7,8 @@ What works: a mark in the environment, which every child inherits, of a process 
 session, too; together with the parents and the sessions, for whoever has overwritten its environment. Each process that
 is found is held by a descriptor (pidfd) before it is looked at a second time; signals go through that, so they reach
 this process or nobody. Where there are not enough descriptors, the time of its start is compared instead. A process of
-our own that has no other children can take over what loses its parent, and misses nothing then. A look asks only those
-that were born since the tree began: the system counts births, and gives numbers in order.
+our own that has no other children can take over what loses its parent, and misses nothing then. Who was there before
+the tree is looked at once: the system counts births, and gives numbers in order.
 
 What remains: elsewhere, a process with a session of its own that has lost its parent and has cleared its environment is
 not found. Elsewhere than on Linux, only children and groups are (by ``ps``); on Windows what is in a job is. Where
@@ -29,7 +29,7 @@ from .table import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Container
+    from collections.abc import Collection
     from typing import Any
 
 MARK = "TIMEOUT_MANAGER_TREE"
@@ -49,8 +49,8 @@ class Members:
         self.mark = number if since is None else ""  # what others have started has none
         self.began = uptime() if since is None else since  # whatever has been there before is not of the tree
         self.found: dict[tuple[int, float], Process] = {}  # by number and start
-        self._births = births() if since is None else (UNKNOWN, 0)
-        self.older: Container[int] = range(self._births[1] + 1)  # numbers of processes that were there at that time
+        self.older: Collection[int] = ()  # numbers of processes that were there before,
+        self._births = UNKNOWN, 0  # as they were when those were looked at
         self.asks_ps = True  # it has not failed, which may take its time
         self.adopts = False  # whatever has lost its parent is of the tree, and a child of this process
         self.session = -1  # what has lost its parent in this one is, too
@@ -135,7 +135,7 @@ class Members:
         return sorted(members.values(), key=lambda each: _depth(each, members))
 
     def _others(self) -> dict[int, Process]:
-        """Return who may be of the tree. Who was there before is not looked at, until a number may come again."""
+        """Return who may be of the tree. Who was there before is looked at once, until a number may come again."""
         count, last = births()
         if not (0 <= count - self._births[0] < AGAIN and last >= self._births[1]):
             self._births, self.older = (count, last), ()
