@@ -296,7 +296,7 @@ class Commands(Directory):
         self.assertEqual(ran.status, 0, ran.stderr)
         ran = self.suggest("r.json")
         self.assertEqual((ran.status, ran.stderr), (0, ""))
-        self.assertRegex(ran.stdout, r" 1 s +1 .*  build\nFrom 1 report\.\n$")
+        self.assertRegex(ran.stdout, r" [\d.]+ s +1 .*  build\nFrom 1 report\.\n$")
 
     def test_a_name_that_the_output_cannot_show(self):
         with open(self.path("r.json"), "w") as file:
