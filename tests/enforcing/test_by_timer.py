@@ -171,7 +171,7 @@ class ItsSignal(Together, unittest.TestCase):
     def test_is_put_in_the_place_of_by_the_watchdog_at_once_only_where_the_thread_is_deaf(self):
         def looks(late):
             with mock.patch.object(by_timer.ByTimer, "send_from_outside", lambda self: sent.append(late)):
-                by_timer.attend(by_timer.ByTimer.only.at + late)
+                by_timer.attend(by_timer.ByTimer.only.at + late * 1.001)  # a sum is rounded
 
         by_timer, sent = module("enforcing.by_timer"), []
         with TimeoutManager(enforce="timer").timed_operation("run", LONG):
