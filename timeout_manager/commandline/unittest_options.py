@@ -71,7 +71,7 @@ Which method: auto is right for most suites. It takes what tests are least likel
 elsewhere the thread. If os.fork must not warn of threads, choose signal, without --slow-after, --kill-after and
 --kill-children.
 
-Exit status: 0 if all tests passed; 1 if some did not; 2 if an option makes no sense; 5 if no test ran (from Python
+Exit status: 0 if all tests passed; 1 if some did not; 2 if an option makes no sense; 5 if none was found (from Python
 3.12); {STATUS} if the total was spent, or --kill-after has ended the run. After Ctrl-C it dies of SIGINT.
 Environment: TIMEOUT_MANAGER_TIMEOUT is the limit where --timeout is not given; TIMEOUT_MANAGER_SCALE multiplies limits;
 TIMEOUT_MANAGER_ENFORCE overrides --method.
