@@ -361,10 +361,10 @@ class MeddlingTests(Directory):
     def test_that_block_or_replace_every_signal_while_they_run_in_python(self):
         self.write(
             test_deaf="""
-            import signal, unittest
+            import signal, time, unittest
             def hang():
                 while True:
-                    len("")
+                    time.sleep(0.003)
             class Deaf(unittest.TestCase):
                 timeout = 0.6  # some looks later
                 def test_blocked(self):
