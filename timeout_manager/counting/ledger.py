@@ -195,7 +195,7 @@ class Phase:
 
     def __init__(self, ledger: Ledger, name: str, limit: float | None) -> None:
         self.ledger = ledger
-        self.name = str(name)  # it may be a path
+        self.name = name if name.__class__ is str else str(name)  # it may be a path
         self.limit = limit
         self.parent = None
         self.outcome = "new"
