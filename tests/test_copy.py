@@ -48,7 +48,7 @@ class ARenamedCopy(Together, unittest.TestCase):
                 file.write(text.replace(IMPORT, COPY))
             paths = sorted(glob(os.path.join(directory, "tests", "**", "test_*.py"), recursive=True))
             names = [os.path.relpath(path, directory)[:-3].replace(os.sep, ".") for path in paths]
-            count = 3 if WHOLE else 1
+            count = 4 if WHOLE else 1
             parts = [self.start(directory, names[part::count]) for part in range(count)]
             for part in parts:
                 printed, _ = part.communicate(timeout=2000)

@@ -242,7 +242,7 @@ class BesidePytestTimeout(PytestCase):
                 yield
                 with timeout_manager.cleanup_operation("clean", limit=60):
                     time.sleep(1)
-            @pytest.mark.timeout(8)
+            @pytest.mark.timeout(12)
             def test_hang(cleans, timeout_manager):
                 with timeout_manager.timed_operation("build"):
                     time.sleep(60)

@@ -15,6 +15,7 @@ from .. import package
 from ..helpers.enforced import BRIEF, LIMIT, LONG, MARGIN, by_each_enforcer, spin
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
+ENTERED = 10 * LIMIT  # in which the phases inside are entered
 
 
 @by_each_enforcer
@@ -38,30 +39,28 @@ class Nesting:
         self.assertEqual(outcomes, ["failed", "timeout"])
 
     def test_the_outer_limit_comes_first(self):
-        error, outcomes = self.nested(LIMIT, LONG)
+        error, outcomes = self.nested(ENTERED, LONG)
         self.assertEqual((error.limited_phase, error.phase, error.phase_path), ("a", "b", ("a", "b")))
         self.assertEqual(outcomes, ["timeout", "timeout"])
 
     def test_of_equal_limits_the_outermost_owns_the_error(self):
-        limit = 10 * LIMIT  # in which all three are entered
-
         def body():
-            time.sleep(2 * limit)
+            time.sleep(2 * ENTERED)
             spin()
 
-        error, outcomes = self.nested(limit, limit, limit, body=body)
+        error, outcomes = self.nested(ENTERED, ENTERED, ENTERED, body=body)
         if self.ends_blocking_calls:
             self.assertEqual((error.limited_phase in "abc", error.phase), (True, "c"))
         else:
             self.assertEqual((error.limited_phase, error.phase), ("a", "c"))
 
     def test_three_deep(self):
-        error, outcomes = self.nested(LONG, LIMIT, LONG)
+        error, outcomes = self.nested(LONG, ENTERED, LONG)
         self.assertEqual((error.limited_phase, error.phase), ("b", "c"))
         self.assertEqual(outcomes, ["failed", "timeout", "timeout"])
 
     def test_the_budget_is_outside_of_all_phases(self):
-        error, outcomes = self.nested(LONG, LONG, budget=LIMIT)
+        error, outcomes = self.nested(LONG, LONG, budget=ENTERED)
         self.assertEqual((error.limited_by, error.limited_phase, error.phase), ("budget", None, "b"))
         self.assertEqual(outcomes, ["timeout", "timeout"])
 
