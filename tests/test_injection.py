@@ -89,15 +89,19 @@ class TheLimit(unittest.TestCase):
 
 
 class UnderUnittest(unittest.TestCase):
-    timeout = 12
+    def test_the_attribute_of_the_test_case_comes_after_the_argument(self):
+        class Case(unittest.TestCase):
+            timeout = 12
 
-    @with_timeout_management
-    def test_the_attribute_of_the_test_case(self, timeout_manager):
-        self.assertEqual(timeout_manager.initial_timeout, 12)
+            @with_timeout_management
+            def test_attribute(self, timeout_manager):
+                return timeout_manager.initial_timeout
 
-    @with_timeout_management(timeout=30)
-    def test_the_argument_comes_first(self, timeout_manager):
-        self.assertEqual(timeout_manager.initial_timeout, 30)
+            @with_timeout_management(timeout=30)
+            def test_argument(self, timeout_manager):
+                return timeout_manager.initial_timeout
+
+        self.assertEqual((Case("test_attribute").test_attribute(), Case("test_argument").test_argument()), (12, 30))
 
 
 class Kinds(unittest.TestCase):

@@ -396,9 +396,9 @@ class TheWholeRun(Directory):
     def test_ends_when_its_total_is_spent(self):
         self.write(test_slow=self.SLOW)
         runs = self.unittest_at_once(
-            ("--total", "1"),
-            ("--timeout=40", {"TEST_TIMEOUT": "2"}),
-            ({"TEST_TIMEOUT": "2", "TIMEOUT_MANAGER_SCALE": "30"},),
+            ("--total", "3"),
+            ("--timeout=40", {"TEST_TIMEOUT": "3"}),
+            ({"TEST_TIMEOUT": "3", "TIMEOUT_MANAGER_SCALE": "30"},),
         )
         for ran, source in zip(runs, ("--total", *["TEST_TIMEOUT, less a margin"] * 2)):
             self.assertEqual(ran.status, 124, ran.stderr)

@@ -160,12 +160,14 @@ class Concurrent(TaskCase):
         async def work():
             async with self.phase(LONG):
                 await asyncio.sleep(0)
+            found.extend(sys.modules[f"{package.__name__}.enforcing.by_asyncio"].timers.values())
+            loop.stop()
             await hang()
 
-        loop = asyncio.new_event_loop()
+        found, loop = [], asyncio.new_event_loop()
         task = loop.create_task(work())
-        loop.run_until_complete(asyncio.sleep(0.01))
-        (timer,) = sys.modules[f"{package.__name__}.enforcing.by_asyncio"].timers.values()
+        loop.run_forever()
+        (timer,) = found
         timer.seize(Position(sys._getframe()))
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):

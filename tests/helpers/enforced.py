@@ -5,6 +5,7 @@ import threading
 import time
 import unittest
 import weakref
+from functools import wraps
 from importlib import import_module
 from unittest import mock
 
@@ -29,7 +30,19 @@ def is_watched():
     return any(each.only.is_running for each in (choice.ByTimer, choice.BySignal)) or bool(choice.ByThread.started())
 
 
-unwatched = unittest.skipIf(is_watched(), "the tests themselves are watched, by the runner of the package")
+def unwatched(test):
+    """Have a test, or all tests of a class, be skipped where the runner of the package watches the tests themselves."""
+    if isinstance(test, type):
+        test.setUp = unwatched(test.setUp)
+        return test
+
+    @wraps(test)
+    def unless_watched(self):
+        if is_watched():
+            self.skipTest("the tests themselves are watched, by the runner of the package")
+        return test(self)
+
+    return unless_watched
 
 
 def burn(seconds=LONG):

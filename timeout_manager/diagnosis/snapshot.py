@@ -37,6 +37,7 @@ PHASES = 30  # the last ones
 NOBODY: Family = ([], "")
 TELLING = 0.2  # seconds; for less even what computes may have waited for the GIL, which a look on a busy machine held
 MOST = 0.75  # of the time
+HARDLY = 0.01  # of it
 BLOCKED = 0.5  # seconds by which an interrupt is late that a call has held up; a busy machine may take less
 
 
@@ -163,10 +164,11 @@ class Scene:
     def _used(self, since: float, before: Use) -> Use:
         """Return how long it has computed in the time since a look, and waited for a processor.
 
-        Linux (6.18) may count a sleep as such a wait, from its begin on: one that is longer than that time is none.
+        A wait may have begun before the look. But Linux (6.18) may count a sleep as one, from its begin on: a wait that
+        is longer than that time, of what hardly ran in it, is none.
         """
         used, waited = (now - then for now, then in zip(self.use, before))
-        return used, waited if waited <= since else 0.0
+        return used, waited if waited <= since or used > HARDLY * since else 0.0
 
     def _lateness(self) -> str:
         """Tell why it was interrupted long after it was due, if it was: the line is not to blame for that."""
