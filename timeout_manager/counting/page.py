@@ -57,9 +57,8 @@ class Bar:
 def of_tests(report: Mapping[str, Any]) -> str:
     """Return the page of a unittest run: what ``--report`` writes, as data."""
     tests, bars = report["tests"], []
-    others = "imports" if any("job" in test for test in tests) else ""
     for test in tests:
-        row = f"worker {test['job']}" if "job" in test else others
+        row = f"worker {test['job']}" if "job" in test else "imports"
         texts = (test["text"].strip("\n"), test["diagnosis"]) if test["outcome"] not in _FINE else ()
         told = "\n\n".join(filter(None, texts))
         used, limit = _fullest(test["phases"])

@@ -74,12 +74,11 @@ def html(ledger: Ledger) -> str:
     """Return the ledger as a page of HTML, with a row for each thread or task that had phases."""
     from .page import Bar, draw
 
-    rows = _rows(ledger)
     bars = []
-    for row, phase in zip(rows, ledger.phases):
-        title = f"thread {row}" if max(rows) > 1 else ""
+    for row, phase in zip(_rows(ledger), ledger.phases):
         depth = len(phase.path()) - 1
-        bars.append(Bar(entry(phase, ledger.made), phase.limit, row=title, depth=depth, told=phase.told()))
+        told = phase.told()
+        bars.append(Bar(entry(phase, ledger.made), phase.limit, row=f"thread {row}", depth=depth, told=told))
     budget = ledger.budget.amount
     limit = "no limit" if budget == INFINITY else f"of {text(budget)}"
     return draw(f"{len(bars):,} phases", f"{text(ledger.used())} used, {limit}", bars)
