@@ -41,6 +41,7 @@ class Bar:
     ) -> None:
         self.name: str = entry["id"] if "id" in entry else entry["name"]
         self.started, self.elapsed, self.outcome = entry["started"], entry["elapsed"], entry["outcome"]
+        self.kind = _KINDS.get(self.outcome, "bad")  # its class in the style below
         self.limit, self.used = limit, self.elapsed if used is None else used
         self.row, self.depth, self.told = row, depth, told
 
@@ -59,11 +60,11 @@ def of_tests(report: Mapping[str, Any]) -> str:
     tests, bars = report["tests"], []
     for test in tests:
         row = f"worker {test['job']}" if "job" in test else "imports"
-        texts = (test["text"].strip("\n"), test["diagnosis"]) if test["outcome"] not in _FINE else ()
-        told = "\n\n".join(filter(None, texts))
         used, limit = _fullest(test["phases"])
-        bars.append(Bar(test, limit, used, row, told=told))
-        bars += [Bar(phase, row=row, depth=1) for phase in test["phases"]]
+        bar = Bar(test, limit, used, row)
+        if bar.kind not in ("good", "none"):
+            bar.told = "\n\n".join(filter(None, (test["text"].strip("\n"), test["diagnosis"])))
+        bars += [bar, *(Bar(phase, row=row, depth=1) for phase in test["phases"])]
     counts = [f"{count} {name}" for name, count in report["counts"].items() if count]
     left = f"{len(report['not run'])} not run" if report.get("not run") else ""
     number = sum(test["kind"] == "test" for test in tests)
@@ -83,14 +84,13 @@ def _fullest(phases: Iterable[Mapping[str, Any]]) -> tuple[float | None, float |
 
 def draw(title: str, summary: str, bars: Sequence[Bar]) -> str:
     """Return the page. Bars with the same ``row`` share a line of the timeline; ``depth`` > 0 lies inside another."""
-    late = [bar for bar in bars if bar.told]
     page = "".join(
         [
             f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n',
             '<meta name="viewport" content="width=device-width">\n',
             f"<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>\n<p>{escape(summary)}</p>\n",
             *_timeline(bars),
-            *_told(late),
+            *_told([bar for bar in bars if bar.told]),
             *_against_limits(bars),
             "</body>\n</html>\n",
         ]
@@ -112,7 +112,7 @@ def _timeline(bars: Sequence[Bar]) -> Iterable[str]:
             label = escape(bar.name) if width > 4 else ""  # percent: there is room for some letters,
             apart = " apart" if width > 0.4 else ""  # and for a line that sets it apart
             yield (
-                f'<i class="{_kind(bar)}{apart}" style="left:{left:.3f}%;width:{width:.3f}%;--depth:{bar.depth}"'
+                f'<i class="{bar.kind}{apart}" style="left:{left:.3f}%;width:{width:.3f}%;--depth:{bar.depth}"'
                 f' title="{escape(str(bar))}">{label}</i>\n'
             )
         yield "</div></div>\n"
@@ -130,8 +130,8 @@ def _told(late: Sequence[Bar]) -> Iterable[str]:
     if late:
         yield "<h2>What went wrong</h2>\n"
     for bar in late:
-        opened = " open" if bar.outcome in _ENDED else ""
-        yield f'<details{opened}><summary><b class="{_kind(bar)}">{escape(bar.outcome)}</b> {escape(bar.name)}'
+        opened = " open" if bar.kind in ("late", "open") else ""
+        yield f'<details{opened}><summary><b class="{bar.kind}">{escape(bar.outcome)}</b> {escape(bar.name)}'
         yield f" <small>{text(bar.elapsed)}</small></summary>\n<pre>{escape(bar.told)}</pre></details>\n"
 
 
@@ -153,13 +153,8 @@ def _table(bars: Iterable[Bar]) -> Iterable[str]:
         near = ' class="near"' if bar.share >= NEAR else ""
         meter = f'<u style="--share:{min(bar.share, 1.0):.3f}"></u>' if share else ""
         yield f"<tr{near}><td>{escape(bar.name)}<td>{text(bar.used)}<td>{limit}<td>{meter}{share}"
-        yield f'<td><b class="{_kind(bar)}">{escape(bar.outcome)}</b>\n'
+        yield f'<td><b class="{bar.kind}">{escape(bar.outcome)}</b>\n'
     yield "</table>\n"
-
-
-def _kind(bar: Bar) -> str:
-    """Return the class of its outcome in the style below."""
-    return _KINDS.get(bar.outcome, "bad")
 
 
 def _instant(seconds: float) -> str:
@@ -169,8 +164,6 @@ def _instant(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{int(seconds) % 60:02}" if hours else f"{minutes}:{int(seconds) % 60:02}"
 
 
-_FINE = frozenset({"passed", "skipped", "expected failure"})
-_ENDED = frozenset({"timeout", "crash", "running", "interrupted"})
 _KINDS = {
     **dict.fromkeys(("done", "passed", "expected failure"), "good"),
     **dict.fromkeys(("timeout", "crash", "interrupted"), "late"),
