@@ -20,8 +20,7 @@ def telling(program: str, options: Sequence[str]) -> Iterator[None]:
     try:
         yield
     except (GetoptError, OSError, ValueError) as error:
-        said = str(error) if isinstance(error, OSError) else told(error, options)
-        refuse(f"{program}: error: {said}")
+        refuse(f"{program}: error: {told(error, options)}")
 
 
 def parsed(arguments: Sequence[str], options: Sequence[str], usage: str) -> tuple[dict[str, str], list[str]]:

@@ -8,7 +8,6 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from getopt import GetoptError
     from typing import NoReturn
 
 USAGE = 2  # exit status where the command line is wrong
@@ -38,7 +37,7 @@ def hint(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def told(error: GetoptError | ValueError, options: Iterable[str]) -> str:
+def told(error: Exception, options: Iterable[str]) -> str:
     """Return what is wrong, and the nearest of these long options (as `getopt` takes them) if one is not known."""
     word = getattr(error, "opt", "")
     return f"{error}{hint(f'--{word}', ['--' + name.rstrip('=') for name in options]) if word else ''}"
