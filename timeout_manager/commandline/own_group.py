@@ -9,16 +9,14 @@ from __future__ import annotations
 import os
 import signal
 
-from ..processes.group import Group
 from ..processes.children import collect
-from ..processes.table import HAS_GROUPS
+from ..processes.group import Group
+from ..processes.table import HAS_GROUPS, KILL, STOP
 from ..processes.tree import Tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-UNHEARD = {getattr(signal, name, 0) for name in ("SIGKILL", "SIGSTOP")}
 
 
 class OwnTree(Tree):
@@ -44,10 +42,10 @@ class OwnGroup(Group):
         return self.adopts and collect([self.root]) or self.root.poll() is None
 
     def _send(self, number: int) -> None:
-        if number == signal.SIGKILL and (os.getpgrp() != self.group or leave_group()):
+        if number == KILL and (os.getpgrp() != self.group or leave_group()):
             os.killpg(self.group, number)  # where this is the first process, all of its system but itself
-        elif number in UNHEARD:
-            self.adopts = self.adopts and number != signal.SIGKILL  # nobody else can be killed without this process
+        elif number in (KILL, STOP):  # which this process cannot ignore
+            self.adopts = self.adopts and number != KILL  # nobody else can be killed without this process
             self.root.send_signal(number)
         elif number:
             before = signal.signal(number, signal.SIG_IGN)

@@ -13,6 +13,7 @@ from ..errors import STATUS as TIMED_OUT, PhaseTimeout
 from ..originals import clock
 from ..processes import deadline
 from ..processes.name import name_of
+from ..processes.table import KILL
 from ..seconds import duration, text
 from .dying import die_of
 from .screen import show, told
@@ -22,7 +23,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-KILLED = -9
 FAILED, NOT_STARTED, NOT_FOUND = 125, 126, 127  # exit statuses, as there
 SHORT = {"--kill-after": "-k", "--signal": "-s", "--verbose": "-v"}
 OPTIONS = "kill-after=", "signal=", "preserve-status", "foreground", "verbose", "phase=", "report=", "html=", "help"
@@ -79,7 +79,7 @@ def main(program: str, arguments: list[str]) -> NoReturn:
     try:
         with phase:
             status = runner.run(phase.remaining(), number, kill_after or None)
-            if runner.is_late and status != KILLED and "--preserve-status" not in options:
+            if runner.is_late and status != -KILL and "--preserve-status" not in options:
                 status = TIMED_OUT
             elif runner.is_late and status < 0:
                 status = 128 - status

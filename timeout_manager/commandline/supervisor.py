@@ -21,10 +21,10 @@ from ..originals import clock
 from ..processes import deadline
 from ..processes.child import Child
 from ..processes.children import Ear, adopt, collect
-from ..processes.table import HAS_GROUPS, KILL, contents, name_of_signal
+from ..processes.table import HAS_GROUPS, KILL, STOP, contents, name_of_signal
 from ..processes.tree import BOUND
 from ..seconds import INFINITY, LONGEST_WAIT
-from .own_group import UNHEARD, OwnTree
+from .own_group import OwnTree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Supervisor:
         self.tree.adopts = not self.foreground and adopt()
         self.ear = Ear() if HAS_GROUPS else None
         heard = {number, *(getattr(signal, name, number) for name in HEARD)}
-        heard = (heard if self.foreground else heard | TERMINAL) - {0, *UNHEARD}
+        heard = (heard if self.foreground else heard | TERMINAL) - {0, KILL, STOP}
         for each in heard:
             if signal.getsignal(each) != signal.SIG_IGN:
                 signal.signal(each, self._signalled)
