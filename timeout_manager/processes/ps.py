@@ -26,8 +26,6 @@ def _ask() -> list[Row]:
     ps = subprocess.Popen(PS, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, errors="replace")
     try:
         listing = ps.communicate(timeout=PATIENCE)[0]
-    except subprocess.TimeoutExpired:
-        raise OSError("ps does not end") from None
     finally:
         ps.kill()
         try:
