@@ -17,7 +17,7 @@ from ..interpreter import watchdog
 from ..interpreter.frames import frames_of, module_of, shown, stack
 from ..interpreter.stderr import tell
 from ..originals import clock, thread
-from ..processes.family import family, has_children
+from ..processes.family import descendants, family, has_children
 from ..seconds import INFINITY
 
 _living, _main = threading.enumerate, threading.main_thread()  # before a test puts something else there
@@ -67,7 +67,7 @@ def _waits_for(main: int) -> tuple[object, str]:
         lines = "\n".join(shown(stack(frames)))
         key = frames[-1].f_code if frames else None
         text = f"An exit handler keeps the process alive (most recent call last):\n{lines}"
-    return key, "\n".join(filter(None, (text, family() if has_children() else "")))
+    return key, "\n".join(filter(None, (text, family(descendants()) if has_children() else "")))
 
 
 def _place(left: threading.Thread) -> str:

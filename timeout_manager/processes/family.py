@@ -46,12 +46,10 @@ def descendants() -> list[tuple[int, Process]]:
     return found
 
 
-def family(found: list[tuple[int, Process]] | None = None) -> str:
+def family(found: list[tuple[int, Process]]) -> str:
     """Return a line for each of these descendants of this process: what it is, what it does, and for how long."""
     if not has_proc():
         return "Child processes: not known on this system"
-    if found is None:
-        found = descendants()
     lines = listed(found, lambda each: f"{'  ' * each[0]}{described(each[1])}")
     return "\n  ".join(["Child processes:", *lines]) if lines else ""
 
