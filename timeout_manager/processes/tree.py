@@ -53,7 +53,6 @@ class Tree(Members):
         """
         roots = [root for root in roots if getattr(root, "pid", None)]
         interrupt: KeyboardInterrupt | None = None
-        left: list[Process] = []
         is_over = False
         try:
             try:
@@ -63,11 +62,10 @@ class Tree(Members):
                     is_over = self._wait(roots, deadline)
             except KeyboardInterrupt as error:
                 interrupt = error
-            left = [] if is_over else self._kill(roots, clock.monotonic() + BOUND)
+            self.survivors = [] if is_over else self._kill(roots, clock.monotonic() + BOUND)
         finally:
             self.let_go()
-            self.survivors = left
-            numbers = {process.pid for process in left}
+            numbers = {process.pid for process in self.survivors}
             ended = {each.pid: each for each in self.found.values() if each.signal and each.pid not in numbers}
             self.killed = list(ended.values())
         if interrupt is not None:
