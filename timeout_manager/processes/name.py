@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import dropwhile
 
 from .table import shown
 
@@ -38,7 +39,4 @@ def _words(line: str) -> list[str]:
 
 def _after_variables(words: list[str]) -> list[str]:
     """Return the words after those that set a variable."""
-    first = 0
-    while first < len(words) and words[first].partition("=")[1] and words[first].partition("=")[0].isidentifier():
-        first += 1
-    return words[first:]
+    return list(dropwhile(lambda word: "=" in word and word.partition("=")[0].isidentifier(), words))
