@@ -47,9 +47,7 @@ def role() -> Worker | None:
     return Worker()
 
 
-def run(
-    argv: list[str], limits: Limits, reports: Reports, jobs: int, plan: Plan, check: Any
-) -> tuple[Any, bool]:
+def run(jobs: int, argv: list[str], limits: Limits, reports: Reports, plan: Plan, check: Any) -> tuple[Any, bool]:
     """Have the tests run; return their result, and whether all workers have ended well.
 
     `check` is told whether a limit binds one of the tests. Nothing of the tests is imported here.

@@ -48,7 +48,8 @@ def main(program: str, arguments: list[str]) -> NoReturn:
             own.pop("--kill-after", None)  # the parent does that
         limits = options.limits_of(own)
         options.check(limits)
-        plan, reports = _planned(own, limits, worker is not None)
+        if worker is None:
+            plan, reports = _planned(own, limits)
     except (ValueError, OSError) as error:
         refuse(f"{program}: error: {error}")
     sys.argv[:] = argv = [program, *rest]
@@ -57,10 +58,8 @@ def main(program: str, arguments: list[str]) -> NoReturn:
     check = partial(options.check_bound, program, own)
     ran: Any = None
     try:
-        if jobs:
-            ran, is_well = isolated.run(argv, limits, reports, jobs, plan, check)
-        else:
-            ran, is_well = _run(argv, limits, reports, plan, check), True
+        run: Any = partial(isolated.run, jobs) if jobs else _run
+        ran, is_well = run(argv, limits, reports, plan, check)
         status: Any = _status(ran, is_well, plan)
     except SystemExit as end:
         status = end.code
@@ -104,17 +103,17 @@ def _end(status: Any, ran: Any, limits: Limits) -> NoReturn:
     raise SystemExit(status)
 
 
-def _planned(own: dict[str, str], limits: Limits, is_worker: bool) -> tuple[Plan, Reports]:
-    """Return which tests are to run in what order, and what is written of them: by the parent, if there are workers."""
-    plan = Plan({} if is_worker else earlier_report(own.get("--report")), shard_of(own.get("--shard")))
-    files = {} if is_worker else {name[2:].replace("-", "_"): own[name] for name in options.FILES if name in own}
+def _planned(own: dict[str, str], limits: Limits) -> tuple[Plan, Reports]:
+    """Return which tests are to run in what order, and what is written of them."""
+    plan = Plan(earlier_report(own.get("--report")), shard_of(own.get("--shard")))
+    files = {name[2:].replace("-", "_"): own[name] for name in options.FILES if name in own}
     reports = Reports(limits, **files)
     reports.shard = plan.shard
     return plan, reports
 
 
-def _run(argv: list[str], limits: Limits, reports: Reports, plan: Plan, check: Any) -> Any:
-    """Run the tests in this process, and return their result; `check` is told whether a limit binds one of them."""
+def _run(argv: list[str], limits: Limits, reports: Reports, plan: Plan, check: Any) -> tuple[Any, bool]:
+    """Run the tests in this process; return what `isolated.run` does, and tell `check` the same."""
 
     class Runner(TextTestRunner):
         def run(self, test: Any) -> Any:
@@ -127,7 +126,7 @@ def _run(argv: list[str], limits: Limits, reports: Reports, plan: Plan, check: A
         ran: Any = unittest.main(None, argv=argv, testRunner=Runner, testLoader=loader, exit=False).result
         if ran.timeouts:
             _collect(limits, ran)
-    return ran
+    return ran, True
 
 
 def _part_of(test: Any, plan: Plan) -> Any:
