@@ -66,8 +66,8 @@ class Budget:
 
     __slots__ = ("amount", "used", "origin", "inherited")
 
-    def __init__(self, amount: float, now: float, inherited: bool = False) -> None:
-        self.amount = amount
+    def __init__(self, amount: float | None, now: float, inherited: bool = False) -> None:
+        self.amount = INFINITY if amount is None else amount
         self.inherited = inherited  # from a parent process
         self.used = 0.0
         self.origin = now
@@ -86,7 +86,7 @@ class Ledger:
         """Begin anew, with nothing spent; None is no limit."""
         self.initial = seconds
         self.made = now = self.clock()
-        self.budget = Budget(INFINITY if seconds is None else seconds, now)
+        self.budget = Budget(seconds, now)
         self.phases: list[Phase] = []
         self.open: dict[object, Phase] = {}  # thread or task -> its innermost phase that is charged to the budget
         self.aside: dict[object, Phase] = {}  # the same where a cleanup is open
@@ -113,7 +113,7 @@ class Ledger:
     @uninterrupted
     def reset(self, seconds: float | None) -> None:
         """Put another budget, that begins now, in the place of the one there is."""
-        self.budget = Budget(INFINITY if seconds is None else seconds, self.clock())
+        self.budget = Budget(seconds, self.clock())
         self.changed()
 
     def changed(self) -> None:
