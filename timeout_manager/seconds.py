@@ -27,16 +27,15 @@ def amount(value: Any, parameter: str) -> float | None:
     """
     if value is None:
         return None
-    if isinstance(value, (bool, str, bytes, bytearray)):
-        raise TypeError(f"{parameter} must be a number of seconds or None, not {value!r}")
     try:
-        seconds = float(value)
+        seconds = None if isinstance(value, (bool, str, bytes, bytearray)) else float(value)
     except OverflowError:  # an int past the largest float
         seconds = INFINITY if value > 0 else 0.0
     except (TypeError, ValueError):
-        raise TypeError(f"{parameter} must be a number of seconds or None, not {value!r}") from None
-    if seconds != seconds:
-        raise ValueError(f"{parameter} must be a number of seconds or None, not {value!r}")
+        seconds = None
+    if seconds is None or seconds != seconds:
+        error = TypeError if seconds is None else ValueError
+        raise error(f"{parameter} must be a number of seconds or None, not {value!r}")
     return None if seconds == INFINITY else max(0.0, seconds)
 
 
