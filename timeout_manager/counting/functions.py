@@ -14,11 +14,9 @@ __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, NoReturn, TypeVar
+    from typing import Any, NoReturn
 
-    from .ledger import Phase
-
-    F = TypeVar("F", bound=Callable[..., Any])
+    from .ledger import F, Phase
 
 _AWAITED = 0x100  # flag of the code of a generator that is a coroutine by ``types.coroutine``
 
