@@ -26,8 +26,7 @@ UNKNOWN = float("nan")
 AGAIN = 10_000  # births, before which no number comes again: there are three times as many as a rule, or more
 ENDED = "Z", "X"  # states of processes that nobody has waited for yet
 SHARE = 8  # of the files that this process may open, one in so many is for holding others
-_HAS_SYSCONF = hasattr(system, "sysconf")
-_TICKS = system.sysconf("SC_CLK_TCK") if _HAS_SYSCONF else 1
+_TICKS = system.sysconf("SC_CLK_TCK") if hasattr(system, "sysconf") else 1
 _NAMES = {
     number: name[3:]
     for name, number in sorted(vars(signals).items(), reverse=True)  # of two names for one, the first in this order
@@ -76,12 +75,12 @@ class Process:
         """Take hold of it, as long as there are descriptors enough; tell whether that was in time."""
         if self.descriptor >= 0:
             return True
-        if _HAS_SYSCONF and Process.held < system.sysconf("SC_OPEN_MAX") // SHARE:
-            try:
+        try:
+            if Process.held < system.sysconf("SC_OPEN_MAX") // SHARE:
                 self.descriptor = system.pidfd_open(self.pid)
                 Process.held += 1
-            except (AttributeError, OSError):  # gone; or not Linux, an old kernel, too many open files
-                pass
+        except (AttributeError, OSError):  # gone; or not Linux, an old kernel, too many open files
+            pass
         if not self._is_there():
             self.let_go()
             return False
