@@ -31,7 +31,6 @@ class CountedLedger(Ledger):
         judge(phase, error, now)
 
     def decorate(self, phase: Phase, func: F) -> F:
-        """Return the function wrapped so that every call runs in a fresh phase like this one."""
         from .functions import decorate  # which needs `inspect`; that takes its time to load
 
         return decorate(phase, func)

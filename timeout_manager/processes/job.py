@@ -41,7 +41,6 @@ class Job(Group):
             self.job.close()
 
     def is_left(self) -> bool:
-        """Tell whether one of them is there."""
         return self.root.poll() is None or self.job is not None and bool(self.job.pids())
 
     def others(self) -> list[Process]:
