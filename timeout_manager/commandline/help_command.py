@@ -32,7 +32,9 @@ TOPICS = {
 }
 
 
-def usage(program: str, pages: str) -> str:
+def usage(program: str) -> str:
+    wide = max(map(len, TOPICS))
+    pages = "".join(f"  {name:{wide}}  {what}\n" for name, what in TOPICS.items())
     return f"""usage: {program} [TOPIC]
 
 Print a page of the manual. Without a topic, print this list.
@@ -51,9 +53,7 @@ def main(program: str, arguments: list[str]) -> NoReturn:
     """Print a page, or the list of them; exit with 2 if there is none of that name."""
     topic = arguments[0] if arguments else ""
     if topic in ("", "-h", "--help"):
-        wide = max(map(len, TOPICS))
-        pages = "".join(f"  {name:{wide}}  {what}\n" for name, what in TOPICS.items())
-        show(usage(program, pages))
+        show(usage(program))
     if topic not in TOPICS or len(arguments) > 1:
         what = hint(topic, TOPICS) or f"; `{program}` lists them"
         refuse(f"{program}: there is no page on {' '.join(arguments)!r}{what}")
