@@ -113,12 +113,7 @@ def timeout_in(phase: Phase, owner: Limit, now: float, cause: BaseException | No
 
 
 def timeout(
-    ledger: Ledger,
-    owner: Limit,
-    now: float,
-    name: str,
-    path: tuple[str, ...],
-    cause: BaseException | None = None,
+    ledger: Ledger, owner: Limit, now: float, name: str, path: tuple[str, ...], cause: BaseException | None = None
 ) -> PhaseTimeout:
     """Return the error for a limit that has passed."""
     limited: str | None = None
