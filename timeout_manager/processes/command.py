@@ -170,7 +170,6 @@ class Command:
 
 @uninterrupted
 def _end(manager: Phases, command: Command, error: BaseException) -> None:
-    if not command.is_to_end(error):
-        return
-    with manager.cleanup_operation(f"end {command.name}", limit=command.longest_end()):
-        command.end(command.grace)
+    if command.is_to_end(error):
+        with manager.cleanup_operation(f"end {command.name}", limit=command.longest_end()):
+            command.end(command.grace)
