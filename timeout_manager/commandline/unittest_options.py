@@ -32,7 +32,7 @@ FILES = {
 ISOLATION = {"--isolate", "--jobs"}
 AFTER_LIMITS = {"--kill-after", "--kill-children"}
 ADVICE = "add --timeout SECONDS or --total SECONDS, or write `timeout = SECONDS` in a class or module"
-OPTIONS = {"--method", "--jobs", "--shard", *TIMES, *FILES}
+OPTIONS = {"--method", "--shard", *ISOLATION, *TIMES, *FILES}
 OF_UNITTEST = {
     *("--verbose", "--quiet", "--locals", "--durations", "--failfast", "--catch", "--buffer", "--help"),
     *("--start-directory", "--pattern", "--top-level-directory"),
@@ -142,7 +142,7 @@ def check_bound(program: str, own: dict[str, str], is_bound: bool) -> None:
 
 def tell_hint(program: str, arguments: list[str]) -> None:
     """Name what an option may have been meant to be which unittest, too, does not know."""
-    known = sorted(OPTIONS | OF_UNITTEST | ISOLATION)
+    known = OPTIONS | OF_UNITTEST
     for name in (each.partition("=")[0] for each in arguments if each[:1] == "-"):
         near = hint(f"--{name.lstrip('-')}", known)
         if near and not any(each.startswith(name) for each in OF_UNITTEST):  # it takes beginnings of its own
