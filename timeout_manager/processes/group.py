@@ -19,12 +19,13 @@ class Group(Process):
     def __init__(self, root: Any) -> None:
         super().__init__(root.pid, system.getpid(), root.pid, root.pid, "S", INFINITY)
         self.root = root
+        self.others: dict[int, Process] = {}  # who else is known to be in it, by number
         args = getattr(root, "args", "")
         words = [args] if isinstance(args, (str, bytes)) or hasattr(args, "__fspath__") else args
         self.command = shown(" ".join(map(fsdecode, words)))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "root": None}
+        return {**vars(self), "root": None, "others": {}}
 
     def hold(self) -> bool:
         return True
@@ -39,10 +40,6 @@ class Group(Process):
         except ChildProcessError:
             pass
         return to_group(self.pid, 0)
-
-    def others(self) -> list[Process]:
-        """Return who else is known to be in it."""
-        return []
 
     def _send(self, number: int) -> None:
         if not to_group(self.pid, number):  # it leads none

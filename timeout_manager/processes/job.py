@@ -31,10 +31,9 @@ class Job(Group):
         super().__init__(root)
         self.job = _job_of(root)
         self.is_whole = is_new and self.job is not None  # the root cannot have started anything yet
-        self.members: dict[int, Process] = {}  # but for the root
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "job": None, "members": {}}
+        return {**super().__getstate__(), "job": None}
 
     def __del__(self) -> None:
         if self.job is not None:
@@ -43,15 +42,12 @@ class Job(Group):
     def is_left(self) -> bool:
         return self.root.poll() is None or self.job is not None and bool(self.job.pids())
 
-    def others(self) -> list[Process]:
-        return list(self.members.values())
-
     def _send(self, number: int) -> None:
         if not number:
             return
         for pid in self.job.pids() if self.job is not None else ():
             if pid != self.pid:
-                self.members.setdefault(pid, Process(pid, self.pid, 0, 0, "S", INFINITY)).signal = "KILL"
+                self.others.setdefault(pid, Process(pid, self.pid, 0, 0, "S", INFINITY)).signal = "KILL"
         if not self.is_whole:
             _end_family(self.pid)
         if self.job is not None:

@@ -158,7 +158,7 @@ class Members:
         groups = [each for each in self.found.values() if isinstance(each, Group)]
         for group in groups:
             group.state = "S" if group.is_left() else ENDED[0]
-            self.found.update(((each.pid, INFINITY), each) for each in group.others())
+            self.found.update(((pid, INFINITY), each) for pid, each in group.others.items())
         return list(groups)
 
     def group_of(self, root: Any) -> Group:
