@@ -109,7 +109,7 @@ class Attendant:
 
     def _attend(self) -> None:
         try:
-            self.command.talk(self._remaining, LOOK)
+            self.command.talk(lambda: 0.0 if self.is_over else self.remaining(), LOOK)
         except BaseException as error:
             self.error = error
         call_in_loop(self.loop, self.talked.set_result, None)
@@ -120,6 +120,3 @@ class Attendant:
         except BaseException as error:
             self.error = self.error or error
         call_in_loop(self.loop, self.ended.set_result, None)
-
-    def _remaining(self) -> float | None:
-        return 0.0 if self.is_over else self.remaining()
