@@ -132,6 +132,11 @@ class AnAwaitedCommand(Together, unittest.TestCase):
         asyncio.run(main())
         self.assert_gone()
 
+    def test_that_cannot_be_started_for_a_reason_raises_that(self):
+        for error in ValueError("an odd command"), KeyboardInterrupt():
+            with mock.patch.object(awaiting.Command, "start", side_effect=error), self.assertRaises(type(error)):
+                asyncio.run(TimeoutManager(60).run_async(["true"]))
+
     def test_is_not_left_where_no_thread_can_be_started(self):
         with mock.patch("threading.Thread.start", side_effect=RuntimeError), self.assertRaises(RuntimeError):
             asyncio.run(TimeoutManager(60).run_async(["sleep", f"60.{self.word}"]))

@@ -60,12 +60,12 @@ def columns(text: str) -> int:
 
 def data(ledger: Ledger) -> dict[str, Any]:
     """Return the ledger as numbers, strings, lists and dicts."""
-    budget = ledger.budget.amount
+    budget, left = ledger.budget.amount, ledger.left()
     return {
         "timeout": None if budget == INFINITY else budget,
         "used": ledger.used(),
-        "remaining": ledger.left(),
-        "expired": ledger.left() == 0.0,
+        "remaining": left,
+        "expired": left == 0.0,
         "phases": [entry(phase, ledger.made) for phase in ledger.phases],
     }
 

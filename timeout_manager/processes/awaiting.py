@@ -111,7 +111,7 @@ class Attendant:
         try:
             self.command.talk(lambda: 0.0 if self.is_over else self.remaining(), LOOK)
         except BaseException as error:
-            self.error = error
+            self.error = self.error or error  # what has kept it from being started comes first
         call_in_loop(self.loop, self.talked.set_result, None)
         try:
             if self.error is not None or self.is_over:

@@ -157,7 +157,7 @@ class Command:
             told.killed, told.survivors = tuple(self.tree.killed), tuple(self.tree.survivors)
             if self.process.pid:
                 told.cmd = self.args
-        if isinstance(error, PhaseTimeout):
+        if isinstance(error, PhaseTimeout) and self.process.pid:
             error.__cause__ = subprocess.TimeoutExpired(error.cmd, error.timeout or 0.0, self.output, self.errors)
 
     def done(self) -> subprocess.CompletedProcess[Any]:
