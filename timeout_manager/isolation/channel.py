@@ -8,7 +8,7 @@ looked at; if it has been closed, or is another file by now, the end of the pare
 
 from __future__ import annotations
 
-from json import JSONEncoder, loads
+from json import JSONDecoder, JSONEncoder
 from struct import Struct
 
 from ..interpreter.descriptor import Descriptor
@@ -22,14 +22,25 @@ except ImportError:  # not Unix: there are no workers there
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
-encode = JSONEncoder(default=str).encode  # a reason may be an object; `dumps` uses one that others can replace
 VARIABLE = "TIMEOUT_MANAGER_WORKER"  # has the role of a worker
 HASHES = "PYTHONHASHSEED"  # is the same for all of them
 RETURNED = 70  # exit status of a forked process that comes back to the runner
 PLACE = Struct("QQ")  # of an order in the book: where it begins, and its size; what is so small comes in one piece
 ABOVE = 1000  # where descriptors are out of the way of tests, if there may be so many
+
+
+class _Encoder(JSONEncoder):  # has what tests may replace in the one that all others use
+    encode, iterencode = JSONEncoder.encode, JSONEncoder.iterencode
+
+
+class _Decoder(JSONDecoder):
+    decode, raw_decode = JSONDecoder.decode, JSONDecoder.raw_decode
+
+
+encode, decode = _Encoder(default=str).encode, _Decoder().decode  # a reason may be an object
 
 
 class Shared(Descriptor):
@@ -92,7 +103,7 @@ class Channel:
             data = memoryview(self._line)
             try:
                 while data:
-                    data = data[system.write(self._ends["out"].number(), data) :]
+                    data = data[self._use("out", system.write, data) :]
             except OSError:  # there is no parent, or no way to it: what happens here would never be known
                 system._exit(RETURNED)
             self._line = b""
@@ -100,7 +111,7 @@ class Channel:
     def read(self) -> Any:
         """Wait for an order; None if there is nobody to give one. KeyboardInterrupt may lose one, but no part of it."""
         try:
-            place = system.read(self._ends["orders"].number(), PLACE.size)
+            place = self._use("orders", system.read, PLACE.size)
             return self.look_up(*PLACE.unpack(place)) if place else None
         except OSError:
             return None
@@ -113,7 +124,16 @@ class Channel:
             if not more:
                 raise OSError("the book of orders is torn")
             data += more
-        return loads(data)
+        return decode(data.decode())
+
+    def _use(self, name: str, function: Callable[[int, Any], Any], what: Any) -> Any:
+        """Read from an end, or write to it; wait where a test has let nothing wait."""
+        number = self._ends[name].number()
+        try:
+            return function(number, what)
+        except BlockingIOError:
+            system.set_blocking(number, True)
+            return function(number, what)
 
     def is_foreign(self) -> bool:
         """Tell whether this is a process that a test has forked."""
