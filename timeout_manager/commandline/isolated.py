@@ -53,7 +53,7 @@ def run(jobs: int, argv: list[str], limits: Limits, reports: Reports, plan: Plan
     `check` is told whether a limit binds one of the tests. Nothing of the tests is imported here.
     """
     # a file beside the tests may have the name of a module of Python
-    sys.path[:] = [each for each in sys.path if each not in ("", os.getcwd())]
+    sys.path[:] = [each for each in sys.path if each not in ("", _here())]
     from ..isolation import far
     from ..isolation.parent import Parent
 
@@ -70,6 +70,13 @@ def run(jobs: int, argv: list[str], limits: Limits, reports: Reports, plan: Plan
     finally:
         crashes = parent.end()
     return ran, not crashes
+
+
+def _here() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it is gone
+        return ""
 
 
 def work(role: Worker, argv: list[str], limits: Limits) -> NoReturn:

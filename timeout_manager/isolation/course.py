@@ -6,6 +6,8 @@ Both are in one file, since whatever a worker says changes both.
 from __future__ import annotations
 
 import sys
+from collections import deque
+from itertools import groupby
 
 from ..originals import clock
 from ..seconds import INFINITY
@@ -59,7 +61,6 @@ class Course:
         self.result: Result
         self._numbers: dict[Name, int] = {}  # of tests
         self._imports: list[dict[str, Any]] = []
-        self.failed: set[Name] = set()  # classes and modules that could not be set up, or would not
         self._ended = 0  # tests
 
     def begin(self, result: Result, jobs: int) -> None:
@@ -102,6 +103,7 @@ class Course:
             worker.written()  # the same as the lister
         unit, worker.unit = worker.unit, None
         worker.state = "ready"
+        worker.begun.clear()
         self.on_idle(worker)
         if unit is not None:
             if is_stopped:
@@ -130,8 +132,10 @@ class Course:
     def on_at(self, worker: Hired, kind: str, name: str, place: list[Any] | None, began: float) -> None:
         number = self._number(kind, place)
         worker.begin((kind, name, number), _named(place), began)
-        if number is not None and self._take(worker, number):
-            worker.begun.append(number)
+        if number is not None and worker.unit is not None:
+            self._pass_over(worker.unit)
+            if self._take(worker, number):
+                worker.begun.append(number)
         self._tell_running()
 
     def on_so_far(self, worker: Hired, news: list[list[Any]], late: str) -> None:
@@ -149,8 +153,8 @@ class Course:
             self._take(worker, number)  # where it is told of a test that has not begun
         if number in worker.begun:
             worker.begun.remove(number)
-        if set_up_by(entry["id"]) and entry["outcome"] != "passed":
-            self.failed.add(_named(place))
+        if set_up_by(entry["id"]) and entry["outcome"] != "passed" and worker.unit is not None:
+            worker.unit.failed.add(_named(place))
         if worker.unit is not None:
             self._note(worker, entry)
         elif worker.is_lister and not self.is_listed:
@@ -186,6 +190,12 @@ class Course:
             worker.unit.events.append(event)
         elif worker.state == "dismissed" and self.has_begun:  # what its result comes to know when all tests have ended
             self.showing.tell(*event)
+
+    def _pass_over(self, unit: Unit) -> None:
+        """Take that a test begins: what could not be set up is over, and is set up again if more of it comes."""
+        if unit.failed:
+            unit.left = deque(self.left(unit))
+            unit.failed.clear()
 
     def _take(self, worker: Hired, number: int) -> bool:
         """Take a test from what is left of a unit; tell whether it was there."""
@@ -245,8 +255,11 @@ class Course:
         self.todo.clear()
 
     def left(self, unit: Unit) -> list[int]:
-        """Return the tests of a unit that are to be run still: what could not be set up is not set up again."""
-        return [number for number in unit.left if self.failed.isdisjoint(self.tests[number].owners)]
+        """Return the tests of a unit that are to be run still: not the next ones of what could not be set up."""
+        runs = groupby(unit.left, key=lambda number: unit.failed.isdisjoint(self.tests[number].owners))
+        found = [(is_to_run, list(numbers)) for is_to_run, numbers in runs]
+        over = next((numbers for is_to_run, numbers in found if not is_to_run), [])
+        return [number for _, numbers in found if numbers is not over for number in numbers]
 
     # -- what is told and shown
 

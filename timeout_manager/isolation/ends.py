@@ -99,7 +99,7 @@ class Ends:
         owner = set_up_by(name)
         if owner:
             ended = {"timeout": "timed out", "crash": "crashed"}.get(outcome, outcome)
-            course.failed.add(worker.place)
+            unit.failed.add(worker.place)
             course.on_add(worker, "fail", owner, f"{name} {ended}")
         if course.result.failfast:
             course.on_add(worker, "stop")

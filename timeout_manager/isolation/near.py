@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..testing.entry import described
 from ..testing.result import LimitedResult
 from .worker import LostImport
 
@@ -95,7 +96,7 @@ class Result(LimitedResult):
         if name == "collectedDurations":
             return "took", *told
         test, text, *_ = told if isinstance(told, tuple) else (told, "")
-        return "tell", name, self.getDescription(test), text
+        return "tell", name, described(test, self.getDescription), text
 
 
 def _guarded(name: str) -> Callable[..., None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unittest
 
 from ..originals import signals
-from ..testing.entry import name_of, names_of
+from ..testing.entry import described, names_of
 from ..testing.loader import TestLoader
 from ..testing.runner import TextTestRunner
 from ..testing.units import Suite
@@ -54,6 +54,7 @@ class Orders:
         return worker.channel.read()
 
     def _run(self, order: Any, result: Result) -> None:
+        self.worker.begin_unit()
         suite, missing = self.suite.take(map(tuple, order))
         lost = self.suite.lost() if missing else {}  # modules that could not be loaded this time
         why = {name: next((lost[each] for each in lost if name.startswith(f"{each}.")), "") for name, _ in missing}
@@ -89,11 +90,16 @@ class Runner(TextTestRunner):
         assert limits is not None
         if self.worker.orders["is to list"]:
             listed = [
-                (name, _shown(self, each), *names_of(each)[1:], orders.suite.owner(type(each))[1])
+                (name, described(each, self._shown), *names_of(each)[1:], orders.suite.owner(type(each))[1])
                 for name, each in orders.suite.named()
             ]
             self.worker.channel.say("tests", listed, any(map(limits.bind, orders)))
         return super().run(orders)
+
+    def _shown(self, test: Any) -> str:
+        """Return how a test is shown in progress."""
+        doc = test.shortDescription() if self.descriptions and hasattr(test, "shortDescription") else None
+        return f"{test}\n{doc}" if doc else str(test)
 
     def _write(self, summary: str) -> None:
         pass
@@ -113,15 +119,6 @@ class _ToTerminal:
 
     def fileno(self) -> int:
         raise OSError("the terminal is that of another process")
-
-
-def _shown(runner: Any, test: Any) -> str:
-    """Return how a test is shown in progress."""
-    try:
-        doc = test.shortDescription() if runner.descriptions and hasattr(test, "shortDescription") else None
-        return f"{test}\n{doc}" if doc else str(test)
-    except Exception:  # it may rely on what setUp does
-        return name_of(test)
 
 
 def work(worker: Worker, argv: list[str], limits: Limits) -> None:

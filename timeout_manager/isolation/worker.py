@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from json import loads
 
 from ..errors import PhaseTimeout
@@ -25,6 +25,7 @@ from .channel import HASHES, RETURNED, VARIABLE, Channel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from ..testing.limits import Limits
@@ -61,6 +62,7 @@ class Worker(Listener):
         self._place, self._due = "", 0.0  # the part of it of which has been told until when it has to be over
         self._open: list[Group] = []  # the parts that are running
         self._entry: Entry | None = None  # what is
+        self._called: dict[int, Entry] = {}  # by their tests: the result has not heard of them yet
         self._left: list[Entry] = []  # by an error that would end the process; so it is not told yet that they ended
         self.channel.say("hello", _tell_of_the_end(self.channel), flush=True)
 
@@ -134,9 +136,28 @@ class Worker(Listener):
         if entry.kind == "fixture":
             entry.place = self.suite.owner(entry.test)
             return
+        called = self._called.pop(id(entry.test), None)
+        if called is not None:
+            entry.place = called.place
+            return
         around = self.result.around(entry)
         is_test = around is not None and around.kind == "test"
         entry.place = self.suite.begin(entry.test, around.place if is_test else None)
+
+    @contextmanager
+    def called(self, entry: Entry) -> Iterator[None]:
+        if self.channel.is_foreign() or self.result is None or self.result.current is not None:
+            yield
+            return
+        with self.channel.lock:
+            self._running(entry)
+            self._called[id(entry.test)] = entry
+        try:
+            yield
+        finally:
+            self.end_if_back(entry is self._entry)
+            if entry is self._entry and not self.channel.is_foreign():
+                self.idle()
 
     def ended(self, entry: Entry) -> None:
         self.end_if_back(entry is self._entry)
@@ -158,6 +179,9 @@ class Worker(Listener):
         self.channel.say("ended", data_of(entry, self.began), entry.place)
 
     # -- what a result was told
+
+    def begin_unit(self) -> None:
+        self._called.clear()
 
     def tell_news(self) -> None:
         """Tell what the result has come to know."""

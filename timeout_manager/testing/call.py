@@ -18,6 +18,7 @@ from ..originals import python, thread
 from .case import LimitedTest
 from .limits import Limits
 from .part import at_work
+from .recorder import Recorder
 from .replacing import replaced
 
 TYPE_CHECKING = False
@@ -87,14 +88,15 @@ def call_limited(limits: Limits, test: Any, function: Callable[..., Any], *args:
     """Call what runs a test within the limits; tell its result of it if that is ours."""
     entry = LimitedTest(test, limits)
     told: list[BaseException] = []
-    result: Any = next((each for each in (*args, *kwargs.values()) if hasattr(each, "addError")), None)
+    given = (each for each in (*args, *kwargs.values()) if each is not test)  # which may answer to any name
+    result: Any = next((each for each in given if hasattr(each, "addError")), None)
     around = next((each.whole for each in _called[::-1] if each.thread == entry.thread), None)
     with nullcontext() if around is None else around.aside():  # a test with its own way calls this one
         _called.append(entry)
         try:
-            if hasattr(result, "call_test"):
+            if isinstance(result, Recorder):
                 return result.call_test(entry, function, *args, **kwargs)
-            with _listening(result, told):
+            with limits.listener.called(entry), _listening(result, told):
                 return entry.call(function, *args, **kwargs)
         except PhaseTimeout as error:  # of the whole call, or of closing an event loop
             if result is None or not entry.owns(error):

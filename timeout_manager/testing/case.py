@@ -216,8 +216,9 @@ def _fail(error: BaseException) -> None:
 def _calls_code_under_test(kind: type, attribute: str, name: str) -> bool:
     """Tell whether tests of this class have the method, and it calls more than unittest's own setUp, which is empty."""
     base: Any = unittest.TestCase
-    if name not in ("setUp", "tearDown") or not hasattr(kind, attribute):
-        return hasattr(kind, attribute)
+    is_there = any(attribute in vars(each) for each in kind.__mro__)  # the class of a class may answer to any name
+    if name not in ("setUp", "tearDown") or not is_there:
+        return is_there
     return getattr(kind, name) is not getattr(base, name) or getattr(kind, attribute) is not getattr(base, attribute)
 
 

@@ -8,6 +8,7 @@ from ..originals import clock, thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from ..errors import PhaseTimeout
@@ -65,7 +66,18 @@ class Entry:
 
 def name_of(test: Any) -> str:
     """Return what a report calls a test, which need not be a TestCase."""
-    return str(test.id()) if hasattr(test, "id") else str(test)
+    try:
+        return str(test.id()) if hasattr(test, "id") else str(test)
+    except Exception:  # it may rely on what setUp does
+        return f"{strclass(type(test))}.{getattr(test, '_testMethodName', 'test')}"
+
+
+def described(test: Any, describe: Callable[[Any], str]) -> str:
+    """Return what a function says of a test; its name where that relies on what setUp does, or has another fault."""
+    try:
+        return describe(test)
+    except Exception:
+        return name_of(test)
 
 
 def names_of(test: Any) -> tuple[str, str, str]:

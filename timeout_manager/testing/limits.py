@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import nullcontext
 
 from ..enforcing import choice
 from ..enforcing.ledger import EnforcedLedger
@@ -13,6 +14,7 @@ from ..seconds import INFINITY, MECHANISMS, amount, duration, mechanism, scale
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from typing import Any
     from unittest import TestCase
 
@@ -63,6 +65,10 @@ class Listener:
 
     def running(self, entry: Any) -> None: ...
     def ended(self, entry: Any) -> None: ...
+
+    def called(self, entry: Any) -> AbstractContextManager[None]:
+        """Stands around the call of a test by who tells our result of it later, if at all."""
+        return nullcontext()
 
     def leaves(self, entry: Any) -> None:
         """It has ended in an error that unittest hands on: the process ends with it, unless a suite has other ways."""
@@ -167,7 +173,10 @@ class Limits:
         An attribute that is neither a number nor None nor text is something else, and passed over.
         """
         for place in places:
-            value = getattr(place, ATTRIBUTE, self)
+            try:
+                value = getattr(place, ATTRIBUTE, self)
+            except Exception:  # a module may answer to names in a way of its own
+                continue
             if value is None or isinstance(value, (int, float, str)) and not isinstance(value, bool):
                 name = getattr(place, "__qualname__", None) or getattr(place, "__name__", place)
                 return Limit(value, f"{ATTRIBUTE} of {name}")

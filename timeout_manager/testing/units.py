@@ -112,12 +112,16 @@ class Suite:
 
 
 def _obedient(suite: Any) -> Any:
-    """Return the suite; a plain one of its tests where it has others of its own, whatever it is given."""
+    """Return the suite, in its order; a plain one of its tests where it has others of its own, whatever it is given."""
     if not isinstance(suite, unittest.BaseTestSuite):
         return suite
     given = suite._tests = [_obedient(each) for each in suite._tests]
-    found = list(suite)
-    return suite if sorted(map(id, found)) == sorted(map(id, given)) else unittest.TestSuite(given)
+    found, numbers = [id(each) for each in suite], {id(each): number for number, each in enumerate(given)}
+    if sorted(found) != sorted(map(id, given)):
+        return unittest.TestSuite(given)
+    turned = sorted(zip((numbers[each] for each in found), given), key=lambda pair: pair[0])
+    suite._tests = [each for _, each in turned]  # what its own order makes of these is the one that was found
+    return suite
 
 
 def _empty(suite: Any, emptied: set[int]) -> None:
@@ -136,11 +140,8 @@ def _places_of(suite: Any, path: Path) -> Iterator[tuple[Any, Path]]:
     if isinstance(suite, unittest.BaseTestSuite):
         for each in list(suite):
             yield from _places_of(each, (*path, suite))
-        return
-    try:
-        inner = iter(suite)
-    except TypeError:
-        yield suite, path
+    elif isinstance(suite, unittest.TestCase) or not hasattr(suite, "__iter__"):
+        yield suite, path  # a test may be a sequence, too
     else:
-        for each in inner:
+        for each in suite:
             yield from _places_of(each, path)
