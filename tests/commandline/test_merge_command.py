@@ -13,12 +13,19 @@ merge = importlib.import_module(package.__name__ + ".commandline.merge_command")
 class Merge(Directory):
     def save(self, name, *tests, kind="test", shard=None):
         how = {"kind": kind, "outcome": "passed", "started": 0, "elapsed": 1, "phases": [], "text": "", "diagnosis": ""}
-        report = {"tests": [{"id": each, **how} for each in tests], "not run": []}
+        report = {"format": 1, "tests": [{"id": each, **how} for each in tests], "not run": []}
         if shard is not None:
-            report["shard"] = {"index": shard, "total": 2}
+            report["shard"] = {"index": shard, "total": 2, "tests": len(tests), "of": 2}
+        return self.dump(name, report)
+
+    def dump(self, name, report):
         with open(self.path(name), "w") as file:
             json.dump(report, file)
         return self.path(name)
+
+    def load(self, path):
+        with open(path) as file:
+            return json.load(file)
 
     def merge(self, *arguments):
         return self.call(merge.main, "merge", *arguments)
@@ -49,6 +56,41 @@ class Merge(Directory):
             one, two = self.save("1.json", "m", kind=kind), self.save("2.json", "m", kind=kind)
             self.assertEqual(self.merge(one, two, "--report", self.path("all.json")), (0, "no tests\n"))
             self.assertEqual(len(self.read("all.json")["tests"]), 2)
+
+    def test_names_the_key_of_a_damaged_report_whose_value_is_of_another_form(self):
+        good = self.load(self.save("r.json", "m.T.a", shard=1))
+        phase = {"name": "test", "outcome": "done", "started": 0, "elapsed": 1, "limit": None, "group": 0}
+        good["shard"].update(total=1, of=1)
+        good["tests"][0]["phases"] = [phase]
+        options = [f"--{each}={self.path(each)}" for each in ("report", "junit-xml", "trace", "html")]
+        self.assertEqual(self.merge(self.dump("r.json", good), *options), (0, "1 passed\n"))
+        damages = [
+            *((["format"], each) for each in (99, "1", None)),
+            *((["tests"], each) for each in ({}, None, 5, [5])),
+            *((["not run"], each) for each in (5, "m.T.b", [5], {})),
+            *((["shard"], each) for each in (5, [], {}, "1/1")),
+            *((["shard", key], each) for key in good["shard"] for each in ([1], None, 1.5)),
+            *((["tests", 0, key], each) for key in good["tests"][0] for each in ({}, None)),
+            *((["tests", 0, key], each) for key in ("kind", "outcome") for each in ("new", [])),
+            *((["tests", 0, key], each) for key in ("started", "elapsed") for each in ("1", float("nan"), 10**400)),
+            *((["tests", 0, "phases", 0, key], []) for key in phase),
+        ]
+        for path, value in damages:
+            report = json.loads(json.dumps(good))
+            owner = report
+            for key in path[:-1]:
+                owner = owner[key]
+            owner[path[-1]] = value
+            with self.subTest(path=path, value=value):
+                status, said = self.merge(self.dump("r.json", report), *options)
+                self.assertEqual(status, 2)
+                self.assertRegex(said, f"^merge: error: {self.path('r.json')}: .*\"{path[-1]}\".* must be .*\n$")
+        self.assertRegex(self.merge(self.dump("r.json", []))[1], r"r\.json: must be an object, not \[\]\n$")
+
+    def test_refuses_a_shard_that_is_none_of_so_many(self):
+        one, two, three = (self.save(f"{each}.json", f"m.T.{each}", shard=each) for each in (1, 2, 3))
+        expected = 2, "merge: error: there is a shard whose index is not one of 1 to 2\n"
+        self.assertEqual(self.merge(one, two, three), expected)
 
     def test_writes_the_version_of_the_format_into_each_file(self):
         files = "--report", "all.json", "--junit-xml", "junit.xml", "--trace", "trace.json"

@@ -198,6 +198,7 @@ class Ledgers(Directory):
             "[]": 'is not a report: it must be an object with a list "tests" or "phases"',
             '{"tests": {}}': "is not a report",
             '{"traceEvents": []}': "is not a report",
+            '{"format": 99, "tests": []}': '"format" must be 1, not 99',
             '{"tests": [7]}': "tests[0] must be an object, not 7",
             '{"phases": [{"outcome": "done", "elapsed": 1}]}': 'a list of texts "path", not None',
             '{"phases": [{"path": [], "outcome": "done", "elapsed": 1}]}': 'a list of texts "path", not []',

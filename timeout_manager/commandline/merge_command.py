@@ -11,6 +11,7 @@ from ..testing.limits import Limits
 from ..testing.report_files import OUTCOMES, Reports
 from .of_reports import load, parsed, telling
 from .screen import USAGE
+from .shape import REPORT, check
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,29 +44,19 @@ def main(program: str, arguments: list[str]) -> NoReturn:
     """Write the files; exit with 0, 1 if something did not end well, 2 if a report or an option is bad."""
     with telling(program, OPTIONS):
         options, paths = parsed(arguments, OPTIONS, usage(program))
-        found = {path: _read(path) for path in paths}
+        found = {path: load(path) for path in paths}
+        for path, report in found.items():
+            check(report, REPORT, f"{path}:")
         shards = in_order(found)
         check_apart(found)
         files = {name[2:].replace("-", "_"): path for name, path in options.items()}
         reports = Reports(Limits(), **files)
-    left = {name: LEFT for shard in shards for name in shard["not run"] or ()}
+    left = {name: LEFT for shard in shards for name in shard.get("not run") or ()}
     reports.rewrite([entry for shard in shards for entry in shard["tests"]])
     reports.close(left)
     counts = [f"{reports.counts[name]} {name}" for name in OUTCOMES if reports.counts[name]]
     print(", ".join(counts + [f"{len(left)} not run"] * bool(left)) or "no tests")
     sys.exit(int(bool(left) or any(count for name, count in reports.counts.items() if name not in WELL)))
-
-
-def _read(path: str) -> Report:
-    """Return a report; ValueError if it is none."""
-    report: Any = load(path)
-    try:
-        if all(each["outcome"] in OUTCOMES and each["id"] and each["kind"] for each in report["tests"]):
-            report["not run"]
-            return report  # type: ignore[no-any-return]
-    except (KeyError, TypeError):
-        pass
-    raise ValueError(f"{path} is not a report of `unittest --report`")
 
 
 def in_order(reports: Mapping[str, Report]) -> list[Report]:
@@ -76,10 +67,13 @@ def in_order(reports: Mapping[str, Report]) -> list[Report]:
     totals = {part["total"] for part in parts.values()}
     if len(parts) < len(reports) or len(totals) > 1:
         raise ValueError("these are not the shards of one run")
-    for index in range(1, totals.pop() + 1):
+    total = totals.pop()
+    for index in range(1, total + 1):
         paths = [path for path, part in parts.items() if part["index"] == index]
         if len(paths) != 1:
             raise ValueError(f"shard {index} is " + (f"given twice: {' and '.join(paths)}" if paths else "missing"))
+    if len(parts) > total:
+        raise ValueError(f"there is a shard whose index is not one of 1 to {total}")
     return sorted(reports.values(), key=lambda report: int(report["shard"]["index"]))
 
 

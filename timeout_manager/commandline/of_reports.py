@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from getopt import GetoptError, gnu_getopt
+from reprlib import repr as brief
 
+from ..counting.report import FORMAT
 from .screen import refuse, show, told
 
 TYPE_CHECKING = False
@@ -38,8 +40,12 @@ def load(path: str) -> Any:
     """Return what is in a file of JSON; ValueError names the file, and what is wrong with it."""
     try:
         with open(path, "rb") as file:
-            return json.load(file)
+            found = json.load(file)
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from None
+    version = found.get("format", FORMAT) if isinstance(found, dict) else FORMAT  # as_dict() tells of none
+    if version != FORMAT:
+        raise ValueError(f'{path}: "format" must be {FORMAT}, not {brief(version)}')
+    return found
