@@ -10,6 +10,19 @@ from ..helpers.command import Directory
 merge = importlib.import_module(package.__name__ + ".commandline.merge_command")
 
 
+SUITE = """
+    import os, sys, unittest
+    class A(unittest.TestCase):
+        def test_a(self): pass
+    class B(unittest.TestCase):
+        @classmethod
+        def setUpClass(cls): {}
+        def test_b(self): pass
+    class C(unittest.TestCase):
+        def test_c(self): {}
+"""
+
+
 class Merge(Directory):
     def save(self, name, *tests, kind="test", shard=None):
         how = {"kind": kind, "outcome": "passed", "started": 0, "elapsed": 1, "phases": [], "text": "", "diagnosis": ""}
@@ -92,6 +105,36 @@ class Merge(Directory):
         expected = 2, "merge: error: there is a shard whose index is not one of 1 to 2\n"
         self.assertEqual(self.merge(one, two, three), expected)
 
+    def test_is_not_green_where_a_run_did_not_come_to_its_end(self):
+        breaks_off = "breaks off after 1{} tests: its run was ended, or its disk was full"
+        for shard, of in (None, ""), (1, " of 1"):
+            one, two = self.save("1.json", "m.T.a", shard=shard), self.save("2.json", "m.T.b", shard=shard and 2)
+            self.assertEqual(self.merge(one, two), (0, "2 passed\n"))
+            self.dump("1.json", {**self.load(one), "not run": None})
+            expected = 1, f"2 passed\n{one} {breaks_off.format(of)}\n"
+            self.assertEqual(self.merge(one, two, "--report", self.path("all.json")), expected)
+            self.assertIsNone(self.read("all.json")["not run"])
+            expected = 1, f"2 passed\n{self.path('all.json')} breaks off after 2 tests: its run was ended, or"
+            status, said = self.merge(self.path("all.json"))
+            self.assertEqual((status, said[: len(expected[1])]), expected)
+
+    def test_is_not_green_where_a_module_ran_nowhere(self):
+        one, two = self.save("1.json", "m.T.a", shard=1), self.save("2.json", "m.T.b", shard=2)
+        for ofs, told in (((3, 3), "3"), ((2, 3), "2 or 3")):
+            for path, of in zip((one, two), ofs):
+                report = self.load(path)
+                report["shard"]["of"] = of
+                self.dump(path, report)
+            status, said = self.merge(one, two)
+            expected = f"2 passed\nthe shards have 2 tests in all, the suite {told}: their runs began with other "
+            self.assertEqual((status, said), (1, expected + "reports\n"))
+
+    def test_is_green_where_a_fixture_has_skipped_tests_of_a_shard(self):
+        one, two = self.save("1.json", "m.T.a", shard=1), self.save("2.json", shard=2)
+        report = self.load(two)
+        report["shard"]["tests"] = 1
+        self.assertEqual(self.merge(one, self.dump(two, report)), (0, "1 passed\n"))
+
     def test_writes_the_version_of_the_format_into_each_file(self):
         files = "--report", "all.json", "--junit-xml", "junit.xml", "--trace", "trace.json"
         options = [each if each.startswith("--") else self.path(each) for each in files]
@@ -101,6 +144,21 @@ class Merge(Directory):
         trace = self.read("trace.json")
         self.assertEqual(trace["otherData"], {"format": 1})
         self.assertEqual([each["name"] for each in trace["traceEvents"]], ["m.T.a"])
+
+    def test_of_runs_that_were_ended_and_of_one_that_was_not(self):
+        runs = {
+            "skipped": ("raise unittest.SkipTest('')", "pass", 0, "2 passed"),
+            "killed": ("pass", "os.kill(os.getpid(), 9)", 1, "2 passed, 1 running"),
+            "exited": ("pass", "os._exit(0)", 1, "2 passed, 1 running"),
+            "left": ("sys.exit(0)", "pass", 1, "1 passed, 1 error"),
+        }
+        self.write(**{name: SUITE.format(*run[:2]) for name, run in runs.items()})
+        started = {name: self.start("unittest", "--shard=1/1", f"--report={name}.json", name) for name in runs}
+        for name, (*_, status, first) in runs.items():
+            ran = self.end(started[name], report=f"{name}.json")
+            found, said = self.merge(self.path(f"{name}.json"))
+            self.assertEqual((found, said.split("\n")[0]), (status, first), ran.stderr)
+            self.assertIs("breaks off" in said, bool(status))
 
 
 if __name__ == "__main__":

@@ -35,13 +35,13 @@ to copy:
   {program} 1.json 2.json 3.json --junit-xml results.xml
   {program} 1.json 2.json 3.json --report all.json --html all.html
 
-Exit status: 0 if all tests ended well; 1 if some did not; {USAGE} if a file cannot be read, a shard is missing, or two
-files tell of the same test.
+Exit status: 0 if all tests ended well; 1 if some did not, or did not run; {USAGE} if a file cannot be read, a shard is
+missing, or two files tell of the same test.
 """
 
 
 def main(program: str, arguments: list[str]) -> NoReturn:
-    """Write the files; exit with 0, 1 if something did not end well, 2 if a report or an option is bad."""
+    """Write the files; exit with 0, 1 if something did not end well or is missing, 2 if an argument is bad."""
     with telling(program, OPTIONS):
         options, paths = parsed(arguments, OPTIONS, usage(program))
         found = {path: load(path) for path in paths}
@@ -53,10 +53,11 @@ def main(program: str, arguments: list[str]) -> NoReturn:
         reports = Reports(Limits(), **files)
     left = {name: LEFT for shard in shards for name in shard.get("not run") or ()}
     reports.rewrite([entry for shard in shards for entry in shard["tests"]])
-    reports.close(left)
+    missing = what_is_missing(found)
+    reports.close(left, is_all=not missing)
     counts = [f"{reports.counts[name]} {name}" for name in OUTCOMES if reports.counts[name]]
-    print(", ".join(counts + [f"{len(left)} not run"] * bool(left)) or "no tests")
-    sys.exit(int(bool(left) or any(count for name, count in reports.counts.items() if name not in WELL)))
+    print(", ".join(counts + [f"{len(left)} not run"] * bool(left)) or "no tests", *missing, sep="\n")
+    sys.exit(int(bool(left or missing) or any(count for name, count in reports.counts.items() if name not in WELL)))
 
 
 def in_order(reports: Mapping[str, Report]) -> list[Report]:
@@ -75,6 +76,25 @@ def in_order(reports: Mapping[str, Report]) -> list[Report]:
     if len(parts) > total:
         raise ValueError(f"there is a shard whose index is not one of 1 to {total}")
     return sorted(reports.values(), key=lambda report: int(report["shard"]["index"]))
+
+
+def what_is_missing(reports: Mapping[str, Report]) -> list[str]:
+    """Say which runs have not come to their end; if all have, whether the shards make up the suite.
+
+    A run that has come to its end may tell of fewer tests than its shard has: a fixture may skip them.
+    """
+    missing = []
+    for path, report in reports.items():
+        if report.get("not run") is None:
+            told = sum(each["kind"] == "test" for each in report["tests"])
+            of = f" of {report['shard']['tests']}" if report.get("shard") else ""
+            missing.append(f"{path} breaks off after {told}{of} tests: its run was ended, or its disk was full")
+    shards = [report["shard"] for report in reports.values() if report.get("shard")]
+    dealt, suites = sum(shard["tests"] for shard in shards), {shard["of"] for shard in shards}
+    if shards and not missing and suites != {dealt}:
+        suite = " or ".join(map(str, sorted(suites)))
+        missing.append(f"the shards have {dealt} tests in all, the suite {suite}: their runs began with other reports")
+    return missing
 
 
 def check_apart(reports: Mapping[str, Report]) -> None:

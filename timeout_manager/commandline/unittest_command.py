@@ -68,7 +68,7 @@ def main(program: str, arguments: list[str]) -> NoReturn:
     except KeyboardInterrupt:
         print("\nCtrl-C, while the tests were being loaded", file=sys.stderr)
         die_of(signals.SIGINT)
-    reports.close()
+    reports.close(is_all=False)  # unless the run has come to its end, and closed them
     _end(status, ran, limits)
 
 
