@@ -1,6 +1,7 @@
 """Report files of a unittest run, whole after every test: JSON, JUnit XML, Trace Event Format.
 
-Whatever kills the process, the files tell everything up to then, and which test was running.
+Whatever kills the process, the files tell everything up to then, and which test was running; and if the disk is full,
+everything up to that.
 """
 
 from __future__ import annotations
@@ -68,8 +69,8 @@ class Reports(Listener):
         if self._json:
             self._json.add("", self._joined(map(dumps, entries), "  ") + self._json_foot())
         if self._junit:
-            self._junit.begin(self._junit_head())
             self._junit.add("", "".join(map(junit.case_of, entries)) + junit.FOOT)
+            self._junit.begin(self._junit_head())  # the counts of what there was room for
         if self._trace:
             self._trace.add("", self._joined(_trace_events(entries)) + _TRACE_FOOT)
 
