@@ -1,8 +1,7 @@
-"""Report files: whole after every write, also where the disk is full."""
+"""Report files: whole after every write, also where the disk is full; and all of them, or none."""
 
 import errno
 import importlib
-import json
 import os
 import unittest
 
@@ -78,6 +77,19 @@ class AFullDisk(Directory):
         self.assertEqual(told, {None, 0, 1, 2, 3})
         self.assertIn("report cannot be written any more: ", self.said[0])
         self.assertEqual(report["not run"], ["m.T.d"])
+
+
+class AFileThatCannotBeWritten(Directory):
+    def test_leaves_the_others_as_they_were(self):
+        with open(self.path("keep"), "w") as file:
+            file.write('"earlier"' * 9)
+        for name in FILES[1:]:
+            with self.assertRaises(OSError):
+                report_files.Reports(limits.Limits(), report=self.path("keep"), **{name: self.directory})
+        with open(self.path("keep")) as file:
+            self.assertEqual(file.read(), '"earlier"' * 9)
+        report_files.Reports(limits.Limits(), report=self.path("keep"), html=self.path("html")).close()
+        self.assertEqual(self.read("keep")["tests"], [])
 
 
 if __name__ == "__main__":

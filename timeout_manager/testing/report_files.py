@@ -45,11 +45,16 @@ class Reports(Listener):
         self._head = self._json_head(limits)
         self.shard: Shard | None = None  # of which this is told
         self.left_out = 0  # tests that did not run, where they are told of
-        self._json = WholeFile(report, self._head, self._json_foot()) if report else None
-        self._junit = WholeFile(junit_xml, self._junit_head(), junit.FOOT) if junit_xml else None
-        self._trace = WholeFile(trace, _TRACE_HEAD, _TRACE_FOOT) if trace else None
-        self._html = WholeFile(html, "", "") if html else None
-        if html:
+        paths = report, junit_xml, trace, html  # where one cannot be written, the others keep what they have
+        self._json, self._junit, self._trace, self._html = (WholeFile(path) if path else None for path in paths)
+        if self._json:
+            self._json.start(self._head, self._json_foot())
+        if self._junit:
+            self._junit.start(self._junit_head(), junit.FOOT)
+        if self._trace:
+            self._trace.start(_TRACE_HEAD, _TRACE_FOOT)
+        if self._html:
+            self._html.start("", "")
             from ..counting import page  # no test is there yet that could be in the way
 
             self._page = page.of_tests

@@ -11,20 +11,26 @@ from ..originals import system
 
 
 class WholeFile:
-    """A text file that is whole after every write: what is added takes the place of the foot, which follows it anew."""
+    """A text file that is whole after every write: what is added takes the place of the foot, which follows it anew.
 
-    def __init__(self, path: str, head: str, foot: str) -> None:
+    What was there before is left alone up to the start. OSError if it cannot be opened.
+    """
+
+    def __init__(self, path: str) -> None:
         folder = os.path.dirname(path)
         if folder:
             os.makedirs(folder, exist_ok=True)
         self._path = path
         more = getattr(system, "O_CLOEXEC", 0) | getattr(system, "O_BINARY", 0)
-        number = system.open(path, system.O_WRONLY | system.O_CREAT | system.O_TRUNC | more, 0o666)
+        number = system.open(path, system.O_WRONLY | system.O_CREAT | more, 0o666)
         self._descriptor = Descriptor(os.path.abspath(path), system.O_WRONLY, number)
         self._is_closed = False
         self._process = system.getpid()
         self._end = self._size = 0
         self._before = ""
+
+    def start(self, head: str, foot: str) -> None:
+        self.add("", "")
         self.add(head, foot)
 
     def add(self, text: str, foot: str) -> None:
