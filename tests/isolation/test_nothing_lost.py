@@ -175,6 +175,48 @@ class WhatWasWritten(OfForks):
         for ran in self.with_each("--timeout", "60", "test_a"):
             self.assertEqual((ran.last, ran.status), ("OK", 0), ran.stderr)
 
+    def test_is_there_though_a_test_would_empty_the_stream(self):
+        self.write(test_a="""
+            import os, subprocess, unittest
+            class A(unittest.TestCase):
+                def test_1(self): print("one")
+                def test_2(self):
+                    subprocess.run("echo two > /dev/stdout; echo on stderr > /dev/stderr", shell=True, check=True)
+                def test_3(self):
+                    print("three", flush=True)
+                    self.assertRaises(OSError, os.ftruncate, 1, 0)
+        """)
+        for ran in self.with_each("-v", "test_a"):
+            self.assertEqual((ran.stdout, ran.last), ("one\ntwo\nthree\n", "OK"), ran.stderr)
+            self.assertRegex(ran.stderr, r"(?s)\Atest_1 .* ok\ntest_2 .*on stderr\nok\ntest_3 .* ok\n")
+
+    def test_is_there_though_a_test_may_write_no_file(self):
+        self.write(test_a="""
+            import resource, unittest
+            class A(unittest.TestCase):
+                def test(self):
+                    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+                    resource.setrlimit(resource.RLIMIT_FSIZE, (0, most))
+                    print("written")
+        """)
+        for ran in self.with_each("test_a"):
+            self.assertEqual((ran.stdout, ran.last), ("written\n", "OK"), ran.stderr)
+
+    def test_by_a_process_that_has_ended_is_there_though_others_have_the_stream(self):
+        self.write(test_a="""
+            import os, subprocess, unittest
+            class A(unittest.TestCase):
+                def test_1(self):
+                    subprocess.Popen(["sleep", "60"])
+                    os.write(1, 50_000 * b"x")
+                    os.set_blocking(1, False)
+                    os._exit(3)
+                def test_2(self): print(3_000_000 * "y")
+        """)
+        (ran,) = self.with_each("test_a", jobs="2")
+        self.assertEqual((ran.stdout.count("x"), ran.stdout.count("y")), (50_000, 3_000_000), ran.stderr)
+        self.assertEqual(ran.last, "FAILED (crashes=1)")
+
     def test_with_buffer_is_not_asked_for_when_a_suite_ends_the_process(self):
         self.write(test_a="""
             import unittest
@@ -190,6 +232,24 @@ class WhatWasWritten(OfForks):
             self.assertIn("\nbetween tests, after test_a.A.test ... CRASH\n", ran.stderr)
             self.assertIn("\nRuntimeError: could not be dropped\n", ran.stderr)
             self.assertNotIn("orders.py", ran.stderr)
+
+
+class AFullDisk(OfForks):
+    code = """
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+""" + OF_FORKS
+
+    def test_costs_what_is_written_and_no_test(self):
+        self.write(test_a="""
+            import unittest
+            class A(unittest.TestCase):
+                def test_1(self): print(200_000 * "x")
+                def test_2(self): print("there is no room")
+        """)
+        (ran,) = self.with_each("test_a", jobs="2")
+        self.assertEqual((ran.last, ran.status, ran.stderr.count("cannot be kept")), ("OK", 0, 1), ran.stderr)
+        self.assertEqual(set(ran.outcomes.values()), {"passed"})
 
 
 class WhatATestHasStarted(OfForks):

@@ -1,4 +1,4 @@
-"""What wakes the parent of workers: the end of a child, Ctrl-C, and what workers say."""
+"""What wakes the parent of workers: the end of a child, Ctrl-C, and what workers say and write."""
 
 from __future__ import annotations
 
@@ -38,12 +38,14 @@ class Bell(Ear):
     def hear(self, workers: Iterable[Hired], seconds: float) -> set[int]:
         """Wait until something comes, or for so long; collect children that have ended, and return who says something.
 
-        Those are known by their ears.
+        Those are known by their ears. What workers write is kept, lest they wait for room to write more.
         """
         # let what they say come together: to wake a process costs more than to tell it something
         rang = self.wait(min(seconds, REST)) if self._is_told else set()
-        came = self.wait(0.0 if rang else seconds, (worker.ear for worker in workers))
-        self._is_told = bool(came - {self.descriptor})
+        spools = {spool.ear: spool for worker in workers for spool in worker.spools}
+        came = self.wait(0.0 if rang else seconds, (*(worker.ear for worker in workers), *spools))
+        is_much = [spools[ear].drain() for ear in came & spools.keys()]
+        self._is_told = bool(came - {self.descriptor}) and not any(is_much)
         if rang or self.descriptor in came:
             collect(worker.popen for worker in workers)
         return came

@@ -98,14 +98,16 @@ class Hired:
             "hashes": HASHES not in os.environ,
         }
         variables = {HASHES: str(orders["hashes"])} if role["hashes"] else {}
+        for spool in self.spools:
+            system.set_blocking(spool.mouth, True)  # whatever a test has made of it
         marked = {name: f"{value} {self.tree.mark}" for name, value in marks.variables().items()}
         return subprocess.Popen(
             command,
             env={**os.environ, **variables, **marked, VARIABLE: dumps(role), JOB: str(self.job)},
             pass_fds=(out, orders_end, book.reader, self._words),
             stdin=subprocess.DEVNULL,
-            stdout=self.spools[0].descriptor if self.spools else None,
-            stderr=self.spools[-1].descriptor if self.spools else None,
+            stdout=self.spools[0].mouth if self.spools else None,
+            stderr=self.spools[-1].mouth if self.spools else None,
             start_new_session=True,
         )
 

@@ -1,21 +1,23 @@
-"""Files without a name, in memory or on disk: what workers are told, and what they write, which is shown later."""
+"""Files without a name, in memory or on disk: what workers are told, and what they write, which is shown later.
+
+Workers write to pipes, and it is the parent that fills a file with what comes: a test can empty a file (a shell does so
+that opens /dev/stderr), and can find itself refused to write more to one.
+"""
 
 from __future__ import annotations
 
 import os
 from json import dumps
 
+from ..interpreter.stderr import tell
 from ..originals import system
-
-try:
-    import fcntl
-except ImportError:  # not Unix: there are no workers there
-    pass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+MOST, MUCH = 1 << 20, 1 << 15  # bytes that there can be in a pipe; whoever writes so many is not to wait for long
 
 
 def in_memory() -> int:
@@ -65,24 +67,45 @@ class Book:
 
 
 class Spool:
-    """What a worker has written to a stream, to be shown later."""
+    """What the workers of a job have written to a stream, one after the other, to be shown later."""
 
-    descriptor = -1
+    has_told = False  # that something cannot be kept
+    _descriptors: tuple[int, ...] = ()
 
     def __init__(self) -> None:
-        self.descriptor = first_of(on_disk, in_memory)
-        flags = fcntl.fcntl(self.descriptor, fcntl.F_GETFL)
-        fcntl.fcntl(self.descriptor, fcntl.F_SETFL, flags | os.O_APPEND)
+        self._file = first_of(on_disk, in_memory)
+        self._descriptors = (self._file,)
+        self.ear, self.mouth = system.pipe()
+        self._descriptors = self._file, self.ear, self.mouth  # all stay open: no end of file tells
+        system.set_blocking(self.ear, False)
+
+    def drain(self) -> bool:
+        """Keep what has come up to now, and no more, as somebody may write for ever; tell whether it was much."""
+        try:
+            data = system.read(self.ear, MOST)
+        except BlockingIOError:
+            return False
+        is_much = len(data) >= MUCH
+        try:
+            while data:
+                data = data[system.write(self._file, data) :]
+        except OSError as error:  # the disk is full
+            if not Spool.has_told:
+                Spool.has_told = True
+                tell(f"\nWhat the tests write cannot be kept until it is shown: {error}\n")
+        return is_much
 
     def size(self) -> int:
-        return int(system.fstat(self.descriptor).st_size)
+        """Return how much has been written up to now."""
+        self.drain()
+        return int(system.fstat(self._file).st_size)
 
     def read(self, begin: int, end: int) -> bytes:
-        return bytes(system.pread(self.descriptor, max(end - begin, 0), begin))
+        return bytes(system.pread(self._file, max(end - begin, 0), begin))
 
     def __del__(self) -> None:
-        if self.descriptor >= 0:
-            system.close(self.descriptor)
+        for each in self._descriptors:
+            system.close(each)
 
 
 def spools() -> list[Spool]:

@@ -52,7 +52,7 @@ class Worker(Listener):
             os.environ.pop(HASHES, None)
         self.channel = Channel(role)
         self.orders: dict[str, Any] = self.channel.look_up(*role["begin"])
-        self.has_files = bool(self.orders["has files"])
+        self.has_spools = bool(self.orders["has spools"])
         if self.orders["is live"] and sys.stdout is not None:
             sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
         self._streams = sys.stdout, sys.stderr
@@ -214,7 +214,7 @@ class Worker(Listener):
             with suppress(Exception):  # tests may have put anything there, also what blocks
                 if stream.fileno() in (1, 2):
                     stream.flush()
-        if self.has_files:
+        if self.has_spools:
             self.channel.say("written")
 
 
