@@ -76,22 +76,27 @@ class Worker(Listener):
     def entered(self, group: Group) -> None:
         if self.channel.is_foreign():  # it runs tests itself, for whoever has forked it
             return
-        self.tell_so_far()
-        self._open.append(group)
-        self._tell_due(group)
+        with self.channel.lock:
+            self.tell_so_far()
+            self._open.append(group)
+            self._tell_due(group)
 
     def left(self, group: Group) -> None:
         if self.channel.is_foreign():
             self.end_if_back(group in self._open)
             return
-        if group in self._open:  # otherwise another thread has been left behind in it
-            self._open.remove(group)
-            if self._open:
-                self._tell_due(self._open[-1])
+        with self.channel.lock:
+            if group in self._open:  # otherwise another thread has been left behind in it
+                self._open.remove(group)
+                if self._open:
+                    self._tell_due(self._open[-1])
 
     def goes_on(self, group: Group) -> None:
-        if group in self._open and not self.channel.is_foreign():
-            self._tell_due(group)
+        if self.channel.is_foreign():
+            return
+        with self.channel.lock:
+            if group in self._open:
+                self._tell_due(group)
 
     def _tell_due(self, group: Group) -> None:
         """Tell until when which part has to be over."""
