@@ -8,7 +8,7 @@ looked at; if it has been closed, or is another file by now, the end of the pare
 
 from __future__ import annotations
 
-from json import JSONDecoder, JSONEncoder
+from importlib.util import find_spec, module_from_spec
 from struct import Struct
 
 from ..interpreter.descriptor import Descriptor
@@ -32,15 +32,16 @@ PLACE = Struct("QQ")  # of an order in the book: where it begins, and its size; 
 ABOVE = 1000  # where descriptors are out of the way of tests, if there may be so many
 
 
-class _Encoder(JSONEncoder):  # has what tests may replace in the one that all others use
-    encode, iterencode = JSONEncoder.encode, JSONEncoder.iterencode
+def _made_for_us(name: str) -> Any:
+    """Return a module of Python that nobody else has: tests may replace whatever is in the one that others use."""
+    spec: Any = find_spec(name)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-class _Decoder(JSONDecoder):
-    decode, raw_decode = JSONDecoder.decode, JSONDecoder.raw_decode
-
-
-encode, decode = _Encoder(default=str).encode, _Decoder().decode  # a reason may be an object
+encode = _made_for_us("json.encoder").JSONEncoder(default=str).encode  # a reason may be an object
+decode = _made_for_us("json.decoder").JSONDecoder().decode
 
 
 class Shared(Descriptor):
