@@ -15,10 +15,10 @@ from types import FunctionType
 from ..errors import PhaseTimeout
 from ..interpreter import fork
 from ..originals import python, thread
-from .case import LimitedTest
+from .case import LimitedTest, as_made
 from .limits import Limits
 from .part import at_work
-from .recorder import Recorder
+from .recorder import own_method
 from .replacing import replaced
 
 TYPE_CHECKING = False
@@ -52,7 +52,10 @@ def _wrap(original: Callable[..., Any], limits: Limits) -> Callable[..., Any]:
         if entry is not None and entry.thread != thread.get_ident():
             args = tuple(_relayed(entry, value) for value in args)
             kwargs = {name: _relayed(entry, value) for name, value in kwargs.items()}
-        if entry is not None or at_work(limits):
+        if entry is not None:
+            return original(test, *args, **kwargs)
+        if at_work(limits):
+            as_made(test)
             return original(test, *args, **kwargs)
         return call_limited(limits, test, original, test, *args, **kwargs)
 
@@ -86,6 +89,7 @@ def _relayed(entry: LimitedTest, value: Any) -> Any:
 
 def call_limited(limits: Limits, test: Any, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call what runs a test within the limits; tell its result of it if that is ours."""
+    as_made(test)
     entry = LimitedTest(test, limits)
     told: list[BaseException] = []
     given = (each for each in (*args, *kwargs.values()) if each is not test)  # which may answer to any name
@@ -94,8 +98,9 @@ def call_limited(limits: Limits, test: Any, function: Callable[..., Any], *args:
     with nullcontext() if around is None else around.aside():  # a test with its own way calls this one
         _called.append(entry)
         try:
-            if isinstance(result, Recorder):
-                return result.call_test(entry, function, *args, **kwargs)
+            call_test = own_method(result, "call_test")
+            if call_test is not None:
+                return call_test(entry, function, *args, **kwargs)
             with limits.listener.called(entry), _listening(result, told):
                 return entry.call(function, *args, **kwargs)
         except PhaseTimeout as error:  # of the whole call, or of closing an event loop

@@ -8,7 +8,6 @@ have stand-ins, too; what they call besides, a reactor or cleanups, has the limi
 
 from __future__ import annotations
 
-import sys
 import unittest
 from contextlib import contextmanager, nullcontext
 from functools import partial, wraps
@@ -17,6 +16,7 @@ from ..errors import PhaseTimeout
 from ..originals import thread
 from ..seconds import INFINITY
 from .entry import Entry, name_of
+from .left_tasks import cancel_left, tasks_of
 from .limits import Limit, Limits
 from .part import CALL, PATIENCE, Group
 from .replacing import replaced
@@ -40,13 +40,14 @@ _CALLS = (
     ("_tearDownAsyncioRunner", "cleanup", END),  # of IsolatedAsyncioTestCase: cancels what is left in its loop
     ("_tearDownAsyncioLoop", "cleanup", END),  # the same up to 3.10
 )
+_CALL = "_limited_by"  # attribute of a test: its call
+_NOTHING: Any = object()
 _CLOSE_LOOP = frozenset({"_tearDownAsyncioRunner", "_tearDownAsyncioLoop"})
 _METHODS = ("setUp", "setUp", BODY), ("", "test", BODY), ("tearDown", "tearDown", END)  # "": that of the test
 _TIMES = "getTimeout"  # of trial: it ends by itself what waits in its reactor, which would not survive an interrupt
 _LATER = 0x20 | 0x80 | 0x200  # flags of code: generators, coroutines, asynchronous generators
 _MIXIN = __name__[: -len("case")] + "mixin"
 _PLAIN = frozenset({"unittest.case", "unittest.async_case", _MIXIN})  # where `run` has our parts only
-_NOTHING: frozenset[Any] = frozenset()
 
 
 class LimitedTest(Entry):
@@ -75,7 +76,7 @@ class LimitedTest(Entry):
             return function(*args, **kwargs)
         finally:
             self.is_over = True
-            self._detach()
+            self._detach(self.test)
 
     def _call_whole(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         limit = self.limit
@@ -87,6 +88,7 @@ class LimitedTest(Entry):
 
     def _attach(self) -> None:
         test, kind = self.test, type(self.test)
+        self._stand_in(_CALL, self)  # for nothing: it tells who stands in for the others
         try:
             self.limit = self.limits.of_test(test)
         except (TypeError, ValueError) as error:
@@ -96,7 +98,7 @@ class LimitedTest(Entry):
         if calls is None:
             self.limits.ways[kind] = ways(kind)  # first: another thread may ask as soon as there are calls
             calls = self.limits.calls[kind] = [call for call in _CALLS if _calls_code_under_test(kind, *call[:2])]
-        if self.limit.seconds and hasattr(kind, _TIMES):
+        if self.limit.seconds and _has(kind, _TIMES):
             own, self.handed_on = getattr(test, _TIMES), self.limit.seconds * self.limits.factor
             self._stand_in(_TIMES, lambda: min(own(), self.handed_on))
         if "run" in self.limits.ways[kind]:
@@ -105,7 +107,7 @@ class LimitedTest(Entry):
         for attribute, name, which in calls:
             if attribute not in self.before:
                 self._stand_in(attribute, partial(self.call_part, which, name, getattr(test, attribute)))
-        if hasattr(kind, "subTest"):
+        if _has(kind, "subTest"):
             self._stand_in("subTest", partial(_sub_test, test, lambda: self.parts))
         self.has_loop = not _CLOSE_LOOP.isdisjoint(self.before)
 
@@ -118,7 +120,7 @@ class LimitedTest(Entry):
         timeout.diagnosis = str(error)
         return timeout
 
-    def _stand_in(self, attribute: str, function: Callable[..., Any]) -> None:
+    def _stand_in(self, attribute: str, function: Any) -> None:
         own = vars(self.test)
         self.before[attribute] = own.get(attribute, _NOTHING)
         own[attribute] = function
@@ -138,13 +140,16 @@ class LimitedTest(Entry):
 
         self._stand_in(attribute, part)
 
-    def _detach(self) -> None:
-        """Leave the test as it was."""
-        own = vars(self.test)
+    def _detach(self, test: Any) -> None:
+        """Leave the test, or a copy of it, as it was."""
+        own = vars(test)
         for attribute, before in self.before.items():
             own.pop(attribute, None)
             if before is not _NOTHING:
                 own[attribute] = before
+
+    def __deepcopy__(self, memo: object) -> LimitedTest:
+        return self
 
     def call_part(self, which: int, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         group = self.open.get(which)
@@ -153,7 +158,7 @@ class LimitedTest(Entry):
                 self.open.clear()
             group = self.open[which] = Group(self.limits, self.name, self.limit)
             self.groups.append(group)
-        before = _tasks(self.test) if self.has_loop else _NOTHING
+        before = tasks_of(self.test) if self.has_loop else set()
         try:
             if self.whole is None:
                 return group.call(name, function, *args, **kwargs)
@@ -164,8 +169,15 @@ class LimitedTest(Entry):
             if late:
                 not_as_expected(self.test)
             if self.has_loop and (late or isinstance(error, KeyboardInterrupt)):
-                _cancel(self.test, before)
+                cancel_left(self.test, before)
             raise
+
+
+def as_made(test: Any) -> None:
+    """Take from a copy of a test what stood in for methods of that one when it was copied: it would call these."""
+    entry = getattr(test, "__dict__", {}).get(_CALL)
+    if entry is not None and entry.test is not test:
+        entry._detach(test)
 
 
 def ways(kind: type) -> set[str]:
@@ -213,34 +225,15 @@ def _fail(error: BaseException) -> None:
     raise error
 
 
+def _has(kind: type, attribute: str) -> bool:
+    """Tell whether a class has this; the class of a class may answer to any name."""
+    return any(attribute in vars(each) for each in kind.__mro__)
+
+
 def _calls_code_under_test(kind: type, attribute: str, name: str) -> bool:
     """Tell whether tests of this class have the method, and it calls more than unittest's own setUp, which is empty."""
     base: Any = unittest.TestCase
-    is_there = any(attribute in vars(each) for each in kind.__mro__)  # the class of a class may answer to any name
+    is_there = _has(kind, attribute)
     if name not in ("setUp", "tearDown") or not is_there:
         return is_there
     return getattr(kind, name) is not getattr(base, name) or getattr(kind, attribute) is not getattr(base, attribute)
-
-
-def _tasks(test: Any) -> set[Any]:
-    """Return the tasks in the loop of an IsolatedAsyncioTestCase."""
-    loop = getattr(test, "_asyncioTestLoop", None)  # up to 3.10
-    try:
-        if loop is None:
-            runner = getattr(test, "_asyncioRunner", None)
-            loop = runner and runner.get_loop()
-        return sys.modules["asyncio"].all_tasks(loop) if loop else set()
-    except RuntimeError:  # the loop is closed
-        return set()
-
-
-def _cancel(test: Any, before: Iterable[Any]) -> None:
-    """Cancel what a part that was interrupted has left in the loop: it would go on hanging in the next part."""
-    for task in _tasks(test).difference(before):
-        task.cancel()
-    caller = getattr(test, "_asyncioCallsTask", None)  # up to 3.10 it awaits what is under test
-    if caller is not None and caller.get_coro().cr_frame is not None:
-        waiting = caller.get_coro().cr_frame.f_locals.get("fut")
-        if waiting is not None and not waiting.done():
-            waiting.cancel()
-            caller.cancel()

@@ -28,6 +28,12 @@ __unittest = True
 RANK = "running", "passed", "expected failure", "skipped", "unexpected success", "failed", "error"
 
 
+def own_method(result: Any, name: str) -> Any:
+    """Return this method of a result of ours, also from one that hands on to ours; None if there is none."""
+    method = getattr(result, name, None)  # what answers to any name may have given something else
+    return method if isinstance(getattr(method, "__self__", None), Recorder) else None
+
+
 class Recorder(unittest.TestResult):
     """Calls tests and fixtures within their limits, and keeps an `Entry` for each."""
 

@@ -15,6 +15,7 @@ from functools import partial, wraps
 
 from .limits import Limits
 from .part import at_work, group_of
+from .recorder import own_method
 from .replacing import replaced
 
 TYPE_CHECKING = False
@@ -30,7 +31,7 @@ __unittest = True
 def limited_fixtures(limits: Limits) -> Iterator[None]:
     """Have the fixtures of classes and modules called within the limits, unless it is a test that runs such tests.
 
-    The result does it if it has a method ``call_fixture(owner, name, function, *args)``.
+    The result does it if it is ours.
     """
     suite = unittest.suite.TestSuite
     with ExitStack() as stack:
@@ -58,7 +59,7 @@ def _wrap(
         owner = owner_of(*args)
         if owner is None or at_work(limits) or not has(owner, name) and not _cleanups(owner):
             return original(self, *args)
-        call_it = getattr(result, "call_fixture", None) or partial(call_fixture, limits)
+        call_it = own_method(result, "call_fixture") or partial(call_fixture, limits)
         with limited_cleanups(owner, partial(call_it, owner, "cleanup")):
             with _in_place(owner, name, partial(call_it, owner, name)):
                 original(self, *args)
