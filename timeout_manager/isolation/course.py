@@ -103,7 +103,6 @@ class Course:
             worker.written()  # the same as the lister
         unit, worker.unit = worker.unit, None
         worker.state = "ready"
-        worker.begun.clear()
         self.on_idle(worker)
         if unit is not None:
             if is_stopped:
@@ -132,10 +131,13 @@ class Course:
     def on_at(self, worker: Hired, kind: str, name: str, place: list[Any] | None, began: float) -> None:
         number = self._number(kind, place)
         worker.begin((kind, name, number), _named(place), began)
-        if number is not None and worker.unit is not None:
-            self._pass_over(worker.unit)
-            if self._take(worker, number):
-                worker.begun.append(number)
+        if number is not None and self._take(worker, number):
+            worker.begun.append(number)
+        self._tell_running()
+
+    def on_called(self, worker: Hired, name: str, place: list[Any] | None, began: float) -> None:
+        """Take that this test is called, of which nothing may ever be told."""
+        worker.begin(("test", name, self._number("test", place)), _named(place), began)
         self._tell_running()
 
     def on_so_far(self, worker: Hired, news: list[list[Any]], late: str) -> None:
@@ -154,7 +156,7 @@ class Course:
         if number in worker.begun:
             worker.begun.remove(number)
         if set_up_by(entry["id"]) and entry["outcome"] != "passed" and worker.unit is not None:
-            worker.unit.failed.add(_named(place))
+            self.pass_over(worker.unit, _named(place))
         if worker.unit is not None:
             self._note(worker, entry)
         elif worker.is_lister and not self.is_listed:
@@ -190,12 +192,6 @@ class Course:
             worker.unit.events.append(event)
         elif worker.state == "dismissed" and self.has_begun:  # what its result comes to know when all tests have ended
             self.showing.tell(*event)
-
-    def _pass_over(self, unit: Unit) -> None:
-        """Take that a test begins: what could not be set up is over, and is set up again if more of it comes."""
-        if unit.failed:
-            unit.left = deque(self.left(unit))
-            unit.failed.clear()
 
     def _take(self, worker: Hired, number: int) -> bool:
         """Take a test from what is left of a unit; tell whether it was there."""
@@ -254,12 +250,12 @@ class Course:
             unit.done = True
         self.todo.clear()
 
-    def left(self, unit: Unit) -> list[int]:
-        """Return the tests of a unit that are to be run still: not the next ones of what could not be set up."""
-        runs = groupby(unit.left, key=lambda number: unit.failed.isdisjoint(self.tests[number].owners))
-        found = [(is_to_run, list(numbers)) for is_to_run, numbers in runs]
-        over = next((numbers for is_to_run, numbers in found if not is_to_run), [])
-        return [number for _, numbers in found if numbers is not over for number in numbers]
+    def pass_over(self, unit: Unit, owner: Name) -> None:
+        """Take that a class or module is not set up for its next tests; it may be for more that come later."""
+        runs = groupby(unit.left, key=lambda number: owner in self.tests[number].owners)
+        found = [(is_owned, list(numbers)) for is_owned, numbers in runs]
+        over = next((numbers for is_owned, numbers in found if is_owned), [])
+        unit.left = deque(number for _, numbers in found if numbers is not over for number in numbers)
 
     # -- what is told and shown
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import deque
 
 from ..errors import listed
 from ..interpreter.stderr import tell
@@ -97,17 +96,17 @@ class Ends:
             worker.at = kind, name, None
         course.tell_end(worker, outcome, name if number is None else course.tests[number].shown, told)
         owner = set_up_by(name)
+        if number is not None and number in unit.left:  # nothing was told of it yet
+            unit.left.remove(number)
         if owner:
             ended = {"timeout": "timed out", "crash": "crashed"}.get(outcome, outcome)
-            unit.failed.add(worker.place)
+            course.pass_over(unit, worker.place)
             course.on_add(worker, "fail", owner, f"{name} {ended}")
         if course.result.failfast:
             course.on_add(worker, "stop")
             unit.left.clear()
         course.leave(unit, [each for each in worker.begun if each != number], BESIDE)
-        before, unit.left = len(unit.left), deque(course.left(unit))
-        got_on = number is not None or len(unit.left) < before or len(unit.left) < worker.taken
-        self._futile = 0 if got_on else self._futile + 1
+        self._futile = 0 if len(unit.left) < worker.taken else self._futile + 1
 
     def _lose_at_loading(self, worker: Hired, outcome: str, told: str) -> None:
         kind, name, _ = worker.at

@@ -54,7 +54,6 @@ class Orders:
         return worker.channel.read()
 
     def _run(self, order: Any, result: Result) -> None:
-        self.worker.begin_unit()
         suite, missing = self.suite.take(map(tuple, order))
         lost = self.suite.lost() if missing else {}  # modules that could not be loaded this time
         why = {name: next((lost[each] for each in lost if name.startswith(f"{each}.")), "") for name, _ in missing}

@@ -13,7 +13,6 @@ from contextlib import contextmanager, suppress
 from json import loads
 
 from ..errors import PhaseTimeout
-from ..interpreter.fork import in_child
 from ..originals import clock, system
 from ..seconds import INFINITY
 from ..testing.entry import Entry
@@ -22,6 +21,7 @@ from ..testing.loader import ImportTimeout
 from ..testing.report_files import data_of
 from ..testing.telling import of_parts
 from .channel import HASHES, RETURNED, VARIABLE, Channel
+from .last_words import have_it_told
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,9 +62,9 @@ class Worker(Listener):
         self._place, self._due = "", 0.0  # the part of it of which has been told until when it has to be over
         self._open: list[Group] = []  # the parts that are running
         self._entry: Entry | None = None  # what is
-        self._called: dict[int, Entry] = {}  # by their tests: the result has not heard of them yet
+        self._called: list[Entry] = []  # tests that are running, of which the result will hear later, if at all
         self._left: list[Entry] = []  # by an error that would end the process; so it is not told yet that they ended
-        self.channel.say("hello", _tell_of_the_end(self.channel), flush=True)
+        self.channel.say("hello", have_it_told(self.channel), flush=True)
 
     def bind(self, limits: Limits) -> None:
         """Have the limits of a run be those of the parent."""
@@ -141,28 +141,37 @@ class Worker(Listener):
         if entry.kind == "fixture":
             entry.place = self.suite.owner(entry.test)
             return
-        called = self._called.pop(id(entry.test), None)
-        if called is not None:
-            entry.place = called.place
-            return
         around = self.result.around(entry)
         is_test = around is not None and around.kind == "test"
         entry.place = self.suite.begin(entry.test, around.place if is_test else None)
 
     @contextmanager
     def called(self, entry: Entry) -> Iterator[None]:
-        if self.channel.is_foreign() or self.result is None or self.result.current is not None:
+        if self.channel.is_foreign() or self.suite is None or self.result.current is not None:
             yield
             return
         with self.channel.lock:
-            self._running(entry)
-            self._called[id(entry.test)] = entry
+            entry.place = self.suite.look_up(entry.test)
+            self._called.append(entry)
+            self._tell_called()
         try:
             yield
         finally:
-            self.end_if_back(entry is self._entry)
-            if entry is self._entry and not self.channel.is_foreign():
-                self.idle()
+            self.end_if_back(entry in self._called)
+            with self.channel.lock:
+                self._called.remove(entry)
+                self.channel.say("idle")
+                self._tell_called()
+
+    def _tell_called(self) -> None:
+        """Tell which of them is running, the last one if there are several."""
+        if self._called:
+            entry = self._called[-1]
+            self._place = ""
+            self.channel.say("called", entry.name, entry.place, entry.began)
+            if self._open:
+                self._tell_due(self._open[-1])
+        self.channel.flush()
 
     def ended(self, entry: Entry) -> None:
         self.end_if_back(entry is self._entry)
@@ -173,7 +182,8 @@ class Worker(Listener):
             self._find_place(entry)
             self._say_ended(entry)
         self.tell_written()
-        self.channel.flush()
+        with self.channel.lock:
+            self._tell_called()
 
     def leaves(self, entry: Entry) -> None:
         self.end_if_back(entry is self._entry)
@@ -184,9 +194,6 @@ class Worker(Listener):
         self.channel.say("ended", data_of(entry, self.began), entry.place)
 
     # -- what a result was told
-
-    def begin_unit(self) -> None:
-        self._called.clear()
 
     def tell_news(self) -> None:
         """Tell what the result has come to know."""
@@ -221,29 +228,3 @@ class Worker(Listener):
                     stream.flush()
         if self.has_spools:
             self.channel.say("written")
-
-
-def _tell_of_the_end(channel: Channel) -> int:
-    """Have the interpreter say where it was when it dies; return the signal that asks it, 0 if there is none."""
-    import faulthandler
-
-    from ..interpreter.timer import free_signals
-
-    was_enabled, number = faulthandler.is_enabled(), 0
-    words = channel.words.number()
-    faulthandler.enable(words, all_threads=True)
-    try:
-        number = [*free_signals()][-2]
-        faulthandler.register(number, words, all_threads=True)
-    except (AttributeError, IndexError, OSError):
-        pass
-
-    def forget() -> None:
-        if number:
-            faulthandler.unregister(number)
-        faulthandler.disable()
-        if was_enabled:
-            faulthandler.enable(2)
-
-    in_child("last words", forget)
-    return number

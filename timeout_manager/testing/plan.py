@@ -29,7 +29,6 @@ class Unit:
         self.left = deque(tests)
         self.seconds = 0.0  # that it took the last time
         self.events: list[tuple[Any, ...]] = []  # which are not shown yet
-        self.failed: set[Any] = set()  # classes and modules that could not be set up for the next of them, or would not
         self.done = False
 
 

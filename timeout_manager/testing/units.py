@@ -15,7 +15,7 @@ from .loader import ImportTimeout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
     Name = tuple[str, int]
@@ -68,7 +68,9 @@ class Suite:
         called = name_of(test)
         ordered = self._ordered.get(called, [])
         if names:
-            name: Name | None = names.popleft()
+            own = self._next(names, ordered)
+            names.remove(own)
+            name: Name | None = own
         elif around is not None and around[0] == called:
             return around
         else:
@@ -78,6 +80,15 @@ class Suite:
         if name in ordered:
             ordered.remove(name)
         return name
+
+    @staticmethod
+    def _next(names: Sequence[Name], ordered: Sequence[Name]) -> Name:
+        return next((each for each in names if each in ordered), names[0])
+
+    def look_up(self, test: Any) -> Name | None:
+        """Return the name of a test that is called, and about which nothing is told yet."""
+        names = self.names.get(id(test))
+        return self._next(names, self._ordered.get(name_of(test), [])) if names else None
 
     def lost(self) -> dict[str, str]:
         """Return the modules that could not be loaded, and why."""
@@ -116,10 +127,14 @@ def _obedient(suite: Any) -> Any:
     if not isinstance(suite, unittest.BaseTestSuite):
         return suite
     given = suite._tests = [_obedient(each) for each in suite._tests]
-    found, numbers = [id(each) for each in suite], {id(each): number for number, each in enumerate(given)}
+    if type(suite).__iter__ is unittest.BaseTestSuite.__iter__:
+        return suite
+    found, places = [id(each) for each in suite], {id(each): deque[int]() for each in given}
     if sorted(found) != sorted(map(id, given)):
         return unittest.TestSuite(given)
-    turned = sorted(zip((numbers[each] for each in found), given), key=lambda pair: pair[0])
+    for place, each in enumerate(given):
+        places[id(each)].append(place)
+    turned = sorted(zip((places[each].popleft() for each in found), given), key=lambda pair: pair[0])
     suite._tests = [each for _, each in turned]  # what its own order makes of these is the one that was found
     return suite
 
@@ -140,8 +155,13 @@ def _places_of(suite: Any, path: Path) -> Iterator[tuple[Any, Path]]:
     if isinstance(suite, unittest.BaseTestSuite):
         for each in list(suite):
             yield from _places_of(each, (*path, suite))
-    elif isinstance(suite, unittest.TestCase) or not hasattr(suite, "__iter__"):
-        yield suite, path  # a test may be a sequence, too
-    else:
-        for each in suite:
-            yield from _places_of(each, path)
+        return
+    try:
+        inner = None if isinstance(suite, unittest.TestCase) else iter(suite)  # a test may be a sequence, too
+    except TypeError:
+        inner = None
+    if inner is None:
+        yield suite, path
+        return
+    for each in inner:
+        yield from _places_of(each, path)
