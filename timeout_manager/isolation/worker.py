@@ -150,14 +150,14 @@ class Worker(Listener):
         if self.channel.is_foreign() or self.suite is None or self.result.current is not None:
             yield
             return
-        with self.channel.lock:
-            entry.place = self.suite.look_up(entry.test)
-            self._called.append(entry)
-            self._tell_called()
+        entry.place = self.suite.look_up(entry.test)
+        self._called.append(entry)
         try:
+            with self.channel.lock:
+                self._tell_called()
             yield
         finally:
-            self.end_if_back(entry in self._called)
+            self.end_if_back()
             with self.channel.lock:
                 self._called.remove(entry)
                 self.channel.say("idle")
