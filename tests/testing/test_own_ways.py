@@ -141,7 +141,7 @@ class TestsWithAWayOfTheirOwn(Together, unittest.TestCase):
     def test_are_told_of_once_also_if_telling_takes_its_time(self):
         class Stream(StringIO):
             def write(self, text):
-                time.sleep(0.1 if text == "T" else 0)
+                time.sleep(0.6 if text == "T" else 0)
                 return super().write(text)
 
         class Own(unittest.TestCase):

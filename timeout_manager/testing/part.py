@@ -34,7 +34,7 @@ __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 __unittest = True  # unittest leaves our frames out of its tracebacks
 
 SECOND_CHANCE = 0.1  # of the limit, for each cleanup that comes after the one that has used it up
-PATIENCE = 0.5  # seconds that the call around a part has at least after that: to tell of it, and to come back
+PATIENCE = 1.0  # seconds that the call around a part has at least after that: to tell of it, and to come back
 CALL = "call"  # the part around all others of a test
 
 _running: list[Part] = []  # in all threads
