@@ -1,7 +1,10 @@
 """Tests that answer to any name, need their setUp to tell who they are, or take away what a worker uses."""
 
 import os
+import unittest
 
+from ..helpers.enforced import CPYTHON
+from ..helpers.isolated import IN_A_FORK, PASSES
 from .test_suites import OfForks
 
 
@@ -74,6 +77,14 @@ class ATest(OfForks):
         outcomes = {"test_1": "passed", "test_2": "passed", "test_3": "failed", "test_4": "passed"}
         for ran in self.with_each("test_suite"):
             self.check(ran, outcomes, status=1)
+
+    @unittest.skipUnless(CPYTHON, "PyPy does not start there")
+    def test_may_be_run_from_a_directory_that_is_gone(self):
+        self.write(test_suite=PASSES)
+        self.code = "import os; os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')\n" + IN_A_FORK
+        report = self.path("report.json")
+        ran = self.unittest("--isolate", "discover", "-s", self.directory, "-t", self.directory, report=report)
+        self.check(ran, {"test": "passed"})
 
     def test_that_runs_copies_of_itself_runs_these(self):
         self.write(test_suite="""
@@ -177,6 +188,27 @@ class ASuite(OfForks):
         """)
         for ran in self.with_each("test_suite"):
             self.check(ran, {"test_1": "passed", "test_2": "crash", "test_3": "passed"})
+
+    def test_whose_result_answers_to_any_name_has_its_fixtures(self):
+        self.write(test_suite="""
+            import unittest
+            class Any:
+                shouldStop = False
+                def __getattr__(self, name):
+                    if name.startswith("_"): raise AttributeError(name)
+                    return lambda *args, **kwargs: None
+            class Suite(unittest.TestSuite):
+                def run(self, result, debug=False):
+                    super().run(Any())
+                    return result
+            class Case(unittest.TestCase):
+                @classmethod
+                def setUpClass(cls): print("set up", flush=True)
+                def test(self): print("ran", flush=True)
+            def load_tests(loader, tests, pattern): return Suite([Case("test")])
+        """)
+        for ran in self.unittest("--timeout", "60", "test_suite", report="0.json"), self.isolated("test_suite"):
+            self.assertEqual(ran.stdout, "set up\nran\n", ran.stderr)
 
     def test_whose_result_hands_everything_on_is_told_of_as_ever(self):
         self.write(test_suite="""
