@@ -2,6 +2,7 @@
 
 import bdb
 import os
+import subprocess
 import sys
 import time
 import unittest
@@ -40,6 +41,14 @@ class InADebugger(unittest.TestCase):
     def test_nothing_is_raised_and_the_ledger_tells(self):
         for enforce in False, True, "thread":
             self.assertEqual(self.go(enforce, self.Debugger().trace_dispatch), ["timeout", "timeout"], enforce)
+
+    @unittest.skipUnless(os.name == "posix", "needs a command that waits")
+    def test_a_command_is_ended_at_its_limit(self):
+        def body():
+            with self.assertRaises(subprocess.TimeoutExpired):
+                TimeoutManager(0.2, enforce=True).run(["sleep", "60"])
+
+        self.assertEqual(self.go(True, self.Debugger().trace_dispatch, body), ["timeout", "timeout"])
 
     @unittest.skipUnless(os.name == "posix", "needs a call of the system that signals do not end")
     def test_a_call_that_goes_on_is_no_reason_to_trace_in_its_place(self):

@@ -119,6 +119,18 @@ class ATest(OfForks):
 
 
 class ASuite(OfForks):
+    LATE = """
+            import os, threading, time, unittest
+            class Late(unittest.TestResult):
+                def __init__(self, result):
+                    super().__init__()
+                    self.result = result
+                def addSuccess(self, test):
+                    self.result.startTest(test)
+                    self.result.addSuccess(test)
+                    self.result.stopTest(test)
+    """
+
     def test_with_an_order_of_its_own_keeps_it(self):
         self.write(test_suite="""
             import unittest
@@ -135,16 +147,7 @@ class ASuite(OfForks):
             self.assertEqual([line.split()[0] for line in ran.stderr.splitlines()[:3]], ["test_3", "test_2", "test_1"])
 
     def test_whose_result_hears_of_tests_when_they_have_ended_names_the_one_that_ends_the_process(self):
-        self.write(test_suite="""
-            import os, unittest
-            class Late(unittest.TestResult):
-                def __init__(self, result):
-                    super().__init__()
-                    self.result = result
-                def addSuccess(self, test):
-                    self.result.startTest(test)
-                    self.result.addSuccess(test)
-                    self.result.stopTest(test)
+        self.write(test_suite=self.LATE + """
             class Suite(unittest.TestSuite):
                 def run(self, result, debug=False):
                     super().run(Late(result))
@@ -234,16 +237,7 @@ class ASuite(OfForks):
             self.assertEqual(sum(each["kind"] == "test" for each in ran.report["tests"]), 1500)
 
     def test_whose_result_hears_of_threads_when_they_have_ended_keeps_their_limits(self):
-        self.write(test_suite="""
-            import threading, time, unittest
-            class Late(unittest.TestResult):
-                def __init__(self, result):
-                    super().__init__()
-                    self.result = result
-                def addSuccess(self, test):
-                    self.result.startTest(test)
-                    self.result.addSuccess(test)
-                    self.result.stopTest(test)
+        self.write(test_suite=self.LATE + """
             class Suite(unittest.TestSuite):
                 def run(self, result, debug=False):
                     threads = [threading.Thread(target=each.run, args=[Late(result)]) for each in self]

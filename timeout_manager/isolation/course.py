@@ -131,7 +131,7 @@ class Course:
     def on_at(self, worker: Hired, kind: str, name: str, place: list[Any] | None, began: float) -> None:
         number = self._number(kind, place)
         worker.begin((kind, name, number), _named(place), began)
-        if number is not None and self._take(worker, number):
+        if number is not None and self.take(worker, number):
             worker.begun.append(number)
         self._tell_running()
 
@@ -152,7 +152,7 @@ class Course:
         number = self._number(entry["kind"], place)
         worker.so_far, worker.late = [], ""
         if number is not None:
-            self._take(worker, number)  # where it is told of a test that has not begun
+            self.take(worker, number)  # where it is told of a test that has not begun
         if number in worker.begun:
             worker.begun.remove(number)
         if set_up_by(entry["id"]) and entry["outcome"] != "passed" and worker.unit is not None:
@@ -193,7 +193,7 @@ class Course:
         elif worker.state == "dismissed" and self.has_begun:  # what its result comes to know when all tests have ended
             self.showing.tell(*event)
 
-    def _take(self, worker: Hired, number: int) -> bool:
+    def take(self, worker: Hired, number: int) -> bool:
         """Take a test from what is left of a unit; tell whether it was there."""
         if worker.unit is None or number not in worker.unit.left:
             return False

@@ -96,8 +96,8 @@ class Ends:
             worker.at = kind, name, None
         course.tell_end(worker, outcome, name if number is None else course.tests[number].shown, told)
         owner = set_up_by(name)
-        if number is not None and number in unit.left:  # nothing was told of it yet
-            unit.left.remove(number)
+        if number is not None:
+            course.take(worker, number)  # nothing may have been told of it yet
         if owner:
             ended = {"timeout": "timed out", "crash": "crashed"}.get(outcome, outcome)
             course.pass_over(unit, worker.place)

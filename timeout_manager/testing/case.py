@@ -40,7 +40,7 @@ _CALLS = (
     ("_tearDownAsyncioRunner", "cleanup", END),  # of IsolatedAsyncioTestCase: cancels what is left in its loop
     ("_tearDownAsyncioLoop", "cleanup", END),  # the same up to 3.10
 )
-_CALL = "_limited_by"  # attribute of a test: its call
+_LIMITED_BY = "_limited_by"  # attribute of a test that is called, and of its copies: whose stand-ins they have
 _NOTHING: Any = object()
 _CLOSE_LOOP = frozenset({"_tearDownAsyncioRunner", "_tearDownAsyncioLoop"})
 _METHODS = ("setUp", "setUp", BODY), ("", "test", BODY), ("tearDown", "tearDown", END)  # "": that of the test
@@ -88,7 +88,7 @@ class LimitedTest(Entry):
 
     def _attach(self) -> None:
         test, kind = self.test, type(self.test)
-        self._stand_in(_CALL, self)  # for nothing: it tells who stands in for the others
+        self._stand_in(_LIMITED_BY, self)
         try:
             self.limit = self.limits.of_test(test)
         except (TypeError, ValueError) as error:
@@ -175,7 +175,7 @@ class LimitedTest(Entry):
 
 def as_made(test: Any) -> None:
     """Take from a copy of a test what stood in for methods of that one when it was copied: it would call these."""
-    entry = getattr(test, "__dict__", {}).get(_CALL)
+    entry = getattr(test, "__dict__", {}).get(_LIMITED_BY)
     if entry is not None and entry.test is not test:
         entry._detach(test)
 

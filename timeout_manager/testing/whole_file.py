@@ -30,6 +30,7 @@ class WholeFile:
         self._before = ""
 
     def start(self, head: str, foot: str) -> None:
+        """Put this in the place of all that was there before."""
         self.add("", "")
         self.add(head, foot)
 
