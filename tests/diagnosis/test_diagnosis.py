@@ -153,6 +153,34 @@ class OfEverythingElse(Together, unittest.TestCase):
         self.assertRegex(told, rf"\nChild processes:\n(  .*\n)*  \d+ sleeping{about}: sh -c sleep 60\.25; true\n")
         self.assertRegex(told, rf"(?m)\n    \d+ sleeping{about}: sleep 60\.25$")
 
+    def test_a_coroutine_that_is_traced_as_an_error_is_thrown_into_it(self):
+        code = f"""
+import sys
+from {package.__name__}.interpreter.frames import suspended_in
+class Waits:
+    def __await__(self):
+        while True: yield
+async def inner():
+    while True:
+        try: await Waits()
+        except ValueError: pass
+async def outer(): await inner()
+def trace(frame, event, arg):
+    frame.f_trace_opcodes = True
+    for each in coroutines: suspended_in(each)
+    return trace
+coroutine = outer()
+coroutine.send(None)
+coroutines = coroutine, coroutine.cr_await
+print(len(suspended_in(coroutine)))
+sys.settrace(trace)
+for each in coroutines:
+    each.cr_frame.f_trace, each.cr_frame.f_trace_opcodes = trace, True
+for _ in range(20): coroutine.throw(ValueError())
+sys.settrace(None)
+"""
+        self.assertEqual(said(code), "3\n")
+
     @unittest.skipUnless(sys.platform == "linux", "needs /proc")
     def test_all_processes_are_looked_at_only_where_there_are_children(self):
         code = f"""

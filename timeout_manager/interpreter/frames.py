@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 DEPTH = 200  # frames of a stack that are looked at
 SHOWN = 40  # of them that are shown
 WALKABLE = None if getattr(sys, "_is_gil_enabled", lambda: True)() else 1  # frames of a thread that may run on
+# what a coroutine awaits: later CPythons know none while it runs, or (3.11, 3.12) read where nothing is, and crash
+_TELLS_WHILE_IT_RUNS = sys.version_info < (3, 11) or sys.implementation.name != "cpython"
 
 _LIBRARY = dirname(library)
 _TESTS = f"{_LIBRARY}{sep}test"  # its own
@@ -135,6 +137,8 @@ def suspended_in(coroutine: Any) -> list[FrameType]:
             frame = getattr(coroutine, kind + "_frame", None)
             if frame is not None:
                 frames += [frame, *list(_held(frame))[::-1]]
+                if frame.f_back is not None and not _TELLS_WHILE_IT_RUNS:
+                    return frames[::-1]
                 coroutine = getattr(coroutine, "gi_yieldfrom" if kind == "gi" else kind + "_await", None)
                 break
         else:  # what `async for` awaits does not tell of which generator it is
