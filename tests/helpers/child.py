@@ -57,6 +57,8 @@ def let_lie(test):
     logger.setLevel(logging.CRITICAL)
     test.addCleanup(setattr, sys, "unraisablehook", sys.unraisablehook)
     sys.unraisablehook = lambda unraisable: None
+    getattr(gc, "freeze", int)()  # what was there before need not be looked through
+    test.addCleanup(getattr(gc, "unfreeze", int))
     test.addCleanup(gc.collect)  # it comes first
 
 
