@@ -46,7 +46,7 @@ class Together:
         result.startTest(self)
         _advance()
         while id(self) not in _over:
-            time.sleep(0.01)
+            time.sleep(0.05)
             _advance()
         self._tell(result, *_over.pop(id(self)))
         result.stopTest(self)

@@ -10,7 +10,7 @@ from .. import package
 from ..helpers.enforced import CPYTHON, LONG, burn, by_each_enforcer, spin
 from ..helpers.held import BRIEF, USES, Condition, left_held, use
 
-TIMES = 10  # enough: if nothing is done against it, some of them leave something held
+TIMES = 6  # enough: if nothing is done against it, some of them leave something held
 
 
 @by_each_enforcer
