@@ -33,25 +33,28 @@ def masked(text):
     return text
 
 
-def run_all():
-    """Return what every sample prints."""
+def run(names):
+    """Return what each of these samples prints."""
     where = os.path.dirname(TESTS), environment(PYTHONPATH=ROOT)
-    running = [Fork(f"tests.samples.{name}", [], *where) for name in NAMES]
-    return {name: "".join(fork.communicate(timeout=100)) for name, fork in zip(NAMES, running)}
+    running = [Fork(f"tests.samples.{name}", [], *where) for name in names]
+    return {name: "".join(fork.communicate(timeout=100)) for name, fork in zip(names, running)}
 
 
 @unittest.skipUnless(sys.implementation.name == "cpython" and sys.platform == "linux", "kept from CPython on Linux")
 class Samples(Together, unittest.TestCase):
     def test_what_is_printed(self):
         self.maxDiff = None
-        for name, printed in run_all().items():
+        for name, printed in run(NAMES).items():
             with self.subTest(name), open(os.path.join(SAMPLES, f"{name}.txt"), encoding="utf-8") as file:
-                self.assertEqual(masked(printed), masked(file.read()))
+                kept = masked(file.read())
+                if masked(printed) != kept:  # a busy machine may have looked late
+                    printed = run([name])[name]
+                self.assertEqual(masked(printed), kept)
 
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["write"]:
-        for name, printed in run_all().items():
+        for name, printed in run(NAMES).items():
             with open(os.path.join(SAMPLES, f"{name}.txt"), "w", encoding="utf-8") as file:
                 file.write(printed.replace(os.path.dirname(os.__file__), "LIB"))
     else:
