@@ -253,6 +253,30 @@ class Blocked(TaskCase):
                     await hang()
                 time.sleep(LONG)
 
+    def test_by_what_lets_it_wait(self):
+        """An interrupt there would be an error of the loop: the task would never hear of it, nor wake again."""
+
+        class Slow(asyncio.Future):
+            def add_done_callback(self, *args, **options):
+                time.sleep(0.5)  # the loop, or what is behind it, has looked by then
+                super().add_done_callback(*args, **options)
+
+        async def wait(told):
+            asyncio.get_running_loop().set_exception_handler(lambda loop, what: told.append(what["message"]))
+            async with self.phase():
+                await Slow()
+
+        async def main(told):
+            task = asyncio.ensure_future(wait(told))
+            await asyncio.wait([task], timeout=MARGIN / 2)
+            return task.done() and task.exception()
+
+        told, loop = [], asyncio.new_event_loop()
+        self.addCleanup(loop.close)
+        error = loop.run_until_complete(main(told))
+        self.assertEqual((type(error), told), (PhaseTimeout, []))
+        self.assertTrue(error.interrupted)
+
     async def test_by_another_task_that_is_named(self):
         began = time.monotonic()
 

@@ -21,7 +21,7 @@ A task's enforcer and the timer of its loop know each other: so both are in one 
 from __future__ import annotations
 
 from ..interpreter import fork, safepoints
-from ..interpreter.frames import awaiting, callers, suspended_in
+from ..interpreter.frames import awaiting, callers, is_suspended, suspended_in
 from ..interpreter.turns import asyncio_task, call_in_loop
 from ..interrupting.cancellation import cancel, cancellation_beneath, count, is_alone, uncancel, uncount
 from ..interrupting.delivery import find, mark, seize
@@ -230,6 +230,8 @@ class LoopTimer(Loop):
             return None
         now = position.now
         current = loaded("asyncio").current_task(self.loop)
+        if current is not None and is_suspended(current.get_coro()):
+            current = None  # the loop begins or ends a step of it: an error there would leave it waiting for ever
         for task, each in self.enforcers.copy().items():
             blocked = each.at + GRACE <= now
             if task is current and (blocked or each.expiry is not None and each.expiry.tries):

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 DEPTH = 200  # frames of a stack that are looked at
 SHOWN = 40  # of them that are shown
 WALKABLE = None if getattr(sys, "_is_gil_enabled", lambda: True)() else 1  # frames of a thread that may run on
+_RUNNING = "cr_running", "gi_running"  # attributes of coroutines
 # what a coroutine awaits: later CPythons know none while it runs, or (3.11, 3.12) read where nothing is, and crash
 _TELLS_WHILE_IT_RUNS = sys.version_info < (3, 11) or sys.implementation.name != "cpython"
 
@@ -144,6 +145,11 @@ def suspended_in(coroutine: Any) -> list[FrameType]:
         else:  # what `async for` awaits does not tell of which generator it is
             coroutine = next((each for each in gc.get_referents(coroutine) if hasattr(each, "ag_frame")), None)
     return frames[::-1]
+
+
+def is_suspended(coroutine: Any) -> bool:
+    """Tell whether a coroutine does not run, as far as it says so."""
+    return next((not getattr(coroutine, name) for name in _RUNNING if hasattr(coroutine, name)), False)
 
 
 def in_task(lines: list[Line]) -> list[Line]:
