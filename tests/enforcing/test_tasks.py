@@ -208,6 +208,14 @@ class Swallowed(TaskCase):
                     await hang()
 
 
+class Slow(asyncio.Future):
+    """To begin to wait for it takes so long that the loop, or what is behind it, has looked meanwhile."""
+
+    def add_done_callback(self, *args, **options):
+        time.sleep(0.5)
+        super().add_done_callback(*args, **options)
+
+
 class Blocked(TaskCase):
     """A coroutine that does not await."""
 
@@ -253,13 +261,8 @@ class Blocked(TaskCase):
                     await hang()
                 time.sleep(LONG)
 
-    def test_by_what_lets_it_wait(self):
+    def test_by_the_beginning_of_its_wait(self):
         """An interrupt there would be an error of the loop: the task would never hear of it, nor wake again."""
-
-        class Slow(asyncio.Future):
-            def add_done_callback(self, *args, **options):
-                time.sleep(0.5)  # the loop, or what is behind it, has looked by then
-                super().add_done_callback(*args, **options)
 
         async def wait(told):
             asyncio.get_running_loop().set_exception_handler(lambda loop, what: told.append(what["message"]))
@@ -320,6 +323,20 @@ class Blocked(TaskCase):
                 asyncio.run(main())
         self.assertEqual(log, ["cleaned"])
         self.assertRegex(caught.exception.diagnosis, "in main\n    await hang")
+
+    def test_a_phase_around_the_loop_cancels_what_is_about_to_wait(self):
+        async def main():
+            asyncio.get_running_loop().set_exception_handler(lambda loop, what: log.append(what["message"]))
+            try:
+                await Slow()
+            finally:
+                log.append("cleaned")
+
+        log = []
+        with self.assertRaises(PhaseTimeout):
+            with self.phase():
+                asyncio.run(main())
+        self.assertEqual(log, ["cleaned"])
 
     def test_a_phase_around_the_loop_is_not_defied(self):
         async def main():

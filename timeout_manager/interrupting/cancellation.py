@@ -11,7 +11,7 @@ import sys
 from weakref import ref
 
 from ..errors import CancelMessage, chain, message_of
-from ..interpreter.frames import module_of
+from ..interpreter.frames import is_suspended, module_of
 from ..interpreter.turns import asyncio_task, running_loop
 from ..originals import loaded
 
@@ -115,8 +115,8 @@ def cancellation_beneath(error: BaseException | None, task: Any, before: int, ou
 
 def cancel_main(expiry: Expiry, outermost: Phase, stack: dict[FrameType, None]) -> bool:
     """Cancel what a waiting loop in this phase runs, as on Ctrl-C, and wake it; False if there is none."""
-    loop = running_loop()
-    if loop is None or asyncio_task() is not None:
+    loop, task = running_loop(), asyncio_task()
+    if loop is None or task is not None and not is_suspended(task.get_coro()):
         return False
     for frame in stack:
         if frame is outermost.frame:
