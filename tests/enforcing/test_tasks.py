@@ -280,6 +280,21 @@ class Blocked(TaskCase):
         self.assertEqual((type(error), told), (PhaseTimeout, []))
         self.assertTrue(error.interrupted)
 
+    def test_a_phase_of_what_is_called_at_the_beginning_of_its_wait(self):
+        class Hangs(asyncio.Future):
+            def add_done_callback(future, *args, **options):
+                with contextlib.suppress(PhaseTimeout), self.phase():
+                    spin()
+                super().add_done_callback(*args, **options)
+
+        async def main():
+            future = Hangs()
+            asyncio.get_running_loop().call_soon(future.set_result, "fine")
+            return await future
+
+        self.assertEqual(asyncio.run(main()), "fine")
+        self.assertEqual(self.outcomes(), [("fetch", "timeout")])
+
     async def test_by_another_task_that_is_named(self):
         began = time.monotonic()
 

@@ -118,9 +118,11 @@ class ByAsyncio(Enforcer):
 
     def around(self, position: Position) -> Position:
         """Add what the task, which runs, awaits and waits in: greenlets that run parts of it, and up to 3.9 all that is
-        between the loop and a coroutine that handles an error.
+        between the loop and a coroutine that handles an error. While the loop begins or ends a step of it, it is nowhere:
+        an error would be the loop's there, and the task would never wake again.
         """
-        beyond = [*callers(), *suspended_in(self.key.get_coro())]
+        coroutine = self.key.get_coro()
+        beyond = [*callers(), *(() if is_suspended(coroutine) else suspended_in(coroutine))]
         more = Position(position.frame, position.sent_to, [*position.stack, *beyond])
         more.now = position.now
         return more
@@ -230,12 +232,12 @@ class LoopTimer(Loop):
             return None
         now = position.now
         current = loaded("asyncio").current_task(self.loop)
-        if current is not None and is_suspended(current.get_coro()):
-            current = None  # the loop begins or ends a step of it: an error there would leave it waiting for ever
         for task, each in self.enforcers.copy().items():
             blocked = each.at + GRACE <= now
             if task is current and (blocked or each.expiry is not None and each.expiry.tries):
                 error = seize(each, each.around(position))
+                if is_suspended(task.get_coro()):
+                    each.at = min(each.at, now)  # to be cancelled as soon as the loop goes on
             elif blocked:
                 due = find(each, whereabouts_of_task(each), position, scene)
                 scene = due and due[0].scene_since(now) or scene
