@@ -96,6 +96,21 @@ class AnAwaitedCommand(Together, unittest.TestCase):
             asyncio.run(main(again))
             self.assertLess(time.monotonic() - began, 25)
 
+    def test_its_end_loses_no_cancellation(self):
+        async def main(enforce):
+            manager = TimeoutManager(60, enforce=enforce)
+            task = asyncio.create_task(manager.run_async(self.tree("trap '' TERM"), timeout=0.3, grace=50))
+            await asyncio.sleep(1)
+            task.cancel()
+            with self.assertRaises(asyncio.CancelledError):
+                await task
+            self.assert_gone()
+
+        for enforce in False, True:
+            began = time.monotonic()
+            asyncio.run(main(enforce))
+            self.assertLess(time.monotonic() - began, 25)
+
     def test_ends_by_a_limit_that_passes_while_its_thread_is_started(self):
         class Late(threading.Thread):
             def start(self):

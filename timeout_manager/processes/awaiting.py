@@ -10,7 +10,7 @@ import asyncio
 import subprocess
 from threading import Thread
 
-from ..errors import PhaseTimeout
+from ..errors import PhaseTimeout, message_of
 from ..interpreter.turns import call_in_loop
 from ..originals import uninterrupted
 from . import sigchld
@@ -98,14 +98,18 @@ class Attendant:
             raise self.error
 
     async def end(self) -> None:
-        """Have the command ended, and wait for that; a cancellation ends the grace."""
+        """Have the command ended, and wait for that; a cancellation ends the grace, and goes on after it."""
         self.is_over = True
         self._employ()
+        by_others: asyncio.CancelledError | None = None
         while not self.ended.done():
             try:
                 await asyncio.shield(self.ended)
-            except asyncio.CancelledError:
+            except asyncio.CancelledError as error:
                 self.command.tree.is_hurried = True
+                by_others = by_others if message_of(error) else error
+        if by_others is not None:
+            raise by_others
 
     def _attend(self) -> None:
         try:
