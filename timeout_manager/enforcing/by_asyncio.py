@@ -118,8 +118,8 @@ class ByAsyncio(Enforcer):
 
     def around(self, position: Position) -> Position:
         """Add what the task, which runs, awaits and waits in: greenlets that run parts of it, and up to 3.9 all that is
-        between the loop and a coroutine that handles an error. While the loop begins or ends a step of it, it is nowhere:
-        an error would be the loop's there, and the task would never wake again.
+        between the loop and a coroutine that handles an error. While the loop begins or ends a step of it, that is
+        nothing: an error would be the loop's there, and the task would never wake again.
         """
         coroutine = self.key.get_coro()
         beyond = [*callers(), *(() if is_suspended(coroutine) else suspended_in(coroutine))]
