@@ -10,14 +10,14 @@ from importlib import import_module
 from unittest import mock
 
 from .. import package
-from ..helpers.child import PYTHON, ROOT, environment
+from ..helpers.child import PYTHON, ROOT, environment, python
 from ..helpers.enforced import NAMES
 from ..helpers.interrupted import hang
 from ..helpers.together import Together
 from ..helpers.tree import LINUX
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
-child = import_module(f"{package.__name__}.processes.child")
+child, command = (import_module(f"{package.__name__}.processes.{name}") for name in ("child", "command"))
 
 
 class ACommand(Together, unittest.TestCase):
@@ -172,6 +172,63 @@ class ACommand(Together, unittest.TestCase):
             with self.assertRaises(PhaseTimeout) as caught:
                 TimeoutManager(0.2, enforce=True).run(["sleep", "60"])
         self.assertEqual((caught.exception.interrupted, caught.exception.killed), (True, ()))
+
+    def test_status_is_known_where_sigchld_is_ignored_and_another_thread_is_the_last_to_wait(self):
+        code = (
+            f"import signal, sys, threading; sys.path.insert(0, {ROOT!r})\n"
+            "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+            f"import {package.__name__} as package\n"
+            "def run(code, seconds):\n"
+            "    return package.TimeoutManager(60).run(f'sleep {seconds}; exit {code}', shell=True).returncode\n"
+            "thread = threading.Timer(0.2, run, (4, 1))\n"
+            "thread.start()\n"
+            "found = [run(3, 0.5)]\n"
+            "thread.join()\n"
+            "found.append(run(5, 0.1))\n"
+            "assert signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN\n"
+            "print(found)"
+        )
+        self.assertEqual(python("-c", code), "[3, 5]\n")
+
+    def test_a_signal_handler_that_runs_one_where_sigchld_is_ignored_waits_for_nobody(self):
+        code = (
+            f"import os, signal, sys; sys.path.insert(0, {ROOT!r})\n"
+            "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+            f"import {package.__name__} as package\n"
+            f"from {package.__name__}.processes import sigchld\n"
+            "def run(*_):\n"
+            "    found.append(package.TimeoutManager(60).run('exit 3', shell=True).returncode)\n"
+            "def set_it(handler):\n"
+            "    if not found:\n"
+            "        signal.raise_signal(signal.SIGUSR1)\n"
+            "    real(handler)\n"
+            "found, real, sigchld._set = [], sigchld._set, set_it\n"
+            "signal.signal(signal.SIGUSR1, lambda *_: found or found.append(0) or run())\n"
+            "run()\n"
+            "print(found)"
+        )
+        self.assertEqual(python("-c", code), "[0, 3, 3]\n")
+
+    @unittest.skipUnless(LINUX, "elsewhere a process whose start was interrupted is not found")
+    def test_ends_also_where_ctrl_c_comes_again(self):
+        class Interrupted(command.Child):
+            def __init__(self, *args, **options):
+                super().__init__(*args, **options)
+                numbers.append(self.pid)
+                self.pid = 0  # it is not known yet
+                raise KeyboardInterrupt
+
+        def newborn(members, seconds):
+            if len(numbers) == 1:
+                numbers.append(0)
+                raise KeyboardInterrupt
+            return real(members, seconds)
+
+        numbers, real = [], command.Tree.newborn
+        with mock.patch.object(command, "Child", Interrupted), mock.patch.object(command.Tree, "newborn", newborn):
+            with self.assertRaises(KeyboardInterrupt):
+                TimeoutManager(60).run(["sleep", "60"])
+        self.assertFalse(os.path.exists(f"/proc/{numbers[0]}"))
 
     def test_status_is_known_where_sigchld_is_ignored(self):
         code = (

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 
 BIRTH = 1.0  # seconds for a process to become the command, if the start was interrupted
+IMPATIENCE = 10  # times that Ctrl-C may come while it is being ended
 
 
 def run(
@@ -141,13 +142,24 @@ class Command:
         return self.grace + BOUND + 3 * DRAIN + BIRTH
 
     def end(self, grace: float) -> None:
-        """End all of it, and take what it has said."""
-        process = self.process
+        """End all of it, and take what it has said. Ctrl-C ends the grace, and goes on after that."""
+        interrupt: KeyboardInterrupt | None = None
         try:
-            process.pid = process.pid or self.tree.newborn(BIRTH)
-            self.tree.end([process] if process.pid and process.returncode is None else [], grace)
+            for patience in (grace, *[0.0] * IMPATIENCE):
+                try:
+                    self._end_tree(patience)
+                    break
+                except KeyboardInterrupt as error:
+                    interrupt = error
         finally:
-            self.output, self.errors = process.drain() if process.pid else (None, None)
+            self.output, self.errors = self.process.drain() if self.process.pid else (None, None)
+        if interrupt is not None:
+            raise interrupt
+
+    def _end_tree(self, grace: float) -> None:
+        process = self.process
+        process.pid = process.pid or self.tree.newborn(BIRTH)
+        self.tree.end([process] if process.pid and process.returncode is None else [], grace)
 
     def explain(self, error: BaseException | None) -> None:
         """Write into a timeout what the command had said, and what had to be killed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import contextmanager
-from threading import Lock, current_thread, main_thread
+from threading import RLock
 
 from ..originals import signals
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 SIGCHLD = getattr(signals, "SIGCHLD", None)  # not on Windows
-_lock = Lock()
+_lock = RLock()  # a signal handler may run a command, too
 _waiting = 0  # how many commands are run
 _nowhere: list[Any] = []  # the file into which is written that one has ended, where that takes a handler
 
@@ -31,8 +31,7 @@ def heard() -> Iterator[None]:
         return
     with _lock:
         _waiting += 1
-        if _waiting == 1:
-            _set(signal.SIG_DFL)
+        _set(signal.SIG_DFL)
     try:
         yield
     finally:
@@ -48,14 +47,12 @@ def _set(handler: signal.Handlers) -> None:
     except ImportError:
         import faulthandler  # its handlers can be set in any thread, and taken back
 
-        if handler == signal.SIG_DFL:
-            _nowhere.append(open(os.devnull, "w"))
-            faulthandler.register(signal.SIGCHLD, _nowhere[-1], all_threads=False)
-        else:
+        if handler == signal.SIG_IGN:
             faulthandler.unregister(signal.SIGCHLD)
             _nowhere.pop().close()
+        elif not _nowhere:
+            _nowhere.append(open(os.devnull, "w"))
+            faulthandler.register(signal.SIGCHLD, _nowhere[-1], all_threads=False)
         return
-    if current_thread() is main_thread():
-        signal.signal(signal.SIGCHLD, handler)
-    else:
-        ctypes.CDLL(None).signal(int(signal.SIGCHLD), ctypes.c_void_p(int(handler)))
+    # for Python it stays ignored: only the main thread may tell it otherwise, and another one may be the last to leave
+    ctypes.CDLL(None).signal(int(signal.SIGCHLD), ctypes.c_void_p(int(handler)))
