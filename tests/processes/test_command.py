@@ -18,6 +18,12 @@ from ..helpers.tree import LINUX
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
 child, command = (import_module(f"{package.__name__}.processes.{name}") for name in ("child", "command"))
+IGNORED = f"""
+import signal, sys, threading
+sys.path.insert(0, {ROOT!r})
+import {package.__name__} as package
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+"""
 
 
 class ACommand(Together, unittest.TestCase):
@@ -174,10 +180,7 @@ class ACommand(Together, unittest.TestCase):
         self.assertEqual((caught.exception.interrupted, caught.exception.killed), (True, ()))
 
     def test_status_is_known_where_sigchld_is_ignored_and_another_thread_is_the_last_to_wait(self):
-        code = (
-            f"import signal, sys, threading; sys.path.insert(0, {ROOT!r})\n"
-            "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
-            f"import {package.__name__} as package\n"
+        code = IGNORED + (
             "def run(code, seconds):\n"
             "    return package.TimeoutManager(60).run(f'sleep {seconds}; exit {code}', shell=True).returncode\n"
             "thread = threading.Timer(0.2, run, (4, 1))\n"
@@ -191,10 +194,7 @@ class ACommand(Together, unittest.TestCase):
         self.assertEqual(python("-c", code), "[3, 5]\n")
 
     def test_a_signal_handler_that_runs_one_where_sigchld_is_ignored_waits_for_nobody(self):
-        code = (
-            f"import os, signal, sys; sys.path.insert(0, {ROOT!r})\n"
-            "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
-            f"import {package.__name__} as package\n"
+        code = IGNORED + (
             f"from {package.__name__}.processes import sigchld\n"
             "def run(*_):\n"
             "    found.append(package.TimeoutManager(60).run('exit 3', shell=True).returncode)\n"
@@ -231,9 +231,7 @@ class ACommand(Together, unittest.TestCase):
         self.assertFalse(os.path.exists(f"/proc/{numbers[0]}"))
 
     def test_status_is_known_where_sigchld_is_ignored(self):
-        code = (
-            f"import signal, sys, threading; sys.path.insert(0, {ROOT!r}); import {package.__name__} as package\n"
-            "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+        code = IGNORED + (
             "manager, codes = package.TimeoutManager(60), []\n"
             "run = lambda: codes.append(manager.run('exit 3', shell=True).returncode)\n"
             "run(); thread = threading.Thread(target=run); thread.start(); thread.join(); print(codes)\n"

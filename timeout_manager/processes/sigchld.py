@@ -49,7 +49,8 @@ def _set(handler: signal.Handlers) -> None:
 
         if handler == signal.SIG_IGN:
             faulthandler.unregister(signal.SIGCHLD)
-            _nowhere.pop().close()
+            while _nowhere:  # a signal handler may have done this meanwhile
+                _nowhere.pop().close()
         elif not _nowhere:
             _nowhere.append(open(os.devnull, "w"))
             faulthandler.register(signal.SIGCHLD, _nowhere[-1], all_threads=False)
