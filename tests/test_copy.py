@@ -19,7 +19,10 @@ TESTS = os.path.dirname(os.path.abspath(__file__))
 IMPORT = "import timeout_manager as package"
 ASKED = os.environ.get("TESTS_OF_THE_COPY")  # "all", "none"; otherwise without what takes long
 WHOLE = ASKED == "all"
-NAMELESS = "interrupting", "test_house.py"  # what the first tests takes a while, and knows no names; the other wants it
+NAMELESS = (  # what these test takes a while, and knows no names; the last wants all rooms
+    *("interrupting", "processes", "diagnosis"),
+    *("test_isolate.py", "test_nothing_lost.py", "test_odd_tests.py", "test_suites.py", "test_house.py"),
+)
 QUICK = "counting", "helpers"
 LONG = (
     *(each for each in os.listdir(TESTS) if os.path.isdir(os.path.join(TESTS, each)) and each not in QUICK),

@@ -271,7 +271,8 @@ class WhatATestHasStarted(OfForks):
             import os, subprocess, unittest
             class A(unittest.TestCase):
                 def test(self):
-                    subprocess.Popen(["/bin/sleep", "100.NUMBER"], env={})
+                    child = subprocess.Popen(["/bin/sleep", "100.NUMBER"], env={})
+                    while not open(f"/proc/{child.pid}/cmdline").read(): pass  # it has none yet
                     open("started", "w").close()
                     os._exit(3)
         """.replace("NUMBER", str(os.getpid())), test_b="""
