@@ -141,7 +141,7 @@ class HandingOn:
             with self.assertRaises(PhaseTimeout):  # the next does not count as inside of the one that was lost
                 with Step(manager.timed_operation("next", LIMIT)):
                     spin()
-            spin(3 * LIMIT)  # nothing comes here
+            spin(LIMIT)  # nothing comes here
             self.assertEqual([each.outcome for each in manager.phases], ["timeout", "timeout"])
             self.assertIsNone(manager.phases[1].parent)
             left = manager.remaining_timeout
@@ -188,7 +188,7 @@ class HandingOn:
                 else:
                     with step:
                         pass
-            spin(3 * LIMIT)  # nothing comes here
+            spin(LIMIT)  # nothing comes here
             with manager.timed_operation("next") as after:
                 self.assertEqual(after.path(), ("next",))
             self.assertEqual(manager.phases[-2].outcome, "timeout")
