@@ -234,6 +234,28 @@ class NoSurvivor(Together, unittest.TestCase):
             file.seek(0)
             self.assertEqual(file.read(), b"saved\n")
 
+    def test_and_who_is_born_while_its_parent_dies_gets_the_signal_too(self):
+        for is_dying in False, True:
+            shell, child = (table.Process(pid, pid - 1, 10, 10, "S", 5.0) for pid in (10, 11))
+            shell.is_dying = is_dying
+            looks = mock.patch.object(tree.Tree, "look", side_effect=[[shell], *2 * [[shell, child]]])
+            with looks, mock.patch.object(table.Process, "send", autospec=True) as send:
+                told = tree.Tree().send([], signal.SIGTERM)
+            self.assertEqual(told, [shell, child] if is_dying else [shell])
+            self.assertIn(mock.call(shell, signal.SIGTERM), send.mock_calls)
+
+    def test_who_dies(self):
+        known = table.contents(f"/proc/{os.getpid()}/stat").split()
+        for state, flags, threads, pending, is_dying in (
+            *((b"S", 0x400040, 1, 0, False), (b"S", 0x400040, 1, 1 << 14, False), (b"R", 0x400040, 1, 1 << 8, True)),
+            *((b"R", 0x400044, 1, 0, True), (b"Z", 0x400044, 2, 0, False), (b"Z", 0x400044, 2, 1 << 8, True)),
+        ):
+            fields = [b"%d" % os.getpid(), b"(a) b)", state, *known[-49:]]
+            fields[8], fields[19], fields[30] = b"%d" % flags, b"%d" % threads, b"%d" % pending
+            with mock.patch.object(table, "contents", return_value=b" ".join(fields)):
+                found = table.process_of(os.getpid())
+            self.assertEqual((found.is_dying, found.parent), (is_dying, os.getppid()), fields)
+
     def test_that_is_a_run_itself(self):
         code = (
             f"import sys; sys.path.insert(0, {ROOT!r}); import {package.__name__} as package\n"

@@ -128,7 +128,7 @@ class Members:
                 del others[process.pid]
                 held = self.found.setdefault((process.pid, process.started), process)
                 held.parent, held.group, held.session = process.parent, process.group, process.session
-                held.state = process.state
+                held.state, held.is_dying = process.state, process.is_dying
                 if held.hold():
                     members[process.pid] = held
             fresh = [each for each in others.values() if each.parent in members or each.session in members]

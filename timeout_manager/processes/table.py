@@ -32,6 +32,7 @@ _NAMES = {
     for name, number in sorted(vars(signals).items(), reverse=True)  # of two names for one, the first in this order
     if name[:3] == "SIG" and name[3:].isalnum() and isinstance(number, int)
 }
+_EXITING = 4  # PF_EXITING, a flag of a process for the kernel
 TICK = 1 / _TICKS  # seconds: the clock by which processes start is rounded down to it
 
 
@@ -59,6 +60,7 @@ class Process:
     ) -> None:
         self.pid, self.parent, self.group, self.session = pid, parent, group, session
         self.state = state
+        self.is_dying = False  # it does nothing more, though it has not ended yet
         self.started = started  # on a clock of the system; infinity where that is not known
         self.busy = busy  # seconds of processor time
         self.command = ""  # what it is, as far as one line shows it
@@ -149,10 +151,14 @@ def process_of(pid: int) -> Process | None:
             raise
         return None
     state, parent, group, session = fields[0].decode(), *map(int, fields[1:4])
+    is_exiting = int(fields[6]) & _EXITING
     if state in ENDED and int(fields[17]) > 1:  # its main thread has ended, others have not
-        state = "S"
+        state, is_exiting = "S", 0
     busy = (int(fields[11]) + int(fields[12])) / _TICKS
-    return Process(pid, parent, group, session, state, int(fields[19]) / _TICKS, busy)
+    process = Process(pid, parent, group, session, state, int(fields[19]) / _TICKS, busy)
+    # every signal that ends a process becomes a pending SIGKILL, but for those that dump core
+    process.is_dying = bool(is_exiting or int(fields[28]) & 1 << KILL - 1)
+    return process
 
 
 def is_child(pid: int) -> bool:

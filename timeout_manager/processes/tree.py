@@ -74,13 +74,13 @@ class Tree(Members):
     def send(self, roots: Collection[Any], number: int) -> list[Process]:
         """Send a signal to everything that is in the tree now; return that.
 
-        What is born while this goes on gets it, too, if its parent has ended: otherwise it is the parent's affair.
+        What is born while this goes on gets it, too, if its parent ends: otherwise it is the parent's affair.
         """
         told: list[Process] = []
         until = clock.monotonic() + TELLING
         while clock.monotonic() < until:
             alive = self.look(roots)
-            parents = {process.pid for process in alive}
+            parents = {process.pid for process in alive if not process.is_dying}
             fresh = [each for each in alive if each not in told and not (told and each.parent in parents)]
             if not fresh:
                 break
