@@ -1,9 +1,11 @@
 """Commands in phases: the deadline is handed on, and nothing is left of a command when time is over."""
 
+import asyncio
 import os
 import subprocess
 import tempfile
 import threading
+import time
 import unittest
 import warnings
 from importlib import import_module
@@ -229,6 +231,31 @@ class ACommand(Together, unittest.TestCase):
             with self.assertRaises(KeyboardInterrupt):
                 TimeoutManager(60).run(["sleep", "60"])
         self.assertFalse(os.path.exists(f"/proc/{numbers[0]}"))
+
+    @unittest.skipUnless(LINUX, "there is no such end elsewhere")
+    def test_may_say_much_when_it_is_told_to_end(self):
+        code = (
+            "import os, signal, sys, time\n"
+            "def end(*_):\n"
+            "    sys.stdout.write('x' * 300_000)\n"
+            "    sys.stdout.flush()\n"
+            "    os._exit(0)\n"
+            "signal.signal(signal.SIGTERM, end)\n"
+            "print('a', flush=True)\n"
+            "time.sleep(60)\n"
+        )
+        options = {"grace": 50, "timeout": 2, "stdout": subprocess.PIPE, "text": True}
+        runs = (
+            lambda manager, *args: manager.run(*args, **options),
+            lambda manager, *args: asyncio.run(manager.run_async(*args, **options)),
+        )
+        for run in runs:
+            began = time.monotonic()
+            with self.assertRaises(PhaseTimeout) as caught:
+                run(TimeoutManager(60), [*PYTHON, "-c", code])
+            self.assertLess(time.monotonic() - began, 25)
+            self.assertEqual(caught.exception.output, "a\n" + 300_000 * "x")
+            self.assertEqual([each.signal for each in caught.exception.killed], ["TERM"])
 
     def test_status_is_known_where_sigchld_is_ignored(self):
         code = IGNORED + (

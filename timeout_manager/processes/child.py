@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+STREAMS = "stdin", "stdout", "stderr"
 PIECE = 32768  # bytes that are read at once
 DRAIN = 0.5  # seconds for each of two looks at what is left in the pipes when all who could write are gone
 
@@ -25,8 +26,11 @@ class Child(subprocess.Popen):  # type: ignore[type-arg]
     pid = 0  # not started yet
     descriptor = -1  # for it, while it is waited for
     is_cut = False  # its output may end within a character
+    is_kept = False  # nobody is to wait for it: until then its group keeps its number
 
     def _wait(self, timeout: float | None) -> int:
+        if self.is_kept:
+            raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
         try:
             if timeout is not None and self.returncode is None and self._hold():
                 poll = select.poll()
@@ -79,6 +83,21 @@ class Child(subprocess.Popen):  # type: ignore[type-arg]
     def _remaining_time(self, endtime: float | None) -> float | None:  # until 3.14; it goes to a selector
         return None if endtime is None else min(endtime - clock.monotonic(), LONGEST_WAIT)
 
+    def has_pipes(self) -> bool:
+        return any(vars(self).get(name) for name in STREAMS)  # its start may have been interrupted
+
+    def read_on(self, seconds: float) -> None:
+        """Keep what comes from the pipes in so many seconds, if they do not end before."""
+        self.is_kept = True
+        try:
+            self.communicate(timeout=seconds)
+        except (subprocess.TimeoutExpired, ValueError):  # ValueError: they are closed
+            pass
+        except (AttributeError, KeyError):  # it was interrupted when it was about to read
+            self._communication_started = False
+        finally:
+            self.is_kept = False
+
     def drain(self) -> tuple[Any, Any]:
         """Return what has come from the pipes, close them, and collect the process."""
         output = errors = None
@@ -94,7 +113,7 @@ class Child(subprocess.Popen):  # type: ignore[type-arg]
                     self._communication_started = False
         except ValueError:  # they are closed
             pass
-        for name in "stdin", "stdout", "stderr":
+        for name in STREAMS:
             pipe, reader = getattr(self, name), getattr(self, f"{name}_thread", None)
             if pipe is not None and not (reader is not None and reader.is_alive()):  # it closes that itself
                 try:

@@ -11,11 +11,12 @@ from __future__ import annotations
 import subprocess
 
 from ..errors import PhaseTimeout
-from ..originals import uninterrupted
+from ..originals import clock, uninterrupted
 from ..seconds import amount
 from . import bound, deadline, sigchld
 from .child import DRAIN, Child
 from .name import name_of
+from .table import wait_for
 from .tree import BOUND, Tree
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
@@ -24,6 +25,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Protocol
+
+    from .table import Process
 
     class Phases(Protocol):
         """What gives a command its phases: a manager."""
@@ -122,10 +125,10 @@ class Command:
             left = remaining()
             seconds = min((each for each in (left, look) if each is not None), default=None)
             try:
-                if process.stdin is process.stdout is process.stderr is None:
-                    process.wait(seconds)
-                else:
+                if process.has_pipes():
                     self.output, self.errors = process.communicate(input, seconds)
+                else:
+                    process.wait(seconds)
                 return
             except subprocess.TimeoutExpired:
                 if left == 0.0:
@@ -159,7 +162,14 @@ class Command:
     def _end_tree(self, grace: float) -> None:
         process = self.process
         process.pid = process.pid or self.tree.newborn(BIRTH)
-        self.tree.end([process] if process.pid and process.returncode is None else [], grace)
+        self.tree.end([process] if process.pid and process.returncode is None else [], grace, self._wait_for)
+
+    def _wait_for(self, processes: list[Process], seconds: float) -> None:
+        """Read what is said meanwhile: whoever finds no room to write waits, and would be killed for that."""
+        until = clock.monotonic() + seconds
+        if self.process.has_pipes():
+            self.process.read_on(seconds)
+        wait_for(processes, max(until - clock.monotonic(), 0.0))
 
     def explain(self, error: BaseException | None) -> None:
         """Write into a timeout what the command had said, and what had to be killed."""

@@ -26,8 +26,10 @@ __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from typing import Any
+
+    Wait = Callable[[list[Process], float], None]
 
 BOUND = 5.0  # seconds that killing may take, after the grace
 MOMENT = 0.001  # seconds between two looks at what changes
@@ -46,10 +48,11 @@ class Tree(Members):
         self.survivors: list[Process] = []  # and what has not ended
 
     @uninterrupted
-    def end(self, roots: Collection[Any], grace: float | None = None) -> None:
+    def end(self, roots: Collection[Any], grace: float | None = None, wait: Wait = wait_for) -> None:
         """Send SIGTERM to everything in the tree, and after the grace SIGKILL to what is left (None: SIGKILL at once).
 
-        Note what came of it. KeyboardInterrupt ends the grace. A root that has not been started yet has no number.
+        Note what came of it. KeyboardInterrupt ends the grace, in which `wait` waits for processes, for so many seconds
+        at most. A root that has not been started yet has no number.
         """
         roots = [root for root in roots if getattr(root, "pid", None)]
         interrupt: KeyboardInterrupt | None = None
@@ -59,7 +62,7 @@ class Tree(Members):
                 if grace is not None:
                     deadline = clock.monotonic() + grace
                     self.send(roots, signals.SIGTERM)
-                    is_over = self._wait(roots, deadline)
+                    is_over = self._wait(roots, deadline, wait)
             except KeyboardInterrupt as error:
                 interrupt = error
             self.survivors = [] if is_over else self._kill(roots, clock.monotonic() + BOUND)
@@ -91,7 +94,7 @@ class Tree(Members):
             told += fresh
         return told
 
-    def _wait(self, roots: Collection[Any], deadline: float) -> bool:
+    def _wait(self, roots: Collection[Any], deadline: float, wait: Wait) -> bool:
         """Wait until nothing of the tree is left, or time is over; tell whether nothing is."""
         while True:
             before = last_born()
@@ -100,7 +103,7 @@ class Tree(Members):
                 return True
             if clock.monotonic() > deadline or self.is_hurried:
                 return False
-            wait_for(alive, min(max(deadline - clock.monotonic(), 0.0), LOOK) if alive else MOMENT)
+            wait(alive, min(max(deadline - clock.monotonic(), 0.0), LOOK) if alive else MOMENT)
 
     def _kill(self, roots: Collection[Any], deadline: float) -> list[Process]:
         """Kill all of the tree until nothing is left but what may not be killed, or time is over; return that."""
