@@ -37,6 +37,16 @@ class Mistyped(Directory):
                 else:
                     self.assertNotIn("did you mean", ran.stderr + ran.stdout)
 
+    def test_leaves_an_earlier_report_alone(self):
+        path = os.path.join(self.directory, "report.json")
+        with open(path, "w") as file:
+            file.write("{}")
+        began = [self.start("unittest", "--report", path, *words) for words in (["--locls"], ["--isolate", "--locls"])]
+        for process in began:
+            self.assertEqual(self.end(process).status, 2)
+            with open(path) as file:
+                self.assertEqual(file.read(), "{}")
+
     def test_the_installed_command_finds_the_tests_of_the_folder_where_it_is_run(self):
         script = os.path.join(self.directory, "bin", "timeout-manager")
         os.mkdir(os.path.dirname(script))

@@ -22,7 +22,7 @@ from ..testing.runner import TextTestRunner
 from ..testing.units import Suite, tests_of
 from . import lingering, unittest_options as options
 from .dying import die_of
-from .screen import USAGE, refuse, show
+from .screen import refuse, show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,11 +48,12 @@ def main(program: str, arguments: list[str]) -> NoReturn:
             own.pop("--kill-after", None)  # the parent does that
         limits = options.limits_of(own)
         options.check(limits)
+        sys.argv[:] = argv = [program, *rest]
         if worker is None:
+            _parse(program, argv)
             plan, reports = _planned(own, limits)
     except (ValueError, OSError) as error:
         refuse(f"{program}: error: {error}")
-    sys.argv[:] = argv = [program, *rest]
     if worker is not None:
         isolated.work(worker, argv, limits)
     check = partial(options.check_bound, program, own)
@@ -63,8 +64,6 @@ def main(program: str, arguments: list[str]) -> NoReturn:
         status: Any = _status(ran, is_well, plan)
     except SystemExit as end:
         status = end.code
-        if status == USAGE:
-            options.tell_hint(program, rest)
     except KeyboardInterrupt:
         print("\nCtrl-C, while the tests were being loaded", file=sys.stderr)
         die_of(signals.SIGINT)
@@ -84,6 +83,24 @@ def _help(program: str) -> NoReturn:
     with redirect_stdout(StringIO()) as theirs, suppress(SystemExit):
         unittest.main(None, argv=[program, "--help"])
     show(f"{options.usage(program)}\n{theirs.getvalue()}")
+
+
+class _Parser(unittest.TestProgram):
+    """Takes the arguments, and does nothing."""
+
+    def createTests(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    runTests = createTests
+
+
+def _parse(program: str, argv: list[str]) -> None:
+    """Exit as unittest does if it does not take these arguments; then no report has been touched."""
+    try:
+        _Parser(None, argv=argv)
+    except SystemExit:
+        options.tell_hint(program, argv[1:])
+        raise
 
 
 def _status(ran: Any, is_well: bool, plan: Plan) -> int:
