@@ -329,6 +329,17 @@ class TheRun(Isolated):
             self.assertEqual(ran.report["not run"], [f"{test}.Case.test_3"])
             self.assertFalse(any(map(is_there, pids)))
 
+    def test_starts_no_more_workers_than_can_load_at_once(self):
+        self.write(test_a="""
+            import os, unittest
+            open("loaded by " + os.environ["TIMEOUT_MANAGER_JOB"], "w").close()
+            class Case(unittest.TestCase):
+                def test(self): pass
+        """)
+        self.assertEqual(self.unittest("--jobs", "30", "test_a").last, "OK")
+        loaded = [name for name in os.listdir(self.directory) if name.startswith("loaded by ")]
+        self.assertLessEqual(len(loaded), len(os.sched_getaffinity(0)))
+
     def test_tells_in_the_order_of_the_suite(self):
         for name, seconds in ("test_a", 0.0), ("test_b", 0.3), ("test_c", 0.0):
             self.write(**{name: MODULE.replace("SECONDS", str(seconds))})

@@ -160,7 +160,7 @@ class Parent:
     def _hire(self) -> None:
         """Start the workers that are missing."""
         there = {worker.job for worker in self.workers}
-        wanted = self.jobs
+        wanted = min(self.jobs, len(system.sched_getaffinity(0)))  # more do not load the tests any sooner
         if self.course.is_listed:
             free = sum(worker.unit is None for worker in self.workers)
             wanted = min(self.jobs, len(self.workers) + max(len(self.course.todo) - free, 0))
