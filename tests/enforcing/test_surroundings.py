@@ -89,29 +89,51 @@ class RecursionLimit(Together, unittest.TestCase):
 
 
 class TwoCopies(Together, unittest.TestCase):
-    def test_nest_in_each_other(self):
+    def assert_fine(self, code):
+        prelude = "import signal, sys, time; sys.path.insert(0, sys.argv[1]); import one, two\n"
         with tempfile.TemporaryDirectory() as directory:
             for name in "one", "two":
                 os.symlink(DIRECTORY, os.path.join(directory, name), target_is_directory=True)
-            code = (
-                "import sys, time, signal, threading; sys.path.insert(0, sys.argv[1]); import one, two\n"
-                "def nest(outer, inner, outer_limit, inner_limit):\n"
-                "    with outer.TimeoutManager(enforce=kind).timed_operation('outer', outer_limit):\n"
-                "        with inner.TimeoutManager(enforce=kind).timed_operation('inner', inner_limit):\n"
-                "            end = time.monotonic() + 60\n"
-                "            while time.monotonic() < end: time.sleep(0.003)\n"
-                f"for kind in {NAMES}:\n"
-                "    for outer, inner in (one, two), (two, one):\n"
-                "        for limits, owner in ((60, 0.02), 'inner'), ((0.02, 60), 'outer'), ((2, 0.02), 'inner'):\n"
-                "            for _ in range(2):\n"
-                "                try: nest(outer, inner, *limits)\n"
-                "                except TimeoutError as error: assert error.limited_phase == owner, error\n"
-                "                else: raise AssertionError('not interrupted')\n"
-                "                assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL\n"
-                "                assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)\n"
-                "print('fine')"
-            )
-            self.assertEqual(python("-I", "-S", "-c", code, directory).strip(), "fine")
+            printed = python("-I", "-S", "-c", f"{prelude}{code}print('fine')", directory)
+        self.assertEqual(printed.strip(), "fine")
+
+    def test_nest_in_each_other(self):
+        code = (
+            "def nest(outer, inner, outer_limit, inner_limit):\n"
+            "    with outer.TimeoutManager(enforce=kind).timed_operation('outer', outer_limit):\n"
+            "        with inner.TimeoutManager(enforce=kind).timed_operation('inner', inner_limit):\n"
+            "            end = time.monotonic() + 60\n"
+            "            while time.monotonic() < end: time.sleep(0.003)\n"
+            f"for kind in {NAMES}:\n"
+            "    for outer, inner in (one, two), (two, one):\n"
+            "        for limits, owner in ((60, 0.02), 'inner'), ((0.02, 60), 'outer'), ((2, 0.02), 'inner'):\n"
+            "            for _ in range(2):\n"
+            "                try: nest(outer, inner, *limits)\n"
+            "                except TimeoutError as error: assert error.limited_phase == owner, error\n"
+            "                else: raise AssertionError('not interrupted')\n"
+            "                assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL\n"
+            "                assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)\n"
+        )
+        self.assert_fine(code)
+
+    def test_leave_each_other_no_block_without_its_exit(self):
+        """The limits of both pass at once, in a block that swallows, so that both send the thread on."""
+        code = (
+            "def nest(outer, inner):\n"
+            "    try:\n"
+            "        with outer.timed_operation('outer'):\n"
+            "            with inner.timed_operation('inner'):\n"
+            "                while True:\n"
+            "                    try: time.sleep(0.01)\n"
+            "                    except Exception: pass\n"
+            "    except TimeoutError:\n"
+            "        return [phase.outcome for each in (outer, inner) for phase in each.phases]\n"
+            f"for kind in {NAMES} * 3:\n"
+            "    outcomes = nest(*(each.TimeoutManager(0.05, enforce=kind) for each in (one, two)))\n"
+            "    assert outcomes == ['timeout', 'timeout'], (kind, outcomes)\n"
+            "    assert sys.gettrace() is None\n"
+        )
+        self.assert_fine(code)
 
 
 class Elsewhere(unittest.TestCase):

@@ -12,6 +12,8 @@ as a tool of its own, so that no debugger or coverage notices. Before 3.12 by a 
 through the interpreter's own ``_PyEval_SetTrace``, which takes any thread. The interpreter is given C code that asks
 our object for its truth: an error raised there does not end the tracing, so whoever traced before can be put back.
 
+A thread has one trace function: where another copy of the package has set its own, that calls for us, too.
+
 What remains: a thread that is in C code arrives when that returns. PyPy has neither. Before 3.12, who was tracing
 another thread is known by what hangs on its frames only.
 """
@@ -46,6 +48,7 @@ except ImportError:  # before 3.12
 
 _monitoring: Any = getattr(sys, "monitoring", None)
 TOOL = __name__.replace("safepoints", "landing")  # the name by which copies of other versions know ours, too
+_OWN_NAME = f".{__name__.split('.', __name__.count('.') - 1)[-1]}"  # in every copy
 _tool = -1  # ours, while there is a visit
 _visits: dict[int, _Visit] = {}  # by the ident of the thread
 _lock = RLock()  # held while visits come and go
@@ -60,19 +63,16 @@ def guarded(frame: FrameType) -> bool:
 class _Visit:
     """What is to be called in a thread, and how to take it back."""
 
-    __slots__ = ("arrive", "pid", "codes", "met", "frames", "stood", "undo")
+    __slots__ = ("arrive", "pid", "codes", "met", "gate", "stood", "undo")
 
     def __init__(self, arrive: Arrive) -> None:
         self.arrive = arrive
         self.pid = system.getpid()  # a child that has just been forked has inherited this
         self.codes: set[CodeType] = set()  # what is monitored,
         self.met: set[CodeType] = set()  # and of that, where the thread has been seen
-        self.frames: dict[FrameType, tuple[bool, bool]] = {}  # what is traced, and how it was before
-        self.stood: dict[FrameType, tuple[int, int]] = {}  # where, when it was set from outside: instruction and line
+        self.gate: _Gate | None = None  # or what traces the thread,
+        self.stood: dict[FrameType, tuple[int, int]] = {}  # and where that was set from outside: instruction and line
         self.undo: Callable[[], None] = lambda: None
-
-    def note(self, frame: FrameType) -> None:
-        self.frames.setdefault(frame, (frame.f_trace_opcodes, frame.f_trace_lines))
 
     def goes_on(self, frame: FrameType) -> bool:
         """Tell whether a frame has only gone on in the line where it stood, as one does in which a call returns."""
@@ -178,7 +178,7 @@ def _event(code: CodeType, at: int) -> None:
 
 
 class _Gate:
-    """A trace function: the interpreter asks for its truth at every event.
+    """A trace function, for one visit, and for those of other copies: the interpreter asks for its truth at every event.
 
     An error that is raised at the event of a line is forgotten by the event of the instruction that follows. So frames
     are traced by instructions, without lines, before anything is raised in them, and it is their own thread that sets
@@ -186,25 +186,31 @@ class _Gate:
     line, and the `try` around the call is not left yet.
     """
 
-    def __init__(self, visit: _Visit) -> None:
-        self.visit = visit
+    def __init__(self, tracer: Any) -> None:
+        self.tracer = tracer  # what has traced before
+        self.visits: list[_Visit] = []
         self.set: set[FrameType] = set()
+        self.frames: dict[FrameType, tuple[bool, bool]] = {}  # what is traced, and how it was before
+
+    def note(self, frame: FrameType) -> None:
+        self.frames.setdefault(frame, (frame.f_trace_opcodes, frame.f_trace_lines))
 
     @uninterrupted
     def __bool__(self) -> bool:
         frame = python._getframe(1)
         if is_of_package(frame):  # a look while this is set: it would take 20 ms
             return False
-        is_instruction = frame in self.set or self.visit.goes_on(frame)
+        is_instruction = frame in self.set
         self.trace(frame)
-        if is_instruction:
-            self.visit.at(frame, frame.f_lasti)
+        for visit in self.visits.copy():
+            if is_instruction or visit.goes_on(frame):
+                visit.at(frame, frame.f_lasti)
         return False
 
     def trace(self, frame: FrameType | None) -> None:
         while frame is not None and frame not in self.set:
             self.set.add(frame)
-            self.visit.note(frame)
+            self.note(frame)
             frame.f_trace_opcodes, frame.f_trace_lines = True, False
             frame = frame.f_back
 
@@ -225,26 +231,45 @@ def _trace(ident: int, state: int, frames: Iterable[FrameType], arrive: Arrive) 
     stack = list(frames)
     visit = _visits.get(ident)
     if visit is None:
-        visit = _visits[ident] = _Visit(arrive)
-        tracer = python.gettrace() if own else next((frame.f_trace for frame in stack if frame.f_trace), None)
-        visit.undo = lambda: _untrace(ident, visit, tracer)
-        gate = _Gate(visit)
-        if own:
-            gate.trace(stack[0])
-        ctypes, interpreter = c_types(), _interpreter()
-        set_trace = interpreter._PyEval_SetTrace
-        set_trace.argtypes = ctypes.c_void_p, ctypes.c_void_p, ctypes.py_object
-        set_trace(state, ctypes.cast(interpreter.PyObject_IsTrue, ctypes.c_void_p), gate)
+        visit = _Visit(arrive)
+        gate = _gate_of(ident)
+        if gate is None:
+            gate = _Gate(python.gettrace() if own else next((each.f_trace for each in stack if each.f_trace), None))
+        visit.gate, visit.undo = gate, lambda: _untrace(ident, gate, visit)
+        _visits[ident] = visit
+        gate.visits.append(visit)
+        if len(gate.visits) == 1:
+            _set_gate(state, gate, stack[0] if own else None)
+    gate = visit.gate
     for frame in stack:  # a loop that jumps back to the very instruction comes to no new line
         if not debugger.name(frame.f_trace):  # which knows no such event, and may take the tracing back
-            visit.note(frame)
+            gate.note(frame)
             frame.f_trace_opcodes = True
             visit.stood[frame] = frame.f_lasti, frame.f_lineno
     return True
 
 
-def _untrace(ident: int, visit: _Visit, tracer: Any) -> None:
-    for frame, (opcodes, lines) in visit.frames.copy().items():  # a signal handler may be noted meanwhile
+def _gate_of(ident: int) -> Any:
+    """Return what traces a thread for another copy of the package; None if there is none that does."""
+    copies = [vars(module) for name, module in sys.modules.copy().items() if name.endswith(_OWN_NAME)]
+    gates = [getattr(copy.get("_visits", {}).get(ident), "gate", None) for copy in copies]
+    return next((gate for gate in gates if gate is not None), None)  # not by its truth
+
+
+def _set_gate(state: int, gate: _Gate, frame: FrameType | None) -> None:
+    """Have it trace a thread; its own, if this is the frame where that stands."""
+    gate.trace(frame)
+    ctypes, interpreter = c_types(), _interpreter()
+    set_trace = interpreter._PyEval_SetTrace
+    set_trace.argtypes = ctypes.c_void_p, ctypes.c_void_p, ctypes.py_object
+    set_trace(state, ctypes.cast(interpreter.PyObject_IsTrue, ctypes.c_void_p), gate)
+
+
+def _untrace(ident: int, gate: _Gate, visit: _Visit) -> None:
+    gate.visits.remove(visit)
+    if gate.visits:  # of other copies
+        return
+    for frame, (opcodes, lines) in gate.frames.copy().items():  # a signal handler may be noted meanwhile
         frame.f_trace_opcodes, frame.f_trace_lines = opcodes, lines
     if ident == get_ident():
-        python.settrace(tracer)
+        python.settrace(gate.tracer)
