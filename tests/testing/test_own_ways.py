@@ -66,7 +66,7 @@ class TestsWithAWayOfTheirOwn(Together, unittest.TestCase):
     def check(self, *cases, timeouts, ran, **options):
         result, printed = run(*cases, runner=options.pop("runner", Limited), **options)
         self.assertEqual([test._testMethodName for test, _ in result.timeouts], timeouts, printed)
-        self.assertEqual((result.testsRun, result.errors, result.failures), (ran, [], []), printed)
+        self.assertEqual((result.testsRun, result.errors, result.failures), (ran, result.timeouts, []), printed)
         self.assertIs(result.wasSuccessful(), not timeouts)
         return result, printed
 
@@ -155,7 +155,7 @@ class TestsWithAWayOfTheirOwn(Together, unittest.TestCase):
 
         suite = unittest.defaultTestLoader.loadTestsFromTestCase(Own)
         result = testing().TextTestRunner(stream=Stream()).run(suite)
-        self.assertEqual((len(result.timeouts), result.errors), (1, []))
+        self.assertEqual((len(result.timeouts), result.errors), (1, result.timeouts))
 
     def test_are_limited_for_a_result_of_their_own_and_have_the_limit_in_each_attempt(self):
         attempts = []
@@ -225,7 +225,7 @@ class TestsWithAWayOfTheirOwn(Together, unittest.TestCase):
 
         result, printed = run(Threaded, runner=Limited)
         self.assertEqual([test._testMethodName for test, _ in result.timeouts], ["test_a_blocked", "test_b_loops"])
-        self.assertEqual((result.testsRun, result.errors, result.failures), (3, [], []), printed)
+        self.assertEqual((result.testsRun, result.errors, result.failures), (3, result.timeouts, []), printed)
         if getattr(sys, "_is_gil_enabled", lambda: True)():  # else only the innermost line of another thread is shown
             self.assertIn("in test_a_blocked\n    go_on.wait(60)", printed)
 
@@ -348,7 +348,7 @@ class SuitesThatRunTestsThemselves(Together, unittest.TestCase):
         stream = StringIO()
         result = Limited(stream=stream).run(suite)
         self.assertEqual([test._testMethodName for test, _ in result.timeouts], ["test_hung"], stream.getvalue())
-        self.assertEqual((result.testsRun, result.errors), (2, []), stream.getvalue())
+        self.assertEqual((result.testsRun, result.errors), (2, result.timeouts), stream.getvalue())
         self.assertIn("Time ran out in test after ", stream.getvalue())
 
     @unittest.skipUnless(sys.implementation.name == "cpython", "nothing interrupts another thread")

@@ -70,7 +70,7 @@ class _Visit:
         self.pid = system.getpid()  # a child that has just been forked has inherited this
         self.codes: set[CodeType] = set()  # what is monitored,
         self.met: set[CodeType] = set()  # and of that, where the thread has been seen
-        self.gate: _Gate | None = None  # or what traces the thread,
+        self.gate: Any = None  # or what traces the thread,
         self.stood: dict[FrameType, tuple[int, int]] = {}  # and where that was set from outside: instruction and line
         self.undo: Callable[[], None] = lambda: None
 

@@ -100,7 +100,7 @@ class Runner(TextTestRunner):
         doc = test.shortDescription() if self.descriptions and hasattr(test, "shortDescription") else None
         return f"{test}\n{doc}" if doc else str(test)
 
-    def _write(self, summary: str) -> None:
+    def _conclude(self, result: Any, summary: str) -> None:
         pass
 
 

@@ -9,6 +9,7 @@ from . import loader  # its ImportTimeout would be taken for a test where its na
 from .call import limited_tests
 from .entry import names_of
 from .limits import Limit, Limits, limit_from_environ
+from .recorder import Named
 from .result import LimitedResult
 from .slow import Slow
 from .suite import limited_fixtures
@@ -81,11 +82,15 @@ class TextTestRunner(unittest.TextTestRunner):
         finally:
             stream.stream = summary.stream
             for result in results:
-                self._write(summary.text(result))
+                self._conclude(result, summary.text(result))
 
-    def _write(self, summary: str) -> None:
+    def _conclude(self, result: LimitedResult, summary: str) -> None:
+        """Write the summary. From then on errors are all that whoever adds up errors and failures is to know of."""
         self.stream.write(summary)
         self.stream.flush()
+        result.errors += result.timeouts + result.crashes + result.interruptions
+        if result.interrupted and not result.interruptions:
+            result.errors.append((Named("the run"), "It was interrupted by Ctrl-C.\n"))
 
     def _makeResult(self) -> Any:
         result: Any = super()._makeResult()
