@@ -17,6 +17,8 @@ MISTYPED = {
     "unittest --junit x.xml": "--junit is not known; did you mean --junit-xml?",
     "unittest -timeout 5": "-timeout is not known; did you mean --timeout?",
     "unittest --isolate=yes": "--isolate takes no value",
+    "unittest --trace . --timeout 5": "--trace cannot be written: ",
+    "unittest --html a/../a.html --report a.html": "--report and --html name the same file, 'a/../a.html'; each report",
     "--verson": "did you mean --version?",
     "run --kil-after 5 10 true": "did you mean --kill-after?",
     "run 10 --kill-after 5 true": "options come before DURATION",

@@ -215,7 +215,11 @@ class AHungTest(Directory):
                 def test_a(self): pass
                 def test_b(self): pass
             class Broken(unittest.TestCase):
-                setUpClass = classmethod(lambda cls: 1 / 0)
+                timeout = 0.1
+                @classmethod
+                def setUpClass(cls):
+                    cls.addClassCleanup(time.sleep, 60)
+                    1 / 0
                 def test_c(self): pass
                 @unittest.skip("never")
                 def test_d(self): pass
@@ -230,7 +234,7 @@ class AHungTest(Directory):
         ran = self.unittest("--junit-xml", "junit.xml")
         names = [f"test_kept.{name}" for name in ("Broken.test_c", "Broken.test_d", "Late.test_a", "Late.test_b")]
         self.assertEqual(ran.report["not run"], names)
-        self.assertEqual(ran.last, "FAILED (timeouts=1, not run=4, errors=1, skipped=1)")
+        self.assertEqual(ran.last, "FAILED (timeouts=2, not run=4, errors=1, skipped=1)")
         for fixture, these in ("Broken) failed", names[:2]), ("Late) timed out", names[2:]):
             why = f"2 tests did not run, because setUpClass (test_kept.{fixture}:\n"
             self.assertIn(why + "".join(f"  {name}\n" for name in these), ran.stderr)

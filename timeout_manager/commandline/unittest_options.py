@@ -143,7 +143,7 @@ def check_bound(program: str, own: dict[str, str], is_bound: bool) -> None:
 def tell_hint(program: str, arguments: list[str]) -> None:
     """Name what an option may have been meant to be which unittest, too, does not know."""
     known = OPTIONS | OF_UNITTEST
-    for name in (each.partition("=")[0] for each in arguments if each[:1] == "-"):
+    for name in (each.partition("=")[0] for each in arguments if each[:1] == "-" and len(each) > 2):
         near = hint(f"--{name.lstrip('-')}", known)
         if near and not any(each.startswith(name) for each in OF_UNITTEST):  # it takes beginnings of its own
             print(f"{program}: {name} is not known{near}", file=sys.stderr)

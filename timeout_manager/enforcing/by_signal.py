@@ -230,6 +230,7 @@ class BySignal(MainThreadEnforcer):
 
     def hear(self, signum: int, frame: FrameType | None) -> None:
         """Fire if it is ours and due; hand it on if it is that of somebody else."""
+        __tracebackhide__ = True
         now, alarm = clock.monotonic(), self.alarm
         if frame is None or not self.is_running:  # it came while this was stopped, or not begun
             if self.is_taking and (self.previous != signals.SIG_DFL or now - alarm.recent > LATE):
@@ -267,6 +268,7 @@ _main: Optional[int] = None  # the ident of the main thread, once it is known: W
 
 @uninterrupted
 def _fired(signum: int, frame: FrameType | None) -> None:
+    __tracebackhide__ = True
     BySignal.only.hear(signum, frame)
 
 

@@ -208,6 +208,7 @@ class _Tie:
 
 @uninterrupted
 def _fired(signum: int, frame: FrameType | None) -> None:
+    __tracebackhide__ = True
     enforcer = enforcers.get(get_ident())
     if enforcer is not None and frame is not None:
         enforcer.fire(frame)

@@ -136,6 +136,7 @@ _heard = False  # since the trial has begun
 
 @uninterrupted
 def _fired(signum: int, frame: FrameType | None) -> None:
+    __tracebackhide__ = True
     global _heard
     _heard = True
     self = ByTimer.only

@@ -80,6 +80,7 @@ class _Visit:
         return frame.f_lasti > at and frame.f_lineno == line
 
     def at(self, frame: FrameType, at: int) -> None:
+        __tracebackhide__ = True
         is_here = at in landings(frame.f_code) and self.pid == system.getpid()
         if is_here and not any(guarded(each) for each in up(frame)):
             self.arrive(frame, at)
@@ -164,6 +165,7 @@ def _unmonitor(codes: set[CodeType]) -> None:
 
 @uninterrupted
 def _event(code: CodeType, at: int) -> None:
+    __tracebackhide__ = True
     visit = _visits.get(get_ident())
     if visit is not None:
         frame = python._getframe(1)
@@ -178,7 +180,7 @@ def _event(code: CodeType, at: int) -> None:
 
 
 class _Gate:
-    """A trace function, for one visit, and for those of other copies: the interpreter asks for its truth at every event.
+    """A trace function, for a visit and those of other copies: the interpreter asks for its truth at every event.
 
     An error that is raised at the event of a line is forgotten by the event of the instruction that follows. So frames
     are traced by instructions, without lines, before anything is raised in them, and it is their own thread that sets
@@ -197,6 +199,7 @@ class _Gate:
 
     @uninterrupted
     def __bool__(self) -> bool:
+        __tracebackhide__ = True
         frame = python._getframe(1)
         if is_of_package(frame):  # a look while this is set: it would take 20 ms
             return False

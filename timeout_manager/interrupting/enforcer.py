@@ -126,6 +126,7 @@ class Enforcer:
     @uninterrupted
     def fire(self, frame: FrameType, sent_to: int = -1) -> None:
         """Raise what is due; called in the watched code, which stands at this frame, and was sent there if not -1."""
+        __tracebackhide__ = True  # for `pytest --pdb`, which asks each frame
         error = self.look(frame, sent_to)
         if error is not None:
             try:

@@ -33,11 +33,11 @@ class Unit:
 
 
 class Shard:
-    """The part `index` of so many, counted from 1. ValueError if there is none such."""
+    """The part `index` of so many, counted from 1. ValueError with this refusal if there is none such."""
 
-    def __init__(self, index: str, total: str, source: str) -> None:
+    def __init__(self, index: str, total: str, refusal: str) -> None:
         if not (index.isdecimal() and total.isdecimal() and 1 <= int(index) <= int(total)):
-            raise ValueError(f"{source} must be a shard and how many there are, like 1/3, not {index + '/' + total!r}")
+            raise ValueError(refusal)
         self.index, self.total = int(index), int(total)
         self.dealt = self.of = 0  # how many tests there are here, and in all
 
@@ -71,10 +71,11 @@ def shard_of(option: str | None) -> Shard | None:
     shard = None
     if option is not None:
         index, _, of = option.partition("/")
-        shard = Shard(index, of, "--shard")
+        shard = Shard(index, of, f"--shard must be a shard and how many there are, like 1/3, not {option!r}")
     elif total:
         index = os.environ.get(INDEX, "")
-        shard = Shard(str(int(index) + 1) if index.isdecimal() else index, total, f"{INDEX} + 1 and {TOTAL}")
+        refusal = f"{INDEX} must be a number from 0, and {TOTAL} a larger one, not {index!r} and {total!r}"
+        shard = Shard(str(int(index) + 1) if index.isdecimal() else index, total, refusal)
     if status and shard is not None:
         system.close(system.open(status, system.O_CREAT | system.O_WRONLY, 0o666))
     return shard

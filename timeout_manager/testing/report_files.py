@@ -6,6 +6,7 @@ everything up to that.
 
 from __future__ import annotations
 
+import os
 from json import dumps
 
 from ..counting.report import FORMAT, entry as phase_entry
@@ -33,7 +34,10 @@ _TRACE_HEAD, _TRACE_FOOT = f'{{"otherData": {{"format": {FORMAT}}}, "traceEvents
 
 
 class Reports(Listener):
-    """The report files that were asked for, by their paths. OSError if one cannot be written."""
+    """The report files that were asked for, by their paths.
+
+    OSError if one cannot be written, ValueError if two are the same file.
+    """
 
     def __init__(
         self, limits: Limits, *, report: str = "", junit_xml: str = "", trace: str = "", html: str = ""
@@ -45,8 +49,10 @@ class Reports(Listener):
         self._head = self._json_head(limits)
         self.shard: Shard | None = None  # of which this is told
         self.left_out = 0  # tests that did not run, where they are told of
-        paths = report, junit_xml, trace, html  # where one cannot be written, the others keep what they have
-        self._json, self._junit, self._trace, self._html = (WholeFile(path) if path else None for path in paths)
+        paths = {"--report": report, "--junit-xml": junit_xml, "--trace": trace, "--html": html}
+        _check_apart(paths)
+        # where one cannot be written, the others keep what they have
+        self._json, self._junit, self._trace, self._html = (_opened(*each) for each in paths.items())
         if self._json:
             self._json.start(self._head, self._json_foot())
         if self._junit:
@@ -142,6 +148,21 @@ class Reports(Listener):
 
     def _junit_head(self) -> str:
         return junit.head(self.counts, self.seconds, self.left_out)
+
+
+def _check_apart(paths: Mapping[str, str]) -> None:
+    options: dict[str, str] = {}
+    for option, path in paths.items():
+        other = options.setdefault(os.path.realpath(path), option) if path else option
+        if other != option:
+            raise ValueError(f"{other} and {option} name the same file, {path!r}; each report needs one of its own")
+
+
+def _opened(option: str, path: str) -> WholeFile | None:
+    try:
+        return WholeFile(path) if path else None
+    except OSError as error:
+        raise OSError(f"{option} cannot be written: {error}") from None
 
 
 def data_of(entry: Entry, began: float) -> Data:

@@ -67,7 +67,7 @@ class LimitedResult(Recorder):
         name = name_of(test)
         owner = set_up_by(name)
         if owner:
-            self.failed[owner] = f"{name} {'timed out' if ours else 'failed'}"
+            self.failed.setdefault(owner, f"{name} {'timed out' if ours else 'failed'}")  # then its cleanups may, too
         if not ours:
             super().addError(test, err)
             self._note(test, "error", err)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import unittest
+from unittest.suite import _ErrorHolder as Named  # type: ignore[attr-defined]  # in the place of a test
 
 from ..interpreter import watchdog
 from . import loader  # its ImportTimeout would be taken for a test where its name is
 from .call import limited_tests
 from .entry import names_of
 from .limits import Limit, Limits, limit_from_environ
-from .recorder import Named
 from .result import LimitedResult
 from .slow import Slow
 from .suite import limited_fixtures
