@@ -1,10 +1,13 @@
 """A block that swallows the interrupt, or takes its time on the way out."""
 
+import ctypes
+import gc
 import subprocess
 import sys
 import threading
 import time
 import unittest
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 from ..helpers.child import PYTHON
@@ -13,6 +16,10 @@ from ..helpers.enforced import (
 )
 
 HANG = [*PYTHON, "-c", "import time; time.sleep(60)"]
+
+
+def rest(_):
+    time.sleep(0.003)
 
 
 def swallow_everything(body=burn):
@@ -90,6 +97,44 @@ class Swallowing:
 
             self.assert_times_out(body)
         finally:
+            sys.unraisablehook = hook
+
+    @unittest.skipUnless(CPYTHON, "elsewhere objects die late")
+    def test_callbacks_whose_errors_are_ignored_are_left_for_what_calls_them(self):
+        class Thing:
+            pass
+
+        def loops(_):
+            for _ in range(500):
+                pass
+
+        def of_weakref(callback):
+            thing = Thing()
+            reference = weakref.ref(thing, callback)
+            del thing
+            return reference
+
+        def of_ctypes(callback):
+            compare = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(lambda a, b: callback(a) or 0)
+            sort((ctypes.c_int * 20)(), 20, 4, compare)
+
+        def of_gc(_):
+            gc.collect()
+
+        def body():
+            end = time.monotonic() + MARGIN
+            while time.monotonic() < end:
+                call(callback)
+
+        sort = ctypes.CDLL(None).qsort
+        hook, sys.unraisablehook = sys.unraisablehook, lambda *args: None
+        gc.callbacks.append(lambda *args: time.sleep(0.003))
+        try:
+            for call, callback in (of_weakref, rest), (of_weakref, loops), (of_ctypes, rest), (of_gc, None):
+                with self.subTest(call=call.__name__, callback=callback):
+                    self.assert_times_out(body)
+        finally:
+            gc.callbacks.pop()
             sys.unraisablehook = hook
 
     def test_a_popen_that_waits_for_its_child_on_the_way_out(self):

@@ -264,16 +264,23 @@ class TestsWithAWayOfTheirOwn(Together, unittest.TestCase):
                 result.startTest(self)
                 seconds = self.getTimeout()
                 time.sleep(min(seconds, 1))  # a reactor
-                if seconds < 1:
-                    error = type("TimeoutError", (Exception,), {})(f"{self} still running at {seconds} secs")
+                error = type("TimeoutError", (Exception,), {})(f"{self} still running at {seconds} secs")
+                if "swallows" in self._testMethodName:
+                    result.addSuccess(self)
+                else:
                     result.addError(self, (type(error), error, None))
                 result.stopTest(self)
 
             def test_hung(self):
                 pass
 
-        result, printed = self.check(OfTrial, timeouts=["test_hung"], ran=1)
-        self.assertIn("Time ran out in call after 0.800 s; the limit is 0.800 s.", printed)
+            def test_swallows(self):
+                pass
+
+        result, printed = self.check(OfTrial, timeouts=["test_hung", "test_swallows"], ran=2)
+        told = "Time ran out in call after 0.800 s; the limit is 0.800 s (timeout of the runner).\n\n"
+        self.assertIn(f"{told}test_hung (", printed)
+        self.assertIn(f"{told}Its framework ended the wait; the test swallowed that.\n", printed)
 
     def test_are_not_those_with_the_mixin(self):
         """It is known for ours by its module, also in a copy whose place has "case" in its name."""

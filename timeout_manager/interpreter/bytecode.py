@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     F = TypeVar("F", bound=Callable[..., Any])
 
+CALLER = -1  #: stands in the place of a handler for C code that has called the function
 KEPT = 1000  # facts that are remembered of code objects
 _known: dict[tuple[object, int, tuple[int, ...]], tuple[CodeType, Any]] = {}
 
@@ -343,10 +344,11 @@ def swallower(error: BaseException, sent: bool) -> tuple[CodeType, int] | None:
     It was raised where a thread was interrupted, or where it had been ``sent``.
 
     Where that one only passed it on (a `finally`, a `with`), an exception raised outside of it will find the next one.
+    Where there is none, C code has called this, and ignores errors (a callback of weakref, gc, ctypes): CALLER.
     """
     trace = error.__traceback__
     if trace is None:
         return None
     code = trace.tb_frame.f_code
     at = trace.tb_lasti if sent else stand(code, trace.tb_lasti)
-    return next(((code, handler) for handler in handlers(code, at)), None)
+    return code, next(iter(handlers(code, at)), CALLER)

@@ -13,8 +13,8 @@ enters and leaves its phases, none of this needs a lock. Four things keep an int
 
 Where the thread waits in an event loop, what that runs is cancelled first, as asyncio does it on Ctrl-C.
 
-An interrupt that is swallowed comes again, and where the block is an endless loop around a handler that swallows
-everything, it is raised out of reach of that handler.
+An interrupt that is swallowed comes again, out of reach of the handler that has swallowed it, or of the C code that has
+(it calls back, and ignores errors): so a loop ends that has such in it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from __future__ import annotations
 from ..counting.verdict import is_debugged, timeout_in
 from ..diagnosis.snapshot import Scene
 from ..errors import LET_PASS, PhaseInterrupt
-from ..interpreter.bytecode import entry, handlers, returns, stand, swallower
+from ..interpreter.bytecode import CALLER, entry, handlers, returns, stand, swallower
 from ..interpreter.safepoints import guarded
 from .cancellation import cancel_main
 from .enforcer import MOMENT, Enforcer
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from .enforcer import InterruptiblePhase as Phase
     from .whereabouts import Place
 
-BURST = 10  # of those where it would do harm a thread is sent through so many at a time; all of them count for one
+BURST = 10  # of those where it would do harm a thread is sent through so many at a time; all of them count for one, and
+# so many where it would be swallowed
 STUCK = 20  # how many of them it counts for when a thread is found where it was found before
 SENT = 20  # how many of them are passed over at the border of a block by a thread that was sent there: it takes longer
 
@@ -153,14 +154,16 @@ def _raise(enforcer: Enforcer, expiry: Expiry, struck: list[Phase], position: Po
     """Return the next interrupt if the place is right; otherwise see to it that the thread comes to a better one."""
     thread, frame, stack, sent_to = enforcer.thread, position.frame, position.stack, position.sent_to
     enforcer.at = position.now + MOMENT
+    if not expiry.tries:
+        _note_swallower(expiry)
+    at = sent_to if sent_to >= 0 else stand(frame.f_code, frame.f_lasti)
     harm = does_harm(position, block := place(struck[0], stack), expiry.tries)
-    _count_try(expiry, position, 1 / BURST if harm else 1)
+    around = _count_avoided(expiry, position, block, at) if expiry.avoid else 0
+    _count_try(expiry, position, 1 / BURST if harm or around else 1)
     if harm:
         _pass_over(expiry, struck[0], thread, position)
         return None
-    at = sent_to if sent_to >= 0 else stand(frame.f_code, frame.f_lasti)
     missed = [phase for phase in enforcer.phases if not _covers(place(phase, stack), frame, at)]
-    around = _count_avoided(expiry, position, block, at) if expiry.avoid else 0
     at_border = find_borders(enforcer.phases, struck, stack)
     patience = PATIENCE if sent_to < 0 else SENT
     if (expiry.tries < patience or returns(frame)) and any(phase in at_border for phase in struck):
@@ -189,13 +192,15 @@ def _raise(enforcer: Enforcer, expiry: Expiry, struck: list[Phase], position: Po
     return expiry.raised
 
 
+def _note_swallower(expiry: Expiry) -> None:
+    expiry.depth = 0
+    avoid = swallower(expiry.raised, expiry.sent)
+    if avoid is not None:
+        expiry.avoid.add(avoid)
+
+
 def _count_try(expiry: Expiry, position: Position, weight: float) -> None:
     """Count one more place that is looked at, for many where the thread is found where it was found before."""
-    if not expiry.tries:
-        expiry.depth = 0
-        avoid = swallower(expiry.raised, expiry.sent)
-        if avoid is not None:
-            expiry.avoid.add(avoid)
     frame, found = position.frame, expiry.place
     expiry.place = None if position.sent_to >= 0 else (id(frame), frame.f_lasti)
     expiry.tries += STUCK if expiry.place and expiry.place == found else weight
@@ -230,7 +235,7 @@ def _covers(block: Place | None, frame: FrameType, at: int) -> bool:
 
 
 def _count_avoided(expiry: Expiry, position: Position, block: Place | None, at: int) -> int:
-    """Count the handlers which an exception raised here would meet that have swallowed one before."""
+    """Count what an exception raised here would meet that has swallowed one before: handlers, callers in C."""
     count = 0
     for each in position.stack:
         code = each.f_code
@@ -238,4 +243,5 @@ def _count_avoided(expiry: Expiry, position: Position, block: Place | None, at: 
         count += sum((code, handler) in expiry.avoid for handler in handlers(code, here))
         if block is not None and each is block[0]:
             break
+        count += (code, CALLER) in expiry.avoid
     return count

@@ -140,7 +140,8 @@ class Recorder(unittest.TestResult):
         entry.told += [part for _, part in late]
         entry.outcome = "timeout"
         entry.elapsed = max([entry.elapsed, *(error.elapsed or 0.0 for error in entry.reported)])
-        lines = [*of_reported(entry.reported), *of_parts(late, self.text_of)]
+        source = entry.limit.source if isinstance(entry, LimitedTest) else ""
+        lines = [*of_reported(entry.reported, source), *of_parts(late, self.text_of)]
         told = "\n".join(lines).rstrip() + "\n"
         self.hinted |= entry.kind != "import" and not all(group.by_total for group, _ in late)
         entry.texts.insert(0, told)

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 SHOWN = 100  # names of tests that did not run, for each reason
 
 
-def of_reported(timeouts: Sequence[PhaseTimeout]) -> Iterator[str]:
-    """Yield what is to be said of timeouts in another process or thread."""
+def of_reported(timeouts: Sequence[PhaseTimeout], source: str) -> Iterator[str]:
+    """Yield what is to be said of timeouts in another process or thread, or by a framework."""
     for each in timeouts:
-        limit = f"the limit is {text(each.timeout)}"
+        limit = f"the limit is {text(each.timeout)}{source and f' ({source})'}"
         yield from (f"Time ran out in {each.phase} after {text(each.elapsed)}; {limit}.", "", each.diagnosis)
 
 
