@@ -338,8 +338,8 @@ def landings(code: CodeType) -> frozenset[int]:
     return frozenset(found)
 
 
-def swallower(error: BaseException, sent: bool) -> tuple[CodeType, int] | None:
-    """Return the innermost handler around the place where an error was last seen before it was swallowed.
+def swallower(error: BaseException, sent: bool) -> list[tuple[CodeType, int]]:
+    """Return the innermost handler around the place where an error was last seen before it was swallowed, if it was.
 
     It was raised where a thread was interrupted, or where it had been ``sent``.
 
@@ -348,7 +348,7 @@ def swallower(error: BaseException, sent: bool) -> tuple[CodeType, int] | None:
     """
     trace = error.__traceback__
     if trace is None:
-        return None
+        return []
     code = trace.tb_frame.f_code
     at = trace.tb_lasti if sent else stand(code, trace.tb_lasti)
-    return code, next(iter(handlers(code, at)), CALLER)
+    return [(code, next(iter(handlers(code, at)), CALLER))]

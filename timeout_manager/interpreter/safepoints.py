@@ -12,8 +12,6 @@ as a tool of its own, so that no debugger or coverage notices. Before 3.12 by a 
 through the interpreter's own ``_PyEval_SetTrace``, which takes any thread. The interpreter is given C code that asks
 our object for its truth: an error raised there does not end the tracing, so whoever traced before can be put back.
 
-A thread has one trace function: where another copy of the package has set its own, that calls for us, too.
-
 What remains: a thread that is in C code arrives when that returns. PyPy has neither. Before 3.12, who was tracing
 another thread is known by what hangs on its frames only.
 """
@@ -21,12 +19,12 @@ another thread is known by what hangs on its frames only.
 from __future__ import annotations
 
 import sys
-from functools import lru_cache
 
 from ..originals import python, system, thread, uninterrupted
 from . import debugger, fork
 from .bytecode import landings
-from .frames import is_of_package, up
+from .frames import up
+from .gate import gate_of, interpreter
 from .timer import c_types
 
 RLock, get_ident = thread.RLock, thread.get_ident
@@ -70,7 +68,7 @@ class _Visit:
         self.pid = system.getpid()  # a child that has just been forked has inherited this
         self.codes: set[CodeType] = set()  # what is monitored,
         self.met: set[CodeType] = set()  # and of that, where the thread has been seen
-        self.gate: Any = None  # or what traces the thread,
+        self.gate: Any = None  # or what traces the thread, a `Gate`,
         self.stood: dict[FrameType, tuple[int, int]] = {}  # and where that was set from outside: instruction and line
         self.undo: Callable[[], None] = lambda: None
 
@@ -93,7 +91,7 @@ def thread_state() -> int:
     if sys.implementation.name != "cpython":
         return 0
     try:
-        current = _interpreter().PyThreadState_Get
+        current = interpreter().PyThreadState_Get
     except Exception:  # there is no ctypes, or an auditor forbids it
         return 0
     current.restype = c_types().c_void_p
@@ -179,52 +177,6 @@ def _event(code: CodeType, at: int) -> None:
 # -- before 3.12 -------------------------------------------------------------------------------------------------------
 
 
-class _Gate:
-    """A trace function, for a visit and those of other copies: the interpreter asks for its truth at every event.
-
-    An error that is raised at the event of a line is forgotten by the event of the instruction that follows. So frames
-    are traced by instructions, without lines, before anything is raised in them, and it is their own thread that sets
-    this: another one could do so between the two events. The first event after a call that has blocked is not that of a
-    line, and the `try` around the call is not left yet.
-    """
-
-    def __init__(self, tracer: Any) -> None:
-        self.tracer = tracer  # what has traced before
-        self.visits: list[_Visit] = []
-        self.set: set[FrameType] = set()
-        self.frames: dict[FrameType, tuple[bool, bool]] = {}  # what is traced, and how it was before
-
-    def note(self, frame: FrameType) -> None:
-        self.frames.setdefault(frame, (frame.f_trace_opcodes, frame.f_trace_lines))
-
-    @uninterrupted
-    def __bool__(self) -> bool:
-        __tracebackhide__ = True
-        frame = python._getframe(1)
-        if is_of_package(frame):  # a look while this is set: it would take 20 ms
-            return False
-        is_instruction = frame in self.set
-        self.trace(frame)
-        for visit in self.visits.copy():
-            if is_instruction or visit.goes_on(frame):
-                visit.at(frame, frame.f_lasti)
-        return False
-
-    def trace(self, frame: FrameType | None) -> None:
-        while frame is not None and frame not in self.set:
-            self.set.add(frame)
-            self.note(frame)
-            frame.f_trace_opcodes, frame.f_trace_lines = True, False
-            frame = frame.f_back
-
-
-@lru_cache(None)
-def _interpreter() -> Any:
-    """Return the functions of the interpreter in C, through a handle of our own: what is set there is nobody else's."""
-    handle = getattr(sys, "dllhandle", None)  # Windows
-    return c_types().PyDLL(None) if handle is None else c_types().PyDLL("python", handle=handle)
-
-
 def _trace(ident: int, state: int, frames: Iterable[FrameType], arrive: Arrive) -> bool:
     own = ident == get_ident()
     if own:
@@ -235,44 +187,15 @@ def _trace(ident: int, state: int, frames: Iterable[FrameType], arrive: Arrive) 
     visit = _visits.get(ident)
     if visit is None:
         visit = _Visit(arrive)
-        gate = _gate_of(ident)
-        if gate is None:
-            gate = _Gate(python.gettrace() if own else next((each.f_trace for each in stack if each.f_trace), None))
-        visit.gate, visit.undo = gate, lambda: _untrace(ident, gate, visit)
+        gate = visit.gate = gate_of(ident, _OWN_NAME)
+        visit.undo = lambda: gate.leave(visit, ident)
         _visits[ident] = visit
         gate.visits.append(visit)
         if len(gate.visits) == 1:
-            _set_gate(state, gate, stack[0] if own else None)
-    gate = visit.gate
+            gate.open(state, stack, own)
     for frame in stack:  # a loop that jumps back to the very instruction comes to no new line
         if not debugger.name(frame.f_trace):  # which knows no such event, and may take the tracing back
-            gate.note(frame)
+            visit.gate.note(frame)
             frame.f_trace_opcodes = True
             visit.stood[frame] = frame.f_lasti, frame.f_lineno
     return True
-
-
-def _gate_of(ident: int) -> Any:
-    """Return what traces a thread for another copy of the package; None if there is none that does."""
-    copies = [vars(module) for name, module in sys.modules.copy().items() if name.endswith(_OWN_NAME)]
-    gates = [getattr(copy.get("_visits", {}).get(ident), "gate", None) for copy in copies]
-    return next((gate for gate in gates if gate is not None), None)  # not by its truth
-
-
-def _set_gate(state: int, gate: _Gate, frame: FrameType | None) -> None:
-    """Have it trace a thread; its own, if this is the frame where that stands."""
-    gate.trace(frame)
-    ctypes, interpreter = c_types(), _interpreter()
-    set_trace = interpreter._PyEval_SetTrace
-    set_trace.argtypes = ctypes.c_void_p, ctypes.c_void_p, ctypes.py_object
-    set_trace(state, ctypes.cast(interpreter.PyObject_IsTrue, ctypes.c_void_p), gate)
-
-
-def _untrace(ident: int, gate: _Gate, visit: _Visit) -> None:
-    gate.visits.remove(visit)
-    if gate.visits:  # of other copies
-        return
-    for frame, (opcodes, lines) in gate.frames.copy().items():  # a signal handler may be noted meanwhile
-        frame.f_trace_opcodes, frame.f_trace_lines = opcodes, lines
-    if ident == get_ident():
-        python.settrace(gate.tracer)

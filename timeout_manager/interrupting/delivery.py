@@ -41,8 +41,7 @@ if TYPE_CHECKING:
     from .enforcer import InterruptiblePhase as Phase
     from .whereabouts import Place
 
-BURST = 10  # of those where it would do harm a thread is sent through so many at a time; all of them count for one, and
-# so many where it would be swallowed
+BURST = 10  # of those where it would do harm a thread is sent through so many at a time; so many count for one
 STUCK = 20  # how many of them it counts for when a thread is found where it was found before
 SENT = 20  # how many of them are passed over at the border of a block by a thread that was sent there: it takes longer
 
@@ -184,19 +183,22 @@ def _raise(enforcer: Enforcer, expiry: Expiry, struck: list[Phase], position: Po
         expiry.raised = expiry.error
         enforcer.at = position.now + MOMENT
     expiry.sent = sent_to >= 0
+    _strike(expiry, struck, missed, position)
+    return expiry.raised
+
+
+def _strike(expiry: Expiry, struck: list[Phase], missed: list[Phase], position: Position) -> None:
+    """Have phases end in what is about to be raised, and close those whose exit that misses."""
     for escalation in struck[0].ledger.escalations:
         escalation.struck(struck[0], position)
     mark(struck, expiry)
     for phase in reversed(missed):
         abandon(phase, "timeout")
-    return expiry.raised
 
 
 def _note_swallower(expiry: Expiry) -> None:
     expiry.depth = 0
-    avoid = swallower(expiry.raised, expiry.sent)
-    if avoid is not None:
-        expiry.avoid.add(avoid)
+    expiry.avoid.update(swallower(expiry.raised, expiry.sent))
 
 
 def _count_try(expiry: Expiry, position: Position, weight: float) -> None:

@@ -16,6 +16,7 @@ from ..errors import PhaseTimeout
 from ..originals import thread
 from ..seconds import INFINITY
 from .entry import Entry, name_of
+from .handed_on import SWALLOWED, HandedOn
 from .left_tasks import cancel_left, tasks_of
 from .limits import Limit, Limits
 from .part import CALL, PATIENCE, Group
@@ -50,19 +51,6 @@ _MIXIN = __name__[: -len("case")] + "mixin"
 _PLAIN = frozenset({"unittest.case", "unittest.async_case", _MIXIN})  # where `run` has our parts only
 
 
-class _Told(float):
-    """Seconds of which a framework is told; it writes them into its error when they are over."""
-
-    is_over = False
-
-    def __format__(self, how: str) -> str:
-        self.is_over = True
-        return format(float(self), how)
-
-    def __str__(self) -> str:
-        return format(self)
-
-
 class LimitedTest(Entry):
     """A test whose parts have limits while it is called; the whole call is a part where its class has its own way."""
 
@@ -74,7 +62,7 @@ class LimitedTest(Entry):
         self.whole: Group | None = None  # the call around the other parts
         self.open: dict[int, Group] = {}  # the groups to which parts are added
         self.before: dict[str, Any] = {}  # what was in the place of what stands in for methods of the test
-        self.handed_on = _Told()  # the limit, for a framework that has a timer of its own
+        self.handed_on = HandedOn()  # the limit, for a framework that has a timer of its own
         self.has_loop = False
         self.is_over = False
 
@@ -91,7 +79,7 @@ class LimitedTest(Entry):
             self.is_over = True
             self._detach(self.test)
             if self.handed_on.is_over and not self.reported:
-                self.reported.append(self._by_framework("Its framework ended the wait; the test swallowed that."))
+                self.reported.append(self.handed_on.timeout(SWALLOWED))
 
     def _call_whole(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         limit = self.limit
@@ -114,7 +102,7 @@ class LimitedTest(Entry):
             self.limits.ways[kind] = ways(kind)  # first: another thread may ask as soon as there are calls
             calls = self.limits.calls[kind] = [call for call in _CALLS if _calls_code_under_test(kind, *call[:2])]
         if self.limit.seconds and _has(kind, _TIMES):
-            own, self.handed_on = getattr(test, _TIMES), _Told(self.limit.seconds * self.limits.factor)
+            own, self.handed_on = getattr(test, _TIMES), HandedOn(self.limit.seconds * self.limits.factor)
             self._stand_in(_TIMES, lambda: min(own(), self.handed_on))
         if "run" in self.limits.ways[kind]:
             for attribute, name, which in _METHODS:
@@ -125,17 +113,6 @@ class LimitedTest(Entry):
         if _has(kind, "subTest"):
             self._stand_in("subTest", partial(_sub_test, test, lambda: self.parts))
         self.has_loop = not _CLOSE_LOOP.isdisjoint(self.before)
-
-    def timeout_by_framework(self, error: BaseException | None) -> PhaseTimeout | None:
-        """Return the timeout that an error stands for which the framework has made of our limit."""
-        is_known = self.handed_on.is_over and type(error).__name__ == "TimeoutError"
-        return self._by_framework(str(error)) if is_known and f" {self.handed_on} " in str(error) else None
-
-    def _by_framework(self, text: str) -> PhaseTimeout:
-        timeout = PhaseTimeout(text)
-        timeout.phase, timeout.timeout, timeout.elapsed = CALL, float(self.handed_on), float(self.handed_on)
-        timeout.diagnosis = text
-        return timeout
 
     def _stand_in(self, attribute: str, function: Any) -> None:
         own = vars(self.test)

@@ -159,11 +159,9 @@ class Recorder(unittest.TestResult):
     def _is_reported(self, test: Any, error: BaseException | None) -> bool:
         """Take a timeout of which a framework tells, or a suite that runs its tests in other processes or threads."""
         entry = self.current
-        if isinstance(entry, LimitedTest):
-            by_framework = entry.timeout_by_framework(error)
-            if by_framework is not None:
-                entry.reported.append(by_framework)
-                return True
+        if isinstance(entry, LimitedTest) and entry.handed_on.stands_in(error):
+            entry.reported.append(entry.handed_on.timeout(str(error)))
+            return True
         path = error.phase_path if isinstance(error, PhaseTimeout) else ()
         name = name_of(test)
         if not path or name not in (path[0], f"{path[-1]} ({path[0]})"):
