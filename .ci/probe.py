@@ -24,13 +24,13 @@ class Case(unittest.TestCase):
     def test_c(self): pass
 """
 SWALLOWS = """
-import time
-class Swallows:
-    def __del__(self): time.sleep(1)
+import time, weakref
+class Thing: pass
+thing = Thing()
+callbacks = [weakref.ref(thing, lambda reference: time.sleep(0.1)) for _ in range(50)]
 sys.unraisablehook = lambda *_: None
 with package.TimeoutManager(0.2, enforce=True, kill_after=0.3).timed_operation("stuck"):
-    end = time.monotonic() + 5
-    while time.monotonic() < end: Swallows()
+    del thing
 """
 FAMILY = "import subprocess, sys, time; p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(12)'])\n"
 FAMILY += "print(p.pid, flush=True); time.sleep(12)"

@@ -16,7 +16,7 @@ HAS_GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
 LINUX_CPYTHON = sys.platform == "linux" and sys.implementation.name == "cpython"
 
 PROGRAM = f"""
-import gc, os, sys, threading, time
+import gc, os, sys, threading, time, weakref
 sys.path.insert(0, {ROOT!r})
 import {package.__name__} as package
 manager = package.TimeoutManager(30, enforce=True, kill_after=0.6)
@@ -30,13 +30,15 @@ def in_c(kind):
     lock = kind(None).pthread_mutex_lock
     lock(mutex), lock(mutex)
 
-class Swallows:  # what is raised in there is lost
-    def __del__(self): time.sleep(60)
+class Thing:
+    pass
 
-def swallow():
+def swallow():  # what is raised in a callback is lost, and C code goes on with the next one
     sys.unraisablehook = lambda *_: None
-    collect = gc.collect if sys.implementation.name == "pypy" else int  # where nothing else calls it
-    while True: Swallows(), collect()
+    thing = Thing()
+    callbacks = [weakref.ref(thing, lambda reference: time.sleep(0.3)) for _ in range(200)]
+    del thing
+    gc.collect()
 
 def go(body):
     with manager.timed_operation("hang"):

@@ -5,24 +5,25 @@ from importlib import import_module
 
 from .. import package
 
-safepoints = import_module(f"{package.__name__}.interpreter.safepoints")
+gate = import_module(f"{package.__name__}.interpreter.gate")
 
 
 class Tracing(unittest.TestCase):
     def test_is_taken_back_though_a_signal_handler_is_noted_meanwhile(self):
-        visit = safepoints._Visit(None)
+        traced = gate.Gate()
+        traced.visits.append("visit")
 
         class Frame:
             f_trace_opcodes = f_trace_lines = False
 
             def __setattr__(self, name, value):
                 super().__setattr__(name, value)
-                visit.note(handler)
+                traced.note(handler)
 
         handler, frame = Frame(), Frame()
-        visit.note(frame)
-        safepoints._untrace(0, visit, None)
-        self.assertIn(handler, visit.frames)
+        traced.note(frame)
+        traced.leave("visit", 0)
+        self.assertIn(handler, traced.frames)
 
 
 if __name__ == "__main__":

@@ -154,7 +154,8 @@ def _raise(enforcer: Enforcer, expiry: Expiry, struck: list[Phase], position: Po
     thread, frame, stack, sent_to = enforcer.thread, position.frame, position.stack, position.sent_to
     enforcer.at = position.now + MOMENT
     if not expiry.tries:
-        _note_swallower(expiry)
+        expiry.depth = 0
+        expiry.avoid.update(swallower(expiry.raised, expiry.sent))
     at = sent_to if sent_to >= 0 else stand(frame.f_code, frame.f_lasti)
     harm = does_harm(position, block := place(struck[0], stack), expiry.tries)
     around = _count_avoided(expiry, position, block, at) if expiry.avoid else 0
@@ -168,8 +169,10 @@ def _raise(enforcer: Enforcer, expiry: Expiry, struck: list[Phase], position: Po
     if (expiry.tries < patience or returns(frame)) and any(phase in at_border for phase in struck):
         thread.call_off()
         return None
-    if expiry.tries < PATIENCE and (missed or around and not around < expiry.depth) and thread.send(position):
-        return None
+    if expiry.tries < PATIENCE and (missed or around and not around < expiry.depth):
+        if thread.send(position):
+            return None
+        around = 0  # nothing leads out of reach here
     if around:  # it will be swallowed, but ends what the handler guards, and so brings the thread to a better place
         expiry.raised = PhaseInterrupt.of(expiry.error)
         expiry.depth = around
@@ -194,11 +197,6 @@ def _strike(expiry: Expiry, struck: list[Phase], missed: list[Phase], position: 
     mark(struck, expiry)
     for phase in reversed(missed):
         abandon(phase, "timeout")
-
-
-def _note_swallower(expiry: Expiry) -> None:
-    expiry.depth = 0
-    expiry.avoid.update(swallower(expiry.raised, expiry.sent))
 
 
 def _count_try(expiry: Expiry, position: Position, weight: float) -> None:
