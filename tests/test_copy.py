@@ -21,7 +21,8 @@ ASKED = os.environ.get("TESTS_OF_THE_COPY")  # "all", "none"; otherwise without 
 WHOLE = ASKED == "all"
 NAMELESS = (  # what these test takes a while, and knows no names; the last wants all rooms
     *("interrupting", "processes", "diagnosis"),
-    *("test_isolate.py", "test_nothing_lost.py", "test_odd_tests.py", "test_suites.py", "test_house.py"),
+    *("test_isolate.py", "test_nothing_lost.py", "test_odd_tests.py", "test_suites.py"),
+    *("test_kill_after.py", "test_kill_children.py", "test_signal_handlers.py", "test_tasks*.py", "test_house.py"),
 )
 QUICK = "counting", "helpers"
 LONG = (
