@@ -54,6 +54,7 @@ class Gate:
         self.visits.remove(visit)
         if self.visits:  # of other copies
             return
+        self.set.clear()
         for frame, (opcodes, lines) in self.frames.copy().items():  # a signal handler may be noted meanwhile
             frame.f_trace_opcodes, frame.f_trace_lines = opcodes, lines
         if ident == get_ident():
