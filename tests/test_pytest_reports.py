@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 from . import package
 from .helpers.child import DIRECTORY
+from .helpers.enforced import NAMES
 from .helpers.pytester import HAS_PYTEST_TIMEOUT, MODULE, PLUGIN, PytestCase
 
 TIMEOUTS = """
@@ -121,6 +122,24 @@ class Reports(PytestCase):
         properties = {each.get("name"): each.get("value") for each in cases["test_fails"].iter("property")}
         self.assertEqual(list(properties), ["phase around", "phase around > build", "phase around > run"])
         self.assertRegex(properties["phase around > run"], r"^\d+\.\d{3} s, failed$")
+
+    def test_a_debugger_opens_in_the_code_under_test(self):
+        self.write(
+            shows="""
+            import pdb
+            class Shows(pdb.Pdb):
+                def cmdloop(self, *args): print("opened in", self.curframe.f_code.co_name)
+            """,
+            test_hang="""
+            import time
+            def test(timeout_manager):
+                with timeout_manager.timed_operation("hang", limit=0.1): time.sleep(60)
+            """,
+        )
+        options = "--pdb", "--pdbcls", "shows:Shows", "test_hang.py"
+        for each in NAMES:
+            ran = self.pytest(*options, "-o", f"timeout_manager_enforce={each}", status=1)
+            self.assertIn("opened in test\n", ran.stdout)
 
     def test_without_the_plugin_show_no_source_of_ours(self):
         self.write(
