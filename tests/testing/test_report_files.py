@@ -12,7 +12,7 @@ report_files = importlib.import_module(package.__name__ + ".testing.report_files
 whole_file = importlib.import_module(package.__name__ + ".testing.whole_file")
 limits = importlib.import_module(package.__name__ + ".testing.limits")
 
-FILES = "report", "junit_xml", "trace", "html"
+FILES = report_files.OPTIONS
 
 
 class FullDisk:
@@ -48,7 +48,7 @@ class AFullDisk(Directory):
         """Yield after each step of a run, which has room for so many bytes of each file."""
         whole_file.system = FullDisk(room)
         try:
-            reports = report_files.Reports(limits.Limits(), **{each: self.path(each) for each in FILES})
+            reports = report_files.Reports(limits.Limits(), {each: self.path(each[2:]) for each in FILES})
             yield
             for name in "m.T.a", "m.T.b":
                 reports.tell_running([entry(name, "running")])
@@ -70,8 +70,8 @@ class AFullDisk(Directory):
                 report = self.read("report")
                 told.add(report and len(report["tests"]))
                 self.read("trace")
-                if os.path.getsize(self.path("junit_xml")):
-                    self.junit("junit_xml")
+                if os.path.getsize(self.path("junit-xml")):
+                    self.junit("junit-xml")
                 with open(self.path("html")) as page:
                     self.assertIn(page.read()[-8:], ("", "</html>\n"))
         self.assertEqual(told, {None, 0, 1, 2, 3})
@@ -84,11 +84,11 @@ class AFileThatCannotBeWritten(Directory):
         with open(self.path("keep"), "w") as file:
             file.write('"earlier"' * 9)
         for name in FILES[1:]:
-            with self.assertRaises(OSError):
-                report_files.Reports(limits.Limits(), report=self.path("keep"), **{name: self.directory})
+            with self.assertRaisesRegex(OSError, f"^{name} cannot be written: "):
+                report_files.Reports(limits.Limits(), {"--report": self.path("keep"), name: self.directory})
         with open(self.path("keep")) as file:
             self.assertEqual(file.read(), '"earlier"' * 9)
-        report_files.Reports(limits.Limits(), report=self.path("keep"), html=self.path("html")).close()
+        report_files.Reports(limits.Limits(), {"--report": self.path("keep"), "--html": self.path("html")}).close()
         self.assertEqual(self.read("keep")["tests"], [])
 
 

@@ -49,8 +49,7 @@ def main(program: str, arguments: list[str]) -> NoReturn:
             check(report, REPORT, f"{path}:")
         shards = in_order(found)
         check_apart(found)
-        files = {name[2:].replace("-", "_"): path for name, path in options.items()}
-        reports = Reports(Limits(), **files)
+        reports = Reports(Limits(), options)
     left = {name: LEFT for shard in shards for name in shard.get("not run") or ()}
     reports.rewrite([entry for shard in shards for entry in shard["tests"]])
     missing = what_is_missing(found)

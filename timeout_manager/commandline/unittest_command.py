@@ -50,7 +50,7 @@ def main(program: str, arguments: list[str]) -> NoReturn:
         options.check(limits)
         sys.argv[:] = argv = [program, *rest]
         if worker is None:
-            _parse(program, argv)
+            _parse(argv)
             plan, reports = _planned(own, limits)
     except (ValueError, OSError) as error:
         refuse(f"{program}: error: {error}")
@@ -94,12 +94,12 @@ class _Parser(unittest.TestProgram):
     runTests = createTests
 
 
-def _parse(program: str, argv: list[str]) -> None:
+def _parse(argv: list[str]) -> None:
     """Exit as unittest does if it does not take these arguments; then no report has been touched."""
     try:
         _Parser(None, argv=argv)
     except SystemExit:
-        options.tell_hint(program, argv[1:])
+        options.tell_hint(argv[0], argv[1:])
         raise
 
 
@@ -123,8 +123,7 @@ def _end(status: Any, ran: Any, limits: Limits) -> NoReturn:
 def _planned(own: dict[str, str], limits: Limits) -> tuple[Plan, Reports]:
     """Return which tests are to run in what order, and what is written of them."""
     plan = Plan(earlier_report(own.get("--report")), shard_of(own.get("--shard")))
-    files = {name[2:].replace("-", "_"): own[name] for name in options.FILES if name in own}
-    reports = Reports(limits, **files)
+    reports = Reports(limits, {name: own[name] for name in options.FILES if own.get(name)})
     reports.shard = plan.shard
     return plan, reports
 

@@ -46,7 +46,7 @@ except ImportError:  # before 3.12
 
 _monitoring: Any = getattr(sys, "monitoring", None)
 TOOL = __name__.replace("safepoints", "landing")  # the name by which copies of other versions know ours, too
-_OWN_NAME = f".{__name__.split('.', __name__.count('.') - 1)[-1]}"  # in every copy
+_OWN_NAME = "." + ".".join(__name__.split(".")[-2:])  # in every copy
 _tool = -1  # ours, while there is a visit
 _visits: dict[int, _Visit] = {}  # by the ident of the thread
 _lock = RLock()  # held while visits come and go

@@ -13,8 +13,8 @@ enters and leaves its phases, none of this needs a lock. Four things keep an int
 
 Where the thread waits in an event loop, what that runs is cancelled first, as asyncio does it on Ctrl-C.
 
-An interrupt that is swallowed comes again, out of reach of the handler that has swallowed it, or of the C code that has
-(it calls back, and ignores errors): so a loop ends that has such in it.
+An interrupt that is swallowed comes again, out of reach of what has swallowed it: a handler, or C code that calls back
+and ignores errors. So an endless loop around such a thing ends.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from .enforcer import InterruptiblePhase as Phase
     from .whereabouts import Place
 
-BURST = 10  # of those where it would do harm a thread is sent through so many at a time; so many count for one
+BURST = 10  # places where it would do harm, or be swallowed, that count for one; harmful ones are taken in bursts
 STUCK = 20  # how many of them it counts for when a thread is found where it was found before
 SENT = 20  # how many of them are passed over at the border of a block by a thread that was sent there: it takes longer
 

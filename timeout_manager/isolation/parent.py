@@ -160,10 +160,11 @@ class Parent:
     def _hire(self) -> None:
         """Start the workers that are missing."""
         there = {worker.job for worker in self.workers}
-        wanted = min(self.jobs, len(system.sched_getaffinity(0)))  # more do not load the tests any sooner
         if self.course.is_listed:
             free = sum(worker.unit is None for worker in self.workers)
             wanted = min(self.jobs, len(self.workers) + max(len(self.course.todo) - free, 0))
+        else:
+            wanted = min(self.jobs, len(system.sched_getaffinity(0)))  # more do not load the tests any sooner
         for job in range(1, self.jobs + 1):
             if job not in there and len(self.workers) < wanted:
                 try:

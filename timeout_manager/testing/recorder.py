@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unittest
-from unittest.suite import _ErrorHolder as Named  # type: ignore[attr-defined]  # in the place of a test
+from unittest.suite import _ErrorHolder  # type: ignore[attr-defined]
 
 from ..errors import PhaseTimeout
 from ..interpreter.stderr import tell
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 __unittest = True
 
+Named = _ErrorHolder  # stands in the place of a test
 RANK = "running", "passed", "expected failure", "skipped", "unexpected success", "failed", "error"
 
 

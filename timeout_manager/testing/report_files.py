@@ -30,18 +30,17 @@ OUTCOMES = (
     *("passed", "failed", "error", "timeout", "crash", "skipped", "expected failure", "unexpected success"),
     *("interrupted", "running"),
 )
+OPTIONS = "--report", "--junit-xml", "--trace", "--html"
 _TRACE_HEAD, _TRACE_FOOT = f'{{"otherData": {{"format": {FORMAT}}}, "traceEvents": [', "\n]}\n"
 
 
 class Reports(Listener):
-    """The report files that were asked for, by their paths.
+    """The report files that were asked for: their paths, by the options.
 
     OSError if one cannot be written, ValueError if two are the same file.
     """
 
-    def __init__(
-        self, limits: Limits, *, report: str = "", junit_xml: str = "", trace: str = "", html: str = ""
-    ) -> None:
+    def __init__(self, limits: Limits, paths: Mapping[str, str]) -> None:
         self.began = limits.began
         self.counts = dict.fromkeys(OUTCOMES, 0)
         self.seconds = 0.0
@@ -49,10 +48,7 @@ class Reports(Listener):
         self._head = self._json_head(limits)
         self.shard: Shard | None = None  # of which this is told
         self.left_out = 0  # tests that did not run, where they are told of
-        paths = {"--report": report, "--junit-xml": junit_xml, "--trace": trace, "--html": html}
-        _check_apart(paths)
-        # where one cannot be written, the others keep what they have
-        self._json, self._junit, self._trace, self._html = (_opened(*each) for each in paths.items())
+        self._json, self._junit, self._trace, self._html = map(_opened(paths).get, OPTIONS)
         if self._json:
             self._json.start(self._head, self._json_foot())
         if self._junit:
@@ -150,19 +146,19 @@ class Reports(Listener):
         return junit.head(self.counts, self.seconds, self.left_out)
 
 
-def _check_apart(paths: Mapping[str, str]) -> None:
+def _opened(paths: Mapping[str, str]) -> dict[str, WholeFile]:
+    """Return the files by their options; where one cannot be written, the others keep what they have."""
+    files: dict[str, WholeFile] = {}
     options: dict[str, str] = {}
     for option, path in paths.items():
-        other = options.setdefault(os.path.realpath(path), option) if path else option
+        other = options.setdefault(os.path.realpath(path), option)
         if other != option:
             raise ValueError(f"{other} and {option} name the same file, {path!r}; each report needs one of its own")
-
-
-def _opened(option: str, path: str) -> WholeFile | None:
-    try:
-        return WholeFile(path) if path else None
-    except OSError as error:
-        raise OSError(f"{option} cannot be written: {error}") from None
+        try:
+            files[option] = WholeFile(path)
+        except OSError as error:
+            raise OSError(f"{option} cannot be written: {error}") from None
+    return files
 
 
 def data_of(entry: Entry, began: float) -> Data:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import unittest
-from unittest.suite import _ErrorHolder as Named  # type: ignore[attr-defined]  # in the place of a test
 
 from ..interpreter import watchdog
 from . import loader  # its ImportTimeout would be taken for a test where its name is
 from .call import limited_tests
 from .entry import names_of
 from .limits import Limit, Limits, limit_from_environ
+from .recorder import Named
 from .result import LimitedResult
 from .slow import Slow
 from .suite import limited_fixtures
@@ -85,7 +85,7 @@ class TextTestRunner(unittest.TextTestRunner):
                 self._conclude(result, summary.text(result))
 
     def _conclude(self, result: LimitedResult, summary: str) -> None:
-        """Write the summary. From then on errors are all that whoever adds up errors and failures is to know of."""
+        """Write the summary; then count as errors what only we count, for whoever adds up errors and failures."""
         self.stream.write(summary)
         self.stream.flush()
         result.errors += result.timeouts + result.crashes + result.interruptions
