@@ -1,5 +1,6 @@
 """Limits for unittest suites that have a runner of their own: a mixin, a runner, a decorator."""
 
+import io
 import os
 import threading
 import time
@@ -169,6 +170,14 @@ class TheRunner(unittest.TestCase):
         result, printed = run(Case, runner=testing().TextTestRunner)
         self.assertEqual((log, result.interrupted, len(result.errors)), (["cancelled"], True, 1), printed)
         self.assertIn("INTERRUPTED: test (", printed)
+
+    def test_counts_ctrl_c_between_two_tests_as_an_error(self):
+        class Suite(unittest.TestSuite):
+            def run(self, result, debug=False):
+                raise KeyboardInterrupt
+
+        result = testing().TextTestRunner(stream=io.StringIO()).run(Suite())
+        self.assertEqual([str(test) for test, _ in result.errors], ["the run"])
 
     @unwatched
     def test_arms_nothing_before_the_first_limit(self):
