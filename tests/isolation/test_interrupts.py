@@ -17,7 +17,7 @@ class CtrlC(Isolated):
                 try:
                     PREPARE
                     os.kill(os.getppid(), signal.SIGINT)
-                    time.sleep(LONG)
+                    for _ in range(int(LONG * 100)): time.sleep(0.01)  # a signal just before a sleep does not end it
                 except KeyboardInterrupt: pass
             def test_2(self): pass
     """
@@ -34,7 +34,7 @@ class CtrlC(Isolated):
 
     def test_that_a_test_swallows_ends_what_begins_after_it_and_the_rest_does_not_begin(self):
         waits = self.case("while not os.path.exists('begun'): time.sleep(0.01)")
-        waits = waits.replace("test_2(self): pass", "test_2(self): time.sleep(60)")
+        waits = waits.replace("test_2(self): pass", "test_2(self): [time.sleep(0.01) for _ in range(6000)]")
         begins = self.case("open('begun', 'w').close()").replace("os.kill(os.getppid(), signal.SIGINT)", "pass")
         self.write(test_a=waits, test_b=begins, test_c=begins)
         for ran in self.with_each("--timeout", "60", "--kill-after", "60", "test_a", "test_b", "test_c", jobs="2"):
