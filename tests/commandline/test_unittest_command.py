@@ -215,7 +215,7 @@ class AHungTest(Directory):
                 def test_a(self): pass
                 def test_b(self): pass
             class Broken(unittest.TestCase):
-                timeout = 0.1
+                timeout = 1.5
                 @classmethod
                 def setUpClass(cls):
                     cls.addClassCleanup(time.sleep, 60)
