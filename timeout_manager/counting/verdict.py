@@ -145,6 +145,8 @@ def is_debugged(phase: Phase, seen: str = "") -> bool:
 
 def _explain(error: PhaseTimeout) -> PhaseTimeout:
     """Note on the error, where there are notes, what was running; a traceback shows them."""
-    if error.diagnosis and hasattr(error, "add_note") and not hasattr(error, "__notes__"):
-        error.add_note(error.diagnosis)
+    if hasattr(error, "add_note") and not hasattr(error, "__notes__"):
+        told = error.diagnosis
+        if told:
+            error.add_note(told)
     return error
