@@ -41,8 +41,14 @@ def amount(value: Any, parameter: str) -> float | None:
 
 def scaled(value: Any, parameter: str, scale: float) -> float | None:
     """Return the limit after scaling; a scale of 0 or less switches every limit off."""
-    if scale == 1.0 and type(value) in PLAIN and 0 < value < HUGE:  # as nearly always; it saves half of the time
-        return float(value)
+    kind = type(value)
+    try:
+        if kind is int or kind is float:  # as nearly always; it saves more than half of the time
+            product: float = value * scale
+            if 0.0 < product < INFINITY:
+                return product
+    except OverflowError:  # an int past the largest float
+        pass
     seconds = amount(value, parameter)
     return seconds if seconds is None or scale == 1.0 else amount(seconds * scale, parameter) if scale > 0 else None
 
