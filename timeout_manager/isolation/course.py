@@ -225,8 +225,7 @@ class Course:
 
     def tell_end(self, worker: Hired, outcome: str, shown: str, text: str) -> None:
         """Tell that what a worker is at has ended so, with the worker."""
-        if worker.spools:
-            self.on_written(worker)
+        self.on_written(worker)
         for event in worker.so_far:
             self.on_add(worker, *event)
         bad = [event[3] for event in worker.so_far if event[0] == "tell"]

@@ -181,12 +181,12 @@ class Parent:
         is_live = self._line is not None
         orders = {
             **{"lost": dict(self._ends.lost), "hashes": self._hashes, "is to list": is_to_list},
-            **{"has spools": self.jobs > 1 or is_live, "is live": is_live},
-            **{"began": self.limits.began, "end": self.limits.end if self.limits.total.seconds else None},
+            **{"is live": is_live, "began": self.limits.began},
+            "end": self.limits.end if self.limits.total.seconds else None,
         }
         if is_to_list:
             self.course.load_again()
-        if orders["has spools"] and job not in self._spools:
+        if (self.jobs > 1 or is_live) and job not in self._spools:
             self._spools[job] = spools()
         self.workers.append(Hired(job, self._command, self._book, orders, self._marks, self._spools.get(job, [])))
 

@@ -52,7 +52,6 @@ class Worker(Listener):
             os.environ.pop(HASHES, None)
         self.channel = Channel(role)
         self.orders: dict[str, Any] = self.channel.look_up(*role["begin"])
-        self.has_spools = bool(self.orders["has spools"])
         if self.orders["is live"] and sys.stdout is not None:
             sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
         self._streams = sys.stdout, sys.stderr
@@ -221,10 +220,9 @@ class Worker(Listener):
         return entry is not None and entry is self._entry
 
     def tell_written(self) -> None:
-        """Have what was written not be lost with this process; tell of it, where it is shown later."""
+        """Have what was written not be lost with this process, and tell of it: the parent may show it later."""
         for stream in (*self._streams, sys.stdout, sys.stderr):
             with suppress(Exception):  # tests may have put anything there, also what blocks
                 if stream.fileno() in (1, 2):
                     stream.flush()
-        if self.has_spools:
-            self.channel.say("written")
+        self.channel.say("written")
