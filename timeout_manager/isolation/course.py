@@ -121,8 +121,8 @@ class Course:
         if worker.taken:
             self.verdicts.append(is_well)
 
-    def on_due(self, worker: Hired, due: float | None, part: str, limit: str, seconds: float | None) -> None:
-        worker.due, worker.part, worker.limit, worker.seconds = due or INFINITY, part, limit, seconds
+    def on_due(self, worker: Hired, due: float, part: str, limit: str, seconds: float | None) -> None:
+        worker.due, worker.part, worker.limit, worker.seconds = due, part, limit, seconds
 
     def on_started(self, worker: Hired) -> None:
         worker.has_line = True

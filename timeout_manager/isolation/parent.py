@@ -181,8 +181,7 @@ class Parent:
         is_live = self._line is not None
         orders = {
             **{"lost": dict(self._ends.lost), "hashes": self._hashes, "is to list": is_to_list},
-            **{"is live": is_live, "began": self.limits.began},
-            "end": self.limits.end if self.limits.total.seconds else None,
+            **{"is live": is_live, "began": self.limits.began, "end": self.limits.end},
         }
         if is_to_list:
             self.course.load_again()

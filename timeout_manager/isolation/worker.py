@@ -67,8 +67,7 @@ class Worker(Listener):
 
     def bind(self, limits: Limits) -> None:
         """Have the limits of a run be those of the parent."""
-        limits.began, limits.listener = self.began, self
-        limits.end = INFINITY if self.orders["end"] is None else self.orders["end"]
+        limits.began, limits.end, limits.listener = self.began, self.orders["end"], self
 
     # -- what code under test does: called by the groups of parts
 
@@ -100,10 +99,10 @@ class Worker(Listener):
     def _tell_due(self, group: Group) -> None:
         """Tell until when which part has to be over."""
         left = group.ledger.remaining()
-        due = None if left is None else clock.monotonic() + left
-        place = "" if due is None else group.parts[-1].place()
-        if place != self._place or due is not None and abs(due - self._due) > NEAR:
-            self._place, self._due = place, due or 0.0
+        due = INFINITY if left is None else clock.monotonic() + left
+        place = "" if left is None else group.parts[-1].place()
+        if place != self._place or abs(due - self._due) > NEAR:
+            self._place, self._due = place, due
             self.channel.say("due", due, place, str(group), group.ledger.initial)
         self.channel.flush()
 
