@@ -151,10 +151,10 @@ class Course:
         self.on_idle(worker)
         number = self._number(entry["kind"], place)
         worker.so_far, worker.late = [], ""
-        if number is not None:
-            self.take(worker, number)  # where it is told of a test that has not begun
         if number in worker.begun:
             worker.begun.remove(number)
+        elif number is not None:
+            self.take(worker, number)  # it is told of a test that has not begun
         if set_up_by(entry["id"]) and entry["outcome"] != "passed" and worker.unit is not None:
             self.pass_over(worker.unit, _named(place))
         if worker.unit is not None:
