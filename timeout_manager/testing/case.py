@@ -63,6 +63,7 @@ class LimitedTest(Entry):
         self.open: dict[int, Group] = {}  # the groups to which parts are added
         self.before: dict[str, Any] = {}  # what was in the place of what stands in for methods of the test
         self.handed_on = HandedOn()  # the limit, for a framework that has a timer of its own
+        self.ways: set[str] = set()  # in which its class calls it
         self.has_loop = False
         self.is_over = False
 
@@ -72,7 +73,7 @@ class LimitedTest(Entry):
             return self._call_whole(function, *args, **kwargs)
         self._attach()
         try:
-            if self.limits.ways[type(self.test)]:
+            if self.ways:
                 return self._call_whole(function, *args, **kwargs)
             return function(*args, **kwargs)
         finally:
@@ -97,14 +98,13 @@ class LimitedTest(Entry):
         except (TypeError, ValueError) as error:
             for name in "_callSetUp", "setUp":
                 self._stand_in(name, partial(_fail, error))
-        calls = self.limits.calls.get(kind)
-        if calls is None:
-            self.limits.ways[kind] = ways(kind)  # first: another thread may ask as soon as there are calls
-            calls = self.limits.calls[kind] = [call for call in _CALLS if _calls_code_under_test(kind, *call[:2])]
+        if kind not in self.limits.kinds:
+            self.limits.kinds[kind] = ways(kind), [each for each in _CALLS if _calls_code_under_test(kind, *each[:2])]
+        self.ways, calls = self.limits.kinds[kind]
         if self.limit.seconds and _has(kind, _TIMES):
             own, self.handed_on = getattr(test, _TIMES), HandedOn(self.limit.seconds * self.limits.factor)
             self._stand_in(_TIMES, lambda: min(own(), self.handed_on))
-        if "run" in self.limits.ways[kind]:
+        if "run" in self.ways:
             for attribute, name, which in _METHODS:
                 self._stand_in_for_own(attribute or getattr(test, "_testMethodName", ""), name, which)
         for attribute, name, which in calls:

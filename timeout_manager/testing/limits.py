@@ -109,8 +109,7 @@ class Limits:
         self.began = clock.monotonic()
         factor = (self.factor or INFINITY) if self.total.scaled else 1.0
         self.end = self.began + (self.total.seconds or INFINITY) * factor
-        self.calls: dict[type, Any] = {}  # what is a part of tests of each class,
-        self.ways: dict[type, set[str]] = {}  # and in which ways it calls them itself
+        self.kinds: dict[type, Any] = {}  # in which ways each class calls its tests, and what is a part of them
         self.thread = 0  # in which they are armed between the tests
         self._is_armed = False  # a limit has come
         self._is_open = False  # something stays armed
