@@ -15,7 +15,7 @@ from .loader import ImportTimeout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     Name = tuple[str, int]
@@ -30,7 +30,7 @@ class Suite:
 
     def __init__(self, suite: Any) -> None:
         self.suite = suite
-        self.names: dict[int, deque[Name]] = {}  # by the test itself, which may be there more than once
+        self._names: dict[int, deque[Name]] = {}  # by the test itself, which may be there more than once
         self._places: dict[Name, tuple[Any, Path]] = {}
         self._kinds: dict[type, Name] = {}
         self._ordered: dict[str, list[Name]] = {}  # what was taken, and has not begun
@@ -41,7 +41,7 @@ class Suite:
             name = (name_of(test), seen[name_of(test)])
             seen[name[0]] += 1
             self._places[name] = test, path
-            self.names.setdefault(id(test), deque()).append(name)
+            self._names.setdefault(id(test), deque()).append(name)
 
     def __iter__(self) -> Iterator[Any]:
         return (test for test, _ in self._places.values())
@@ -64,31 +64,27 @@ class Suite:
 
         ``around`` is that of the test which runs it, if one does.
         """
-        names = self.names.get(id(test))
+        name = self.look_up(test)
         called = name_of(test)
         ordered = self._ordered.get(called, [])
-        if names:
-            own = self._next(names, ordered)
-            names.remove(own)
-            name: Name | None = own
+        if name is not None:
+            names = self._names[id(test)]
+            names.remove(name)
+            if not names:
+                del self._names[id(test)]  # once the test is gone, another one may be in its place
         elif around is not None and around[0] == called:
             return around
         else:
             name = next(iter(ordered), around)
-        if names is not None and not names:
-            self.names.pop(id(test), None)  # once the test is gone, another one may be in its place
         if name in ordered:
             ordered.remove(name)
         return name
 
-    @staticmethod
-    def _next(names: Sequence[Name], ordered: Sequence[Name]) -> Name:
-        return next((each for each in names if each in ordered), names[0])
-
     def look_up(self, test: Any) -> Name | None:
-        """Return the name of a test that is called, and about which nothing is told yet."""
-        names = self.names.get(id(test))
-        return self._next(names, self._ordered.get(name_of(test), [])) if names else None
+        """Return the name of a test that is called, and about which nothing is told yet; None if it is new."""
+        names = self._names.get(id(test), ())
+        ordered = self._ordered.get(name_of(test), ())
+        return next((each for each in names if each in ordered), next(iter(names), None))
 
     def lost(self) -> dict[str, str]:
         """Return the modules that could not be loaded, and why."""
