@@ -14,7 +14,7 @@ import sys
 from collections import Counter
 from reprlib import repr as brief
 
-from ..seconds import HUGE, PLAIN, text
+from ..seconds import HUGE, PLAIN, path as line, text
 from .of_reports import load, parsed, telling
 from .screen import USAGE, show
 
@@ -109,8 +109,7 @@ def _entry(entry: Any) -> tuple[str, str, float]:
         raise ValueError(f'must have a text "outcome", not {brief(outcome)}')
     if type(elapsed) not in PLAIN or not 0 <= elapsed < HUGE:
         raise ValueError(f'must have seconds "elapsed", not {brief(elapsed)}')
-    name = "import " * (entry.get("kind") == "import") + " > ".join(names)
-    return name if name.isprintable() else repr(name)[1:-1], outcome, elapsed
+    return "import " * (entry.get("kind") == "import") + line(names), outcome, elapsed
 
 
 def table(times: dict[tuple[bool, str], list[float]], every: bool) -> list[str]:
