@@ -31,7 +31,6 @@ async def run(
 ) -> subprocess.CompletedProcess[Any]:
     """See ``TimeoutManager.run_async``."""
     command = Command(args, phase_name, **options)
-    attendant: Attendant | None = None
     try:
         with sigchld.heard():
             async with manager.timed_operation(command.name, command.timeout) as phase:
@@ -49,8 +48,7 @@ async def run(
                             await attendant.end()
                     raise
     except PhaseTimeout as error:
-        if attendant is not None:
-            command.explain(error)
+        command.explain(error)
         raise
     return command.done()
 
