@@ -55,7 +55,7 @@ class Hired:
         self._shown = [spool.size() for spool in spools]
         self.tree = Tree()
         self.unit: Unit | None = None
-        self.state = "loading"  # then "ready" or "busy", at last "over"
+        self.state = "loading"  # then "ready" or "busy", in the end "dismissed" and "over"
         self.begin(IDLE, ("", 0), clock.monotonic())
         self.uncounted = 0  # tests that count as such that ran once they have ended
         self.part = self.limit = ""  # what of that is to be over, and by which limit,

@@ -25,9 +25,9 @@ class Showing:
         self.entries: list[dict[str, Any]] = []  # for the reports
         self._done = 0  # units of which all is told
 
-    def is_at(self, unit: Unit | None) -> bool:
+    def is_at(self, unit: Unit) -> bool:
         """Tell whether this is the first unit of which not all is told."""
-        return unit is not None and unit in self.units[self._done : self._done + 1]
+        return unit in self.units[self._done : self._done + 1]
 
     def go_on(self, all_begun: bool = False) -> None:
         """Tell of units up to the first that is not done; or of all that have begun."""
