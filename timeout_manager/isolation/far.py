@@ -40,7 +40,7 @@ class Result(LimitedResult):
 
     def fail(self, owner: str, why: str) -> None:
         """Take that a class or module could not be set up."""
-        self.failed[owner] = why
+        self.not_set_up[owner] = why
 
     def leave(self, name: str, why: str) -> None:
         """Take that a test did not run."""

@@ -18,7 +18,7 @@ __unittest = True  # unittest leaves our frames out of its tracebacks
 
 LISTS = (
     *("errors", "failures", "skipped", "expectedFailures", "unexpectedSuccesses", "timeouts", "crashes"),
-    *("interruptions", "failed", "collectedDurations"),
+    *("interruptions", "not_set_up", "collectedDurations"),
 )
 NUMBERS = "testsRun", "hinted"
 
@@ -91,8 +91,8 @@ class Result(LimitedResult):
                 self._numbers[name] = number
 
     def _event(self, name: str, told: Any) -> tuple[Any, ...]:
-        if name == "failed":
-            return "fail", told, self.failed[told]
+        if name == "not_set_up":
+            return "fail", told, self.not_set_up[told]
         if name == "collectedDurations":
             return "took", *told
         test, text, *_ = told if isinstance(told, tuple) else (told, "")

@@ -47,7 +47,7 @@ def _running_in(*threads: int) -> list[Part]:
 
 def is_limited(owner: type) -> bool:
     """Tell whether a fixture of this class is being called within a limit in this thread."""
-    return any(part.whole == strclass(owner) for part in _running_in(thread.get_ident()))
+    return any(part.part_of == strclass(owner) for part in _running_in(thread.get_ident()))
 
 
 def at_work(limits: Limits) -> bool:
@@ -61,18 +61,18 @@ class Part(EnforcedPhase):
     An error, a skip or a success that comes too late is the cause at best. Only KeyboardInterrupt passes.
     """
 
-    __slots__ = ("limits", "whole", "subject", "thread", "error")
+    __slots__ = ("limits", "part_of", "subject", "thread", "error")
 
     def __init__(self, group: Group, name: str, subject: object) -> None:
         super().__init__(group.ledger, name, None)
         self.limits = group.limits
-        self.whole = group.name  # the test, class or module that it is a part of
+        self.part_of = group.name  # the test, class or module that it is a part of
         self.subject = subject  # what it calls: a cleanup, a subtest
         self.thread = thread.get_ident()  # in which it is called
         self.error: PhaseTimeout | None = None
 
     def path(self) -> tuple[str, ...]:
-        return self.whole, *super().path()
+        return self.part_of, *super().path()
 
     def place(self) -> str:
         """Return its name, and what it calls where that needs to be said."""

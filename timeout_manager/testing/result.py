@@ -39,7 +39,7 @@ class LimitedResult(Recorder):
         self.timeouts: list[tuple[Any, str]] = []  #: tests, and what is to be said of them
         self.crashes: list[tuple[Any, str]] = []  #: of what ended the process, where there is another one to tell
         self.not_run: dict[str, str] = {}  #: names of tests, in their order, and why
-        self.failed: dict[str, str] = {}  # names of classes and modules that could not be set up, and why not
+        self.not_set_up: dict[str, str] = {}  # names of classes and modules that could not be set up, and why not
         self.interrupted = False  #: by Ctrl-C
 
     def startTest(self, test: Any) -> None:
@@ -66,8 +66,8 @@ class LimitedResult(Recorder):
         ours = self._is_ours(err[1]) or self._is_reported(test, err[1])
         name = name_of(test)
         owner = set_up_by(name)
-        if owner:
-            self.failed.setdefault(owner, f"{name} {'timed out' if ours else 'failed'}")  # then its cleanups may, too
+        if owner:  # only the first error counts: its cleanups may fail, too
+            self.not_set_up.setdefault(owner, f"{name} {'timed out' if ours else 'failed'}")
         if not ours:
             super().addError(test, err)
             self._note(test, "error", err)
@@ -150,7 +150,7 @@ class LimitedResult(Recorder):
         elif self.interrupted:
             rest = "of Ctrl-C"
         for name, kind, module in tests:
-            why = self.failed.get(module) or self.failed.get(kind) or rest
+            why = self.not_set_up.get(module) or self.not_set_up.get(kind) or rest
             if why and name not in self.ran:
                 self.not_run[name] = why
 
