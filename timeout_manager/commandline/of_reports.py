@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def telling(program: str, options: Sequence[str]) -> Iterator[None]:
-    """Say what is wrong with the command line, or with what it names, and exit with that status."""
+    """Say what is wrong with the command line, or with what it names, and exit with `USAGE`."""
     try:
         yield
     except (GetoptError, OSError, ValueError) as error:

@@ -59,8 +59,10 @@ def seconds_from_environ(variable: str) -> float | None:
 
 
 class Listener:
-    """Is told of a run: what begins, goes on when something inside of it is over, and ends; and when a group of parts
-    calls code under test, when that returns, and when the time of the group goes on again.
+    """Is told of a run.
+
+    ``running``: this has begun, or goes on after something inside of it; ``ended``: it is over. ``entered``: a group
+    of parts calls code under test; ``left``: that has returned; ``goes_on``: the time of the group counts again.
     """
 
     def running(self, entry: Any) -> None: ...
@@ -88,9 +90,9 @@ class Listener:
 class Limits:
     """The limits of a run: of each test, and of all together.
 
-    What has no limit is not done, as ``kill_after``. The total counts from here. ``method`` is "timer" (of the kernel),
-    "signal" (SIGALRM), "thread" (a watchdog, and for the main thread a private signal) or "auto": the one that code
-    under test is least likely to get into the way of.
+    What has no seconds (``kill_after``) is not done. The total counts from here. ``method`` is "timer" (of the
+    kernel), "signal" (SIGALRM), "thread" (a watchdog, and for the main thread a private signal) or "auto": the one that
+    code under test is least likely to get into the way of.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Report files of a unittest run, whole after every test: JSON, JUnit XML, Trace Event Format.
+"""Report files of a unittest run: JSON, JUnit XML and Trace Event Format, whole after every test; a page at its end.
 
 Whatever kills the process, the files tell everything up to then, and which test was running; and if the disk is full,
 everything up to that.
