@@ -271,14 +271,18 @@ class Options(Directory):
 
     def test_a_timeout_shows_in_every_way_of_printing(self):
         self.write(test_h="import time, unittest\nclass H(unittest.TestCase):\n"
-                   " def test_a(self): print('what it said'); time.sleep(60)\n def test_b(self): pass\n")  # fmt: skip
-        plain, verbose, ran = self.unittest_at_once(
+                   " def test_a(self): print('what it said'); time.sleep(60)\n def test_b(self): pass\n",
+                   late="import time, unittest\nclass L(unittest.TestCase):\n"
+                   " setUpClass = classmethod(lambda cls: time.sleep(60))\n def test_l(self): pass\n")  # fmt: skip
+        plain, verbose, fixture, ran = self.unittest_at_once(
             ("--timeout", "0.5"),
             ("--timeout", "0.5", "-v"),
+            ("--timeout", "0.5", "-v", "late"),
             ("--timeout", "0.5", "-b", "-f", "--junit-xml", "deep/er/junit.xml"),
         )
         self.assertTrue(plain.stderr.startswith("T.\n"))
         self.assertIn(" ... TIMEOUT\n", verbose.stderr)
+        self.assertTrue(fixture.stderr.startswith("setUpClass (late.L) ... TIMEOUT\n"), fixture.stderr)
         self.assertIn("\nStdout:\nwhat it said\n", ran.stderr)
         self.assertNotIn("test_b", ran.outcomes)
         self.assertEqual(ran.report["counts"], {"timeout": 1})

@@ -114,7 +114,8 @@ class LimitedResult(Recorder):
             if hasattr(self, "_write_status"):
                 self._write_status(test, outcome)
             else:
-                self.stream.writeln(outcome if self.current is not None else f"{test} ... {outcome}")
+                has_line = self.current is not None and self.current.started  # that of a fixture has none
+                self.stream.writeln(outcome if has_line else f"{test} ... {outcome}")
         elif getattr(self, "dots", False):
             self.stream.write(outcome[0])
             self.stream.flush()
