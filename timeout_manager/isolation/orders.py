@@ -33,7 +33,7 @@ class Orders:
 
     def __call__(self, result: Result) -> None:
         worker = self.worker
-        result.worker, worker.result, worker.suite = worker, result, self.suite
+        worker.result, worker.suite = result, self.suite
         order: Any = self
         while order:
             try:
@@ -92,7 +92,7 @@ class Runner(TextTestRunner):
                 (name, described(each, self._shown), *names_of(each)[1:], orders.suite.owner(type(each))[1])
                 for name, each in orders.suite.named()
             ]
-            self.worker.channel.say("tests", listed, any(map(limits.bind, orders)))
+            self.worker.channel.say("tests", listed, any(map(limits.may_bind, orders)))
         return super().run(orders)
 
     def _shown(self, test: Any) -> str:

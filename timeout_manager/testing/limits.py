@@ -183,7 +183,7 @@ class Limits:
                 return Limit(value, f"{ATTRIBUTE} of {name}")
         return self.timeout
 
-    def bind(self, test: TestCase) -> bool:
+    def may_bind(self, test: TestCase) -> bool:
         """Tell whether a limit binds this test, or may: of one that could not be loaded it is not known."""
         try:
             seconds = self.of_test(test).seconds or self.total.seconds
