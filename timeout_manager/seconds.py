@@ -11,9 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 INFINITY = float("inf")
-HUGE = 1e300
 LONGEST_WAIT = 2147483.0  #: what the standard library can wait for at most: a poll counts milliseconds in 31 bits
-PLAIN: frozenset[Any] = frozenset({int, float})
 SCALE = "TIMEOUT_MANAGER_SCALE"
 ENFORCE = "TIMEOUT_MANAGER_ENFORCE"
 _SPACES = "\xa0\u3000"  # which are printed, whatever Python says

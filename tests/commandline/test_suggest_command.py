@@ -199,16 +199,15 @@ class Ledgers(Directory):
             '{"tests": {}}': "is not a report",
             '{"traceEvents": []}': "is not a report",
             '{"format": 99, "tests": []}': '"format" must be 1, not 99',
-            '{"tests": [7]}': "tests[0] must be an object, not 7",
-            '{"phases": [{"outcome": "done", "elapsed": 1}]}': 'a list of texts "path", not None',
-            '{"phases": [{"path": [], "outcome": "done", "elapsed": 1}]}': 'a list of texts "path", not []',
-            '{"phases": [{"path": ["a", 7], "outcome": "done", "elapsed": 1}]}': "\"path\", not ['a', 7]",
-            '{"tests": [{"id": 7, "outcome": "passed", "elapsed": 1}]}': 'a text "id" or',
-            '{"tests": [{"id": "a", "outcome": null, "elapsed": 1}]}': 'must have a text "outcome", not None',
-            '{"tests": [{"id": "a", "outcome": "passed"}]}': 'must have seconds "elapsed", not None',
+            '{"tests": [7]}': '"tests"[0] must be an object, not 7',
+            '{"phases": [{"outcome": "done", "elapsed": 1}]}': '"phases"[0] "path" must be a list, not None',
+            '{"phases": [{"path": ["a", 7], "outcome": "done", "elapsed": 1}]}': '"path"[1] must be a text, not 7',
+            '{"tests": [{"id": 7, "outcome": "passed", "elapsed": 1}]}': '"tests"[0] "id" must be a text, not 7',
+            '{"tests": [{"id": "a", "outcome": null, "elapsed": 1}]}': '"outcome" must be a text, not None',
+            '{"tests": [{"id": "a", "outcome": "passed"}]}': '"elapsed" must be seconds, not None',
             **{
-                f'{{"tests": [{{"id": "a", "outcome": "passed", "elapsed": {value}}}]}}': f"tests[0] must have "
-                f'seconds "elapsed", not {shown}'
+                f'{{"tests": [{{"id": "a", "outcome": "passed", "elapsed": {value}}}]}}': '"tests"[0] "elapsed" must '
+                f"be seconds, not {shown}"
                 for value, shown in (
                     *(("-1", "-1"), ("true", "True"), ('"2"', "'2'"), ("NaN", "nan"), ("1e999", "inf")),
                     ("1e305", "1e+305"),

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from reprlib import repr as brief
 
-from ..seconds import HUGE, PLAIN, path as line, text
+from ..seconds import path as line, text
 from .of_reports import load, parsed, telling
 from .screen import USAGE, show
+from .shape import Seconds, check
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 OPTIONS = ["all", "help"]
 NOTHING = 1  # exit status
+ENTRIES: dict[str, Any] = {
+    "tests": {"id": str, "outcome": str, "elapsed": Seconds},
+    "phases": {"path": [str], "outcome": str, "elapsed": Seconds},
+}
 ENDED_WELL = "passed", "expected failure", "done"
 OF_PERCENTILE, OF_LONGEST = 3.0, 2.5
 STEPS = 1, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45  # seconds, minutes or hours
@@ -87,29 +91,15 @@ def read(path: str) -> Iterator[tuple[bool, str, str, float]]:
     ValueError names the file, the value, and what is wrong with it.
     """
     ledger = load(path)
-    kinds = [kind for kind in ("tests", "phases") if isinstance(ledger, dict) and isinstance(ledger.get(kind), list)]
-    if not kinds:
+    found = [kind for kind in ENTRIES if isinstance(ledger, dict) and isinstance(ledger.get(kind), list)]
+    if not found:
         raise ValueError(f'{path} is not a report: it must be an object with a list "tests" or "phases"')
-    for number, entry in enumerate(ledger[kinds[0]]):
-        try:
-            yield kinds[0] == "tests", *_entry(entry)
-        except ValueError as error:
-            raise ValueError(f"{path}: {kinds[0]}[{number}] {error}") from None
-
-
-def _entry(entry: Any) -> tuple[str, str, float]:
-    if not isinstance(entry, dict):
-        raise ValueError(f"must be an object, not {brief(entry)}")
-    names = [entry["id"]] if "id" in entry else entry.get("path")
-    outcome: Any = entry.get("outcome")
-    elapsed: Any = entry.get("elapsed")
-    if not isinstance(names, list) or not names or not all(isinstance(each, str) for each in names):
-        raise ValueError(f'must have a text "id" or a list of texts "path", not {brief(names)}')
-    if not isinstance(outcome, str):
-        raise ValueError(f'must have a text "outcome", not {brief(outcome)}')
-    if type(elapsed) not in PLAIN or not 0 <= elapsed < HUGE:
-        raise ValueError(f'must have seconds "elapsed", not {brief(elapsed)}')
-    return "import " * (entry.get("kind") == "import") + line(names), outcome, elapsed
+    kind = found[0]
+    check(ledger, {kind: [ENTRIES[kind]]}, f"{path}:")
+    for entry in ledger[kind]:
+        names = [entry["id"]] if kind == "tests" else entry["path"]
+        name = "import " * (entry.get("kind") == "import") + line(names)
+        yield kind == "tests", name, entry["outcome"], entry["elapsed"]
 
 
 def table(times: dict[tuple[bool, str], list[float]], every: bool) -> list[str]:
