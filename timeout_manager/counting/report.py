@@ -48,7 +48,8 @@ def lines(phases: list[Phase], running: dict[Phase, float]) -> list[str]:
 def _column(names: list[str]) -> list[str]:
     """Return the names, filled up so that they take the same room on a terminal."""
     widths = list(map(columns, names))
-    return [name + " " * (max(widths) - width) for name, width in zip(names, widths)]
+    most = max(widths, default=0)
+    return [name + " " * (most - width) for name, width in zip(names, widths)]
 
 
 def columns(text: str) -> int:
