@@ -18,6 +18,7 @@ from unittest import mock
 
 from .. import package
 from ..helpers.clock import FakeClock
+from ..helpers.enforced import SEES_RESUMING
 
 TimeoutManager, PhaseTimeout = package.TimeoutManager, package.PhaseTimeout
 LONG = 60  # what no test takes
@@ -315,6 +316,24 @@ class RealGreenlets(unittest.TestCase):
         with self.assertRaises(PhaseTimeout) as caught, self.manager.timed_operation("ask", 0.1):
             self.wait_in_hub()
             self.spin()
+        self.assertTrue(caught.exception.interrupted)
+
+    @unittest.skipUnless(SEES_RESUMING, "from 3.12 on it is seen that it runs on")
+    def test_the_interrupt_comes_also_where_it_runs_for_moments(self):
+        def poll():
+            with self.manager.timed_operation("poll", 0.1):
+                while True:
+                    self.main.switch()
+
+        poller = self.greenlet(poll)
+        with self.assertRaises(PhaseTimeout) as caught:
+            for _ in range(1000):
+                poller.switch()
+                time.sleep(0.01)
+        self.assertTrue(caught.exception.interrupted)
+        with self.assertRaises(PhaseTimeout) as caught, self.manager.timed_operation("ask", 0.1):
+            for _ in range(1000):
+                self.wait_in_hub(0.01)
         self.assertTrue(caught.exception.interrupted)
 
     def test_a_late_one_is_a_timeout(self):

@@ -61,11 +61,12 @@ def guarded(frame: FrameType) -> bool:
 class _Visit:
     """What is to be called in a thread, and how to take it back."""
 
-    __slots__ = ("arrive", "pid", "codes", "met", "gate", "stood", "undo")
+    __slots__ = ("arrive", "pid", "awaited", "codes", "met", "gate", "stood", "undo")
 
     def __init__(self, arrive: Arrive) -> None:
         self.arrive = arrive
         self.pid = system.getpid()  # a child that has just been forked has inherited this
+        self.awaited: frozenset[FrameType] = frozenset()  # it is for what runs in one of these alone, if there are any
         self.codes: set[CodeType] = set()  # what is monitored,
         self.met: set[CodeType] = set()  # and of that, where the thread has been seen
         self.gate: Any = None  # or what traces the thread, a `Gate`,
@@ -105,7 +106,28 @@ def arrange(ident: int, state: int, frames: Iterable[FrameType], arrive: Arrive)
     It goes on until it is withdrawn. Return False if that cannot be.
     """
     with _lock:
-        return _monitor(ident, frames, arrive) if _monitoring is not None else _trace(ident, state, frames, arrive)
+        if _monitoring is None:
+            return _trace(ident, state, frames, arrive)
+        visit = _monitor(ident, frames, arrive)
+        if visit is not None:
+            visit.awaited = frozenset()
+        return visit is not None
+
+
+@uninterrupted
+def expect(ident: int, frames: Iterable[FrameType], arrive: Arrive) -> bool:
+    """Have the thread call ``arrive`` where it lands in one of these frames, or beyond: they wait, and are to run on.
+
+    Return False if that cannot be: before 3.12, to see it each call of the thread would have to be traced.
+    """
+    if _monitoring is None:
+        return False
+    with _lock:
+        is_sent = ident in _visits and not _visits[ident].awaited
+        visit = _monitor(ident, frames, arrive)
+        if visit is not None and not is_sent:
+            visit.awaited = frozenset(frames)
+        return visit is not None
 
 
 @uninterrupted
@@ -129,12 +151,12 @@ fork.in_child("safepoints", _forked)
 # -- from 3.12 ---------------------------------------------------------------------------------------------------------
 
 
-def _monitor(ident: int, frames: Iterable[FrameType], arrive: Arrive) -> bool:
+def _monitor(ident: int, frames: Iterable[FrameType], arrive: Arrive) -> _Visit | None:
     global _tool
     if _tool < 0:
         _tool = next((tool for tool in (4, 3, 5, 2, 1, 0) if _monitoring.get_tool(tool) is None), -1)
         if _tool < 0:
-            return False
+            return None
         _monitoring.use_tool_id(_tool, TOOL)
         _monitoring.register_callback(_tool, _monitoring.events.INSTRUCTION, _event)
     visit = _visits.get(ident)
@@ -142,7 +164,7 @@ def _monitor(ident: int, frames: Iterable[FrameType], arrive: Arrive) -> bool:
         visit = _visits[ident] = _Visit(arrive)
         visit.undo = lambda: _unmonitor(visit.codes)
     _add(visit, frames)
-    return True
+    return visit
 
 
 def _add(visit: _Visit, frames: Iterable[FrameType]) -> None:
@@ -167,6 +189,8 @@ def _event(code: CodeType, at: int) -> None:
     visit = _visits.get(get_ident())
     if visit is not None:
         frame = python._getframe(1)
+        if visit.awaited and visit.awaited.isdisjoint(up(frame)):
+            return
         if code not in visit.met:  # only the thread itself knows from where it was called
             visit.met.add(code)
             with _lock:

@@ -85,6 +85,8 @@ class EnforcedPhase(InterruptiblePhase):
                 self._end(error, self.ended, struck)
 
     def _late(self, error: BaseException | None, now: float) -> None:
+        if self.enforcer is not None:
+            self.enforcer.call_off()
         self._end(error, now, self._release())
 
     def _end(self, error: BaseException | None, now: float, struck: Struck) -> None:
