@@ -126,7 +126,3 @@ class EnforcedCleanup(Cleanup, EnforcedPhase):
     """A cleanup that can be interrupted."""
 
     __slots__ = ()
-
-    @uninterrupted
-    def __enter__(self, frame: FrameType | None = None) -> Phase:
-        return EnforcedPhase.__enter__(self, frame or _getframe(1))
