@@ -30,7 +30,7 @@ def decorate(phase: Phase, func: F) -> F:
 
     @wraps(func)
     def plain(*args: Any, **kwargs: Any) -> Any:
-        return call(kind(ledger, name, limit), func, args, kwargs)
+        return _call(kind(ledger, name, limit), func, args, kwargs)
 
     @wraps(func)
     async def asynchronous(*args: Any, **kwargs: Any) -> Any:
@@ -47,6 +47,11 @@ def call(phase: Phase, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         return _await(phase, func, args, kwargs)
     if is_generator_function(func):
         _refuse(phase, f"call_with_timeout cannot time the generator function {_name(func)}")
+    return _call(phase, func, args, kwargs)
+
+
+def _call(phase: Phase, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """Do that with a function which does not say by its kind what it returns."""
     awaited = None
     try:
         with phase:
