@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from functools import partial, wraps
 from inspect import isasyncgen, isasyncgenfunction, isawaitable, iscoroutinefunction, isgenerator, isgeneratorfunction
+from types import FunctionType
 
 from ..errors import PhaseTimeout
 from .ledger import caller
@@ -123,8 +124,7 @@ def is_generator_function(func: Any) -> bool:
 def _called(func: Any) -> list[Any]:
     while isinstance(func, partial):
         func = func.func
-    called = None if isinstance(func, type) else getattr(func, "__call__", None)
-    return [func, called]
+    return [func] if isinstance(func, (type, FunctionType)) else [func, getattr(func, "__call__", None)]
 
 
 def _flags(func: Any) -> int:
