@@ -25,7 +25,7 @@ from ..interpreter.frames import awaiting, callers, is_suspended, suspended_in
 from ..interpreter.turns import asyncio_task, call_in_loop
 from ..interrupting.cancellation import cancel, cancellation_beneath, count, is_alone, uncancel, uncount
 from ..interrupting.delivery import find, mark, seize
-from ..interrupting.enforcer import Enforcer, Loop
+from ..interrupting.enforcer import Enforcer
 from ..interrupting.expiry import FIRST, LAST
 from ..interrupting.position import Position
 from ..interrupting.whereabouts import (
@@ -182,7 +182,7 @@ class ByAsyncio(Enforcer):
         return is_last and is_alone(error) and isinstance(error, loaded("asyncio").CancelledError)
 
 
-class LoopTimer(Loop):
+class LoopTimer:
     """Has the tasks of a loop looked at that are due; if it is overdue itself, what watches the thread does that."""
 
     def __init__(self, loop: Any, behind: ThreadEnforcer | None) -> None:
@@ -201,7 +201,7 @@ class LoopTimer(Loop):
         self = timers[loop] = cls(loop, behind)
         if behind is not None:
             behind.sessions += 1
-            behind.loops += (self,)
+            behind.loops += (self.seize,)
         return self
 
     def add(self, enforcer: ByAsyncio) -> None:
@@ -242,6 +242,7 @@ class LoopTimer(Loop):
                 self.set(soonest, min(each.at for each in enforcers))
 
     def seize(self, position: Position) -> BaseException | None:
+        """Return what is to be raised in the calling thread, which stands there, for a task that blocks the loop."""
         error = scene = None
         if not self.loop.is_running() or self.behind is None:
             if self.loop.is_closed() or not self._is_busy():  # it was stopped in the moment after its last phase
@@ -319,7 +320,7 @@ class LoopTimer(Loop):
         timers.pop(self.loop, None)
         behind = self.behind
         if behind is not None:
-            behind.loops = tuple(each for each in behind.loops if each is not self)
+            behind.loops = tuple(each for each in behind.loops if each != self.seize)
             behind.sessions -= 1
             if not behind.sessions and not behind.phases and behind.key == get_ident():
                 behind.stop()

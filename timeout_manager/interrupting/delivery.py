@@ -58,8 +58,8 @@ def look(enforcer: Enforcer, frame: FrameType, sent_to: int = -1) -> BaseExcepti
         return None
     error = seize(enforcer, position)
     if error is None and not (enforcer.expiry and enforcer.expiry.tries):
-        for loop in enforcer.loops:
-            error = error or loop.seize(position)
+        for seize_in_loop in enforcer.loops:
+            error = error or seize_in_loop(position)
     return error
 
 

@@ -17,9 +17,9 @@ __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
-    from typing import Any, Union
+    from typing import Any, Optional, Union
     from weakref import ref
 
     from ..errors import LetPass, PhaseTimeout
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .position import Position
 
     Struck = Union[PhaseTimeout, LetPass, None]  # what has been raised in a phase, or stands for that
+    Seize = Callable[[Position], Optional[BaseException]]  # returns what a task that blocks its loop there is to raise
 
 MOMENT = 0.001  # seconds until the next look where this one came at a bad place
 SUSPENDED = 0.1  # between looks at a phase that is over in a suspended generator
@@ -51,14 +52,6 @@ class InterruptiblePhase(Phase):
     greenlet: ref[Any] | None  # and the greenlet that runs it, or that entered the phase
 
 
-class Loop:
-    """An event loop that may be blocked in a thread, in a phase of one of its tasks."""
-
-    def seize(self, position: Position) -> BaseException | None:
-        """Return what is to be raised in the calling thread, which stands there, if that phase is over."""
-        raise NotImplementedError
-
-
 class Enforcer:
     """Interrupts one thread or task. It lives from ``start`` to ``stop``; when due, ``fire`` runs in the watched code.
 
@@ -75,7 +68,7 @@ class Enforcer:
         *("planned", "sample", "seen"),
     )
 
-    loops: tuple[Loop, ...] = ()  # that may be blocked in its thread
+    loops: tuple[Seize, ...] = ()  # of event loops that may be blocked in its thread
     covered: Sequence[object] = ()  # what blocks have put in the place of what it uses, while it has taken over
 
     def __init__(self, key: Any = 0, thread: Enforcer | None = None) -> None:
