@@ -206,7 +206,7 @@ def entry(code: CodeType, at: int) -> int:
     if not _TABLE:
         if raw[at + 2] == _YIELD_FROM:  # suspended
             at += 2
-        if raw[at] not in _WITH and raw[at + 2 : at + 3] in {bytes([each]) for each in _WITH}:
+        if raw[at] not in _WITH and raw[at + 2] in _WITH:
             at += 2  # an `async with`, while it waits
         return _jump(raw, at) if raw[at] in _WITH else -1
     while not raw[at] or at and raw[at] == _RESUME:  # in the cache of a SEND, 3.12; suspended, from 3.13
