@@ -136,7 +136,7 @@ class Alarm:
 
     def is_late(self, now: float) -> bool:
         """Tell whether one of ours was due shortly before."""
-        return now - max(self.recent, self.armed if now >= self.armed - SLACK else self.recent) <= LATE
+        return now - self.recent <= LATE or -SLACK <= now - self.armed <= LATE
 
     def is_foreign(self, now: float) -> bool:
         """Tell whether that of somebody else is due."""
