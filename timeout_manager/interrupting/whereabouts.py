@@ -51,14 +51,13 @@ def whereabouts(enforcer: Enforcer, stack: Iterable[FrameType]) -> tuple[list[Ph
     here = greenlet()
     for phase in enforcer.phases.copy():
         at = place(phase, stack)
-        own = None if phase.key.__class__ is int else phase.greenlet
         if at is None:
             if _is_bound(phase) and phase.key == caller():  # an error has ended it; it would be in its own stack
                 give_up(phase)
             else:
                 elsewhere.append(phase)
-        elif own != here and at[0] not in stack:
-            if is_alive(own):
+        elif phase.greenlet != here and at[0] not in stack:
+            if is_alive(phase.greenlet):
                 elsewhere.append(phase)
             else:
                 give_up(phase)
