@@ -25,8 +25,8 @@ def thread_of(ident: object) -> Any:
     return getattr(loaded("threading"), "_active", {}).get(ident)
 
 
-def shown(ident: int, name: str) -> bytes:
-    """Return what Linux shows of a thread in the file of this name; OSError if it does not.
+def task_file(ident: int, name: str) -> bytes:
+    """Return the file of this name in which Linux shows a thread; OSError if it does not.
 
     After a fork that of the main thread may still have the number that it had in the parent.
     """
@@ -51,7 +51,7 @@ def use_of(ident: Any) -> Use:
 def blocks(ident: int, signum: int) -> bool:
     """Tell whether a thread blocks a signal, or may do so: where nothing tells of that."""
     try:
-        _, _, mask = shown(ident, "status").partition(b"\nSigBlk:")
+        _, _, mask = task_file(ident, "status").partition(b"\nSigBlk:")
         return bool(int(mask.split()[0], 16) >> (signum - 1) & 1)
     except (IndexError, OSError, ValueError):
         return True
@@ -60,7 +60,7 @@ def blocks(ident: int, signum: int) -> bool:
 def _scheduled(ident: int) -> Use:
     """Return what the scheduler of Linux has counted, to a tick; zeros where nothing is known."""
     try:
-        ran, waited = map(int, shown(ident, "schedstat").split()[:2])
+        ran, waited = map(int, task_file(ident, "schedstat").split()[:2])
         return ran / 1e9, waited / 1e9
     except (OSError, ValueError):
         return 0.0, 0.0

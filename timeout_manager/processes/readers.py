@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..interpreter.threads import shown
+from ..interpreter.threads import task_file
 from ..originals import system
 from .family import descendants
 
@@ -24,7 +24,7 @@ def writers(ident: int) -> list[int]:
 def _pipe_of(ident: int) -> str:
     """Return the name of the pipe that a thread reads from at present; "" if it does not."""
     try:
-        number, descriptor = (int(word, 0) for word in shown(ident, "syscall").split()[:2])
+        number, descriptor = (int(word, 0) for word in task_file(ident, "syscall").split()[:2])
         name = system.readlink(f"/proc/self/fd/{descriptor}")
     except (OSError, ValueError):  # it runs, or is not known; there is no such file
         return ""
