@@ -57,7 +57,7 @@ def look(enforcer: Enforcer, frame: FrameType, sent_to: int = -1) -> BaseExcepti
     if any(map(guarded, position.stack)):
         return None
     error = seize(enforcer, position)
-    if error is None and not (enforcer.expiry and enforcer.expiry.tries):
+    if not (enforcer.expiry and enforcer.expiry.tries):
         for seize_in_loop in enforcer.loops:
             error = error or seize_in_loop(position)
     return error
