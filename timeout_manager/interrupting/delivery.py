@@ -111,7 +111,7 @@ def find(
         due = now + struck[-1].ledger.left_of(over, now)
         error.scene = Scene(position.frame, task, struck, seen, like, max(due, enforcer.looked))
         enforcer.expiry = expiry = Expiry(over, error)
-    if last is not None and last.hits and expiry.again < last.hit + LAST and last.is_handled():
+    if last is not None and last.hits and last.is_handled():
         expiry.again = last.hit + LAST
     if now < expiry.again:
         enforcer.at = expiry.again
