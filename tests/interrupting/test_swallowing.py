@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ..helpers.child import PYTHON
 from ..helpers.enforced import (
-    CPYTHON, LONG, MARGIN, burn, by_each_enforcer, retry_on_os_error, spin, swallow_exceptions,
+    CPYTHON, LONG, MARGIN, burn, by_each_enforcer, choice, retry_on_os_error, spin, swallow_exceptions,
 )
 
 HANG = [*PYTHON, "-c", "import time; time.sleep(60)"]
@@ -98,6 +98,25 @@ class Swallowing:
             self.assert_times_out(body)
         finally:
             sys.unraisablehook = hook
+
+    @unittest.skipUnless(CPYTHON, "elsewhere generators are closed late")
+    def test_a_generator_that_is_left_behind_has_its_time_to_clean_up(self):
+        is_on_its_way_out = []
+
+        def rows():
+            try:
+                while True:
+                    yield
+            finally:
+                found = [each.expiry for each in choice.started() if each.expiry is not None]
+                is_on_its_way_out.append([each.is_handled() for each in found])
+
+        def body():
+            for _ in rows():
+                spin()
+
+        self.assert_times_out(body)
+        self.assertEqual(is_on_its_way_out, [[True]])
 
     @unittest.skipUnless(CPYTHON, "elsewhere objects die late")
     def test_callbacks_whose_errors_are_ignored_are_left_for_what_calls_them(self):

@@ -55,6 +55,10 @@ class Expiry:
         return scene if getattr(scene, "at", -INFINITY) >= now else None
 
     def is_handled(self) -> bool:
-        """Tell whether the block is on its way out: an error of ours is being handled, or what came of it."""
-        ours = any(each is self.error or each is self.raised for each in chain(python.exc_info()[1]))
+        """Tell whether the block is on its way out: an error of ours is being handled, or what came of it.
+
+        Or a generator is being closed, as one is that an error leaves behind: there nothing else tells of that error.
+        """
+        handled = chain(python.exc_info()[1])
+        ours = any(each is self.error or each is self.raised or isinstance(each, GeneratorExit) for each in handled)
         return ours or self.message() is not None
