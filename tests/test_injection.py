@@ -63,6 +63,17 @@ class TheLimit(unittest.TestCase):
         self.assertIs(test(timeout_manager=own), own)
         self.assertIs(test(own), own)
         self.assertEqual(test(timeout_manager=None).initial_timeout, 30)
+        self.assertEqual(test(None).initial_timeout, 30)
+
+    def test_is_handed_over_where_the_function_has_no_name_for_it_outside(self):
+        @with_timeout_management(timeout=30)
+        def test(root, timeout_manager=None, /, *more, **options):
+            return root, timeout_manager.initial_timeout, more, options
+
+        own = TimeoutManager(1)
+        self.assertEqual(test("r"), ("r", 30, (), {}))
+        self.assertEqual(test("r", None, 2, a=3), ("r", 30, (2,), {"a": 3}))
+        self.assertEqual(test("r", own, 2), ("r", 1, (2,), {}))
 
     def test_is_none_without_any(self):
         @with_timeout_management

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
     from typing import Any
 
-    Add = Callable[[tuple[Any, ...], dict[str, Any]], dict[str, Any]]
+    Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+    Add = Callable[[tuple[Any, ...], dict[str, Any]], Arguments]
 
 MANAGER = "timeout_manager"
 MARKER = "timeout_from_marker"
@@ -35,13 +36,18 @@ def inject(func: Any, timeout: float | None, make: Callable[[float | None], Any]
     inner = _checked_signature(func)
     adds_marker = MARKER not in inner.parameters and timeout is None
 
-    def add(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    def add(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
         marker = kwargs.pop(MARKER, None) if adds_marker else None
-        given = inner.bind_partial(*args, **kwargs).arguments
-        if given.get(MANAGER, kwargs.get(MANAGER)) is None:
-            limit = next((choice for choice in (marker, given.get(MARKER), timeout) if choice is not None), None)
-            kwargs[MANAGER] = make(limit_of(func, limit, _of_test_case(args)))
-        return kwargs
+        bound = inner.bind_partial(*args, **kwargs)
+        given = bound.arguments
+        if given.get(MANAGER, kwargs.get(MANAGER)) is not None:
+            return args, kwargs
+        limit = next((choice for choice in (marker, given.get(MARKER), timeout) if choice is not None), None)
+        manager = make(limit_of(func, limit, _of_test_case(args)))
+        if MANAGER not in inner.parameters:
+            return args, {**kwargs, MANAGER: manager}
+        given[MANAGER] = manager  # in the place of a None, too
+        return bound.args, bound.kwargs
 
     wrapper = _wrap_async_generator(func, add) if isasyncgenfunction(func) else _wrap(func, add)
     wrapper.__signature__ = _outer(inner, adds_marker)
@@ -71,19 +77,22 @@ def _wrap(func: Any, add: Add) -> Any:
 
         @wraps(func)
         async def wrapper(*args: Any, **kwargs: Any) -> Any:
-            return await func(*args, **add(args, kwargs))
+            args, kwargs = add(args, kwargs)
+            return await func(*args, **kwargs)
 
     elif isgeneratorfunction(func):
 
         @wraps(func)
         def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-            return (yield from func(*args, **add(args, kwargs)))
+            args, kwargs = add(args, kwargs)
+            return (yield from func(*args, **kwargs))
 
     else:
 
         @wraps(func)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            return func(*args, **add(args, kwargs))
+            args, kwargs = add(args, kwargs)
+            return func(*args, **kwargs)
 
     return wrapper
 
@@ -93,7 +102,8 @@ def _wrap_async_generator(func: Any, add: Add) -> Any:
 
     @wraps(func)
     async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        generator = func(*args, **add(args, kwargs))
+        args, kwargs = add(args, kwargs)
+        generator = func(*args, **kwargs)
         step = generator.__anext__()
         while True:
             try:
