@@ -46,7 +46,7 @@ class InterruptiblePhase(Phase):
     enforcer: Enforcer | None  # what interrupts it
     frame: FrameType | None  # that entered it, or for which that was done, while it is open,
     lasti: int  # at this instruction
-    users: tuple[tuple[FrameType, int], ...]  # of the ``@contextmanager`` in which that is: see `whereabouts`
+    users: tuple[tuple[FrameType, int], ...]  # of the ``@contextmanager`` in which that is: see `users`
     struck: Struck  # what has been raised in it
     cancelling: int  # of the task: by how many it had been cancelled before,
     greenlet: ref[Any] | None  # and the greenlet that runs it, or that entered the phase

@@ -16,7 +16,8 @@ from ..originals import loaded, python, uninterrupted
 from ..seconds import INFINITY
 from .cancellation import cancelling
 from .enforcer import InterruptiblePhase
-from .whereabouts import GENERATES, find_users
+from .users import FOR_OTHERS, find_users
+from .whereabouts import GENERATES
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 _getframe = python._getframe
 
 EARLY = 0.001  #: seconds before a limit at which what was set for a phase before may come
-_FOR_OTHERS = frozenset({"__enter__", "__aenter__", "enter_context", "enter_async_context"})  # what enters for others
 
 
 class EnforcedPhase(InterruptiblePhase):
@@ -53,7 +53,7 @@ class EnforcedPhase(InterruptiblePhase):
             if "greenlet" in modules:
                 self.greenlet = greenlet()
         code = frame.f_code
-        if code.co_flags & GENERATES or code.co_name in _FOR_OTHERS:
+        if code.co_flags & GENERATES or code.co_name in FOR_OTHERS:
             find_users(self, frame)
         until = self.until
         if ledger.open.get(key) is self:
