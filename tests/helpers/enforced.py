@@ -21,9 +21,9 @@ MARGIN = 20  # what ends within so many seconds has not
 LATE = 1  # what returns after so many seconds has been looked at before
 BRIEF = 5  # what goes on for so long was not interrupted
 CPYTHON = sys.implementation.name == "cpython"
-SEES_RESUMING = hasattr(sys, "monitoring")  # of what was suspended, or waited in a hub
 choice = import_module(f"{package.__name__}.enforcing.choice")
 expiry = import_module(f"{package.__name__}.interrupting.expiry")
+SEES_RESUMING = import_module(f"{package.__name__}.interpreter.safepoints").SEES_RESUMING
 
 
 def is_watched():

@@ -45,6 +45,7 @@ except ImportError:  # before 3.12
     pass
 
 _monitoring: Any = getattr(sys, "monitoring", None)
+SEES_RESUMING = _monitoring is not None  #: before, each call of the thread would have to be traced for that
 TOOL = __name__.replace("safepoints", "landing")  # the name by which copies of other versions know ours, too
 _OWN_NAME = "." + ".".join(__name__.split(".")[-2:])  # in every copy
 _tool = -1  # ours, while there is a visit
@@ -118,10 +119,8 @@ def arrange(ident: int, state: int, frames: Iterable[FrameType], arrive: Arrive)
 def expect(ident: int, frames: Iterable[FrameType], arrive: Arrive) -> bool:
     """Have the thread call ``arrive`` where it lands in one of these frames, or beyond: they wait, and are to run on.
 
-    Return False if that cannot be: before 3.12, to see it each call of the thread would have to be traced.
+    Only with SEES_RESUMING. Return False if that cannot be.
     """
-    if _monitoring is None:
-        return False
     with _lock:
         is_sent = ident in _visits and not _visits[ident].awaited
         visit = _monitor(ident, frames, arrive)

@@ -20,6 +20,7 @@ from ..counting.ledger import caller
 from ..errors import LET_PASS, PhaseTimeout
 from ..interpreter.bytecode import LOSES_EXITS, entry, has_called, inside, returns, suspended
 from ..interpreter.frames import callers, codes, first_argument, runs, suspended_in, up, waits
+from ..interpreter.safepoints import SEES_RESUMING
 from ..interpreter.turns import coroutine, greenlet, is_alive
 from ..seconds import INFINITY
 from .enforcer import SUSPENDED
@@ -78,6 +79,8 @@ def next_look(elsewhere: list[Phase], now: float) -> float:
 
 def waiting(elsewhere: list[Phase], stack: Iterable[FrameType], now: float) -> list[FrameType]:
     """Return the frames that are to run on for these phases, if they are over; not those that run, in this stack."""
+    if not SEES_RESUMING:
+        return []
     over = [phase for phase in elsewhere if phase.struck is not LET_PASS and phase.left(now) <= 0.0]
     return [frame for phase in over for frame in _waits_in(phase) if frame not in stack]
 
