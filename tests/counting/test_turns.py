@@ -14,6 +14,8 @@ import types
 import unittest
 import warnings
 import weakref
+from importlib import import_module
+from itertools import islice
 from unittest import mock
 
 from .. import package
@@ -363,6 +365,17 @@ class RealGreenlets(unittest.TestCase):
         right = {n: "done" if n % 2 == 0 else (str(n), False) for n in range(8)}
         self.assertEqual(ended, right)
         self.assertEqual(self.manager._ledger.open, {})
+
+    def test_where_one_waits_has_an_end(self):
+        frames = import_module(f"{package.__name__}.interpreter.frames")
+        found = []
+
+        def start_another():
+            self.greenlet(lambda: found.extend(islice(frames.callers(), 1000))).switch()
+
+        self.greenlet(start_another).switch()
+        self.assertLess(len(found), 1000)
+        self.assertIn("start_another", [frame.f_code.co_name for frame in found])
 
     @unittest.skipIf(sys.implementation.name == "pypy", "there it just ends")
     def test_a_greenlet_that_is_given_up_leaves_its_phase(self):

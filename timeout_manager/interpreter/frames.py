@@ -69,7 +69,12 @@ def frames_of(ident: Any) -> Iterator[FrameType]:
 
 def waits(greenlet: Any) -> Iterator[FrameType]:
     """Yield the frames in which a greenlet waits, the innermost first; none while it runs, and of None."""
-    return up(None if greenlet is None else greenlet.gr_frame)
+    seen = set()
+    for frame in up(None if greenlet is None else greenlet.gr_frame):
+        if frame in seen:  # on PyPy they are in a ring, if another one was started there
+            break
+        seen.add(frame)
+        yield frame
 
 
 def callers() -> Iterator[FrameType]:
