@@ -103,8 +103,9 @@ class ByAsyncio(Enforcer):
     def expect(self, frames: list[FrameType]) -> None:
         self.is_expected = bool(frames) and safepoints.expect(get_ident(), frames, _arrived)
 
-    def call_off(self) -> None:
-        self.is_expected = False  # what is sent there takes back what is arranged
+    def call_off(self) -> bool:
+        was_expected, self.is_expected = self.is_expected, False  # whoever arrives takes back what is arranged
+        return was_expected
 
     def stop(self) -> None:
         """The task is likely to have a phase again soon: keep everything for a moment, as in a session."""

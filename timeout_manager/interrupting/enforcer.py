@@ -116,8 +116,8 @@ class Enforcer:
         """Have the code that runs on in one of these frames, where a phase is over, fire there, if that can be."""
         raise NotImplementedError
 
-    def call_off(self) -> None:
-        """Take back what ``send`` and ``expect`` have arranged; called in the watched thread."""
+    def call_off(self) -> bool:
+        """Take back what ``send`` and ``expect`` have arranged, and tell if there was such; called in its thread."""
         raise NotImplementedError
 
     def stop(self) -> None:
@@ -203,10 +203,11 @@ class ThreadEnforcer(Enforcer):
         if frames:
             self.is_sent = safepoints.expect(self.key, frames, self.fire)
 
-    def call_off(self) -> None:
-        if self.is_sent:  # not what is arranged for a task that runs here
-            self.is_sent = False
+    def call_off(self) -> bool:
+        was_sent, self.is_sent = self.is_sent, False
+        if was_sent:  # otherwise it may be a task that is sent
             safepoints.withdraw(self.key)
+        return was_sent
 
     def send_from_outside(self) -> None:
         """The same, called by another thread."""
