@@ -9,6 +9,7 @@ import unittest
 import warnings
 from importlib import import_module
 from io import StringIO
+from unittest import mock
 
 from .. import package
 from ..helpers.enforced import spin
@@ -258,7 +259,7 @@ class TestsWithAWayOfTheirOwn(Together, unittest.TestCase):
     def test_end_by_the_limit_that_their_framework_asks_for(self):
         class OfTrial(unittest.TestCase):
             def getTimeout(self):
-                return 120.0
+                return getattr(self, "timeout", 120.0)
 
             def run(self, result):
                 result.startTest(self)
@@ -281,6 +282,13 @@ class TestsWithAWayOfTheirOwn(Together, unittest.TestCase):
         told = "Time ran out in call after 0.800 s; the limit is 0.800 s (timeout of the runner).\n\n"
         self.assertIn(f"{told}test_hung (", printed)
         self.assertIn(f"{told}Its framework ended the wait; the test swallowed that.\n", printed)
+
+        class WithALimitOfItsOwn(OfTrial):
+            timeout = 0.5
+
+        self.check(WithALimitOfItsOwn, timeouts=["test_hung", "test_swallows"], ran=2)
+        with mock.patch.dict("os.environ", {"TIMEOUT_MANAGER_SCALE": "1.2"}):
+            self.check(WithALimitOfItsOwn, timeouts=["test_hung", "test_swallows"], ran=2)
 
     def test_are_not_those_with_the_mixin(self):
         """It is known for ours by its module, also in a copy whose place has "case" in its name."""

@@ -101,9 +101,10 @@ class LimitedTest(Entry):
         if kind not in self.limits.kinds:
             self.limits.kinds[kind] = ways(kind), [each for each in _CALLS if _calls_code_under_test(kind, *each[:2])]
         self.ways, calls = self.limits.kinds[kind]
-        if self.limit.seconds and _has(kind, _TIMES):
-            own, self.handed_on = getattr(test, _TIMES), HandedOn(self.limit.seconds * self.limits.factor)
-            self._stand_in(_TIMES, lambda: min(own(), self.handed_on))
+        seconds = self.limits.scaled(self.limit)
+        if seconds and _has(kind, _TIMES):
+            own, self.handed_on = getattr(test, _TIMES), HandedOn(seconds)
+            self._stand_in(_TIMES, lambda: min(self.handed_on, own() * self.limits.factor))  # ours if they are equal
         if "run" in self.ways:
             for attribute, name, which in _METHODS:
                 self._stand_in_for_own(attribute or getattr(test, "_testMethodName", ""), name, which)
