@@ -1,6 +1,8 @@
 """The watchdog does its jobs when they ask for it, and comes earlier if it is expected to."""
 
+import gc
 import os
+import sys
 import threading
 import time
 import unittest
@@ -35,6 +37,35 @@ class TheWatchdog(unittest.TestCase):
         self.addCleanup(watchdog.remove_job, job)
         is_added.set()
         self.assertTrue(came.wait(LONG / 6))
+
+    def test_goes_on_whatever_a_test_has_made_of_builtins(self):
+        came = threading.Event()
+        watchdog.add_job(self, lambda now: came.set() or now + LONG, at=time.monotonic() + 0.05)
+        self.addCleanup(watchdog.remove_job, self)
+        with mock.patch("builtins.min", side_effect=KeyError), mock.patch("builtins.max", side_effect=KeyError):
+            self.assertTrue(came.wait(LONG / 2))
+
+    @unittest.skipUnless(sys.implementation.name == "cpython", "elsewhere it is not known that it has ended")
+    def test_is_started_again_where_a_tracer_of_others_has_ended_it(self):
+        def wait_until_dead():
+            end = time.monotonic() + LONG
+            while watchdog._life and time.monotonic() < end:
+                watchdog.ring()
+                time.sleep(0.01)
+
+        came = threading.Event()
+        watchdog.end()
+        gc.collect()  # what is left of mocks of other tests, which keep what a thread was given
+        with mock.patch.object(watchdog.stalls.Clerk, "wait_until", side_effect=SystemExit):  # which is not told
+            watchdog.add_job(self, lambda now: now + LONG)
+            wait_until_dead()
+            watchdog.remove_job(self)  # does not wait for what is gone
+            watchdog.add_job(self, lambda now: came.set() or now + LONG)
+            wait_until_dead()
+        came.clear()
+        watchdog.revive()
+        self.addCleanup(watchdog.remove_job, self)
+        self.assertTrue(came.wait(LONG / 2))
 
     def test_has_begun_before_the_interpreter_ends(self):
         code = f"import {watchdog.__name__} as watchdog\nwatchdog.add_job('job', lambda now: now + 9, lasting=True)"

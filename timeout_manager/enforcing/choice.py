@@ -82,6 +82,7 @@ def stand_behind(mechanism: str, key: object) -> None:
 
 def renew() -> None:
     """Repair, in the calling thread, what others may have done to what stays armed."""
+    watchdog.revive()
     by_timer.renew()
     by_thread.renew()
 

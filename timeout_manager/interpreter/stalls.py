@@ -20,6 +20,7 @@ except ImportError:  # Windows
 LATE = 0.2  # seconds
 SLEEPS = 10  # between the instant when it was to run and the one when it did
 
+_OF_THREAD = getattr(resource, "RUSAGE_THREAD", None)
 _stalls: deque[tuple[float, float]] = deque(maxlen=10)  # the last ones: from when until when
 
 
@@ -39,7 +40,7 @@ class Clerk:
     def note(self, rung: float) -> None:
         """The thread runs again; it was waked at this instant, if that was earlier."""
         now = clock.monotonic()
-        due = min(self.due, rung)
+        due = rung if rung < self.due else self.due
         if now - due > LATE and _count_sleeps() - self.sleeps > SLEEPS:
             _stalls.append((due, now))
 
@@ -50,5 +51,4 @@ def held(since: float, until: float) -> bool:
 
 
 def _count_sleeps() -> int:
-    which = getattr(resource, "RUSAGE_THREAD", None)
-    return 0 if which is None else resource.getrusage(which).ru_nvcsw
+    return 0 if _OF_THREAD is None else resource.getrusage(_OF_THREAD).ru_nvcsw

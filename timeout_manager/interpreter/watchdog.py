@@ -6,7 +6,8 @@ before a fork and at the end of the interpreter. What has ended counts as a thre
 done with it, so that is waited for.
 
 A job is called with the instant it is, returns when to be called again, and never waits. What it raises is told on
-stderr, and the other jobs go on. Guests are asked, too, but only while the watchdog runs for some job.
+stderr, and the other jobs go on. Guests are asked, too, but only while the watchdog runs for some job. A tracer that
+others have set in all threads may raise anywhere in it, and so end it: then the next job, or `revive`, starts another.
 
 While C code holds the GIL, it does not run either; it writes down when that was (`stalls`).
 """
@@ -14,6 +15,7 @@ While C code holds the GIL, it does not run either; it writes down when that was
 from __future__ import annotations
 
 import atexit
+from weakref import ref
 
 from ..originals import clock, signals, system, thread, uninterrupted
 from ..seconds import INFINITY, LONGEST_WAIT
@@ -45,6 +47,7 @@ _starting = RLock()  # held while it is started or stopped
 _bell = allocate_lock()  # it sleeps on this; whoever lets it go wakes it
 _rung = INFINITY  # when that was done last
 _running: dict[str, LockType] = {}  # it, if it runs: what it holds until it has ended
+_life: set[ref[_Mark]] = set()  # empty as soon as the thread is gone, however it has ended: C code sees to that
 _task = ""  # where Linux shows it until it is gone
 
 
@@ -69,8 +72,12 @@ def add_job(key: object, job: Job, at: float = -INFINITY, lasting: bool = False)
         if lasting:
             _lasting.add(key)
         jobs[key] = job
-        if "watchdog" not in _running:
-            _start(key)
+        try:
+            if not _runs():
+                _start()
+        except BaseException:
+            del jobs[key]
+            raise
     expect(at)
     if lasting:
         end = clock.monotonic() + BIRTH
@@ -78,17 +85,39 @@ def add_job(key: object, job: Job, at: float = -INFINITY, lasting: bool = False)
             clock.sleep(MOMENT)
 
 
-def _start(key: object) -> None:
-    """Start the thread, unless that has seen the job before it could end; if that cannot be, take the job back."""
-    ended = allocate_lock()
+class _Mark:
+    """An argument of the thread, which goes with it."""
+
+
+def _runs() -> bool:
+    """Tell whether it runs, and is to go on."""
+    if not _life:
+        _running.clear()
+    return "watchdog" in _running
+
+
+def _start() -> None:
+    """Start the thread, unless that has seen the job before it could end."""
+    ended, mark = allocate_lock(), _Mark()
     ended.acquire()
+    _life.add(ref(mark, _life.discard))
     if _running.setdefault("watchdog", ended) is ended:
         try:
-            start_new_thread(_run, (ended, clock.monotonic()))
+            start_new_thread(_run, (ended, clock.monotonic(), mark))
         except BaseException:
             _running.clear()
-            del jobs[key]
             raise
+
+
+def revive() -> None:
+    """Start it again if it has jobs, and has been ended from outside."""
+    if jobs and not _life:
+        with _starting:
+            try:
+                if not _runs():
+                    _start()
+            except RuntimeError:  # no thread can be started
+                pass
 
 
 def remove_job(key: object, lingers: bool = False) -> None:
@@ -110,7 +139,7 @@ def end() -> None:
     with _starting:
         _stays = -INFINITY
         ended = _running.get("watchdog")
-        while ended is not None and not jobs:
+        while ended is not None and not jobs and _life:
             ring()
             if ended.acquire(True, MOMENT):
                 ended.release()
@@ -146,8 +175,8 @@ def ring() -> None:
         pass
 
 
-def _run(ended: LockType, started: float) -> None:
-    """Be the watchdog."""
+def _run(ended: LockType, started: float, mark: _Mark) -> None:
+    """Be the watchdog. Its loop calls nothing that a test may have replaced, as it may the functions in `builtins`."""
     global _task, _wakes
     _task = f"/proc/self/task/{getattr(thread, 'get_native_id', thread.get_ident)()}"
     try:  # a signal that the kernel gives to this thread comes late
@@ -159,10 +188,14 @@ def _run(ended: LockType, started: float) -> None:
         while jobs or clock.monotonic() < _stays:
             now = clock.monotonic()
             _wakes = INFINITY
-            answers = [_ask(job, now) for job in ([*jobs.values(), *guests] if jobs else ())]
-            _wakes = soonest = min(answers + [_stays] * (now < _stays), default=now)
+            soonest = _stays if now < _stays else INFINITY if jobs else now
+            for job in [*jobs.values(), *guests] if jobs else []:
+                at = _ask(job, now)
+                soonest = at if at < soonest else soonest
+            _wakes = soonest
             clerk.wait_until(soonest)
-            is_rung = _bell.acquire(True, min(max(soonest - clock.monotonic(), 0.0), LONGEST_WAIT))
+            rest = soonest - clock.monotonic()
+            is_rung = _bell.acquire(True, 0.0 if rest < 0.0 else rest if rest < LONGEST_WAIT else LONGEST_WAIT)
             clerk.note(_rung if is_rung else INFINITY)
         _wakes = -INFINITY
         _running.clear()
