@@ -77,6 +77,9 @@ class Merge(Directory):
         good["tests"][0]["phases"] = [phase]
         options = [f"--{each}={self.path(each)}" for each in ("report", "junit-xml", "trace", "html")]
         self.assertEqual(self.merge(self.dump("r.json", good), *options), (0, "1 passed\n"))
+        del phase["limit"]
+        self.assertEqual(self.merge(self.dump("r.json", good), *options), (0, "1 passed\n"))
+        phase["limit"] = None
         damages = [
             *((["format"], each) for each in (99, "1", None)),
             *((["tests"], each) for each in ({}, None, 5, [5])),

@@ -221,6 +221,29 @@ class TheRunner(unittest.TestCase):
         self.assertIsInstance(result, Result)
         self.assertIn("well done", printed)
 
+    def test_tells_of_timeouts_where_a_result_class_knows_more_of_each_error(self):
+        class Result(unittest.TextTestResult):
+            def addError(self, test, err):
+                self.errors.append((test, self._exc_info_to_string(err, test), "SELECT 1"))
+
+            def printErrorList(self, flavour, errors):
+                for test, text, more in errors:
+                    self.stream.writeln(f"{flavour}: {test} {more}")
+
+        class Case(unittest.TestCase):
+            timeout = 0.3
+
+            def test_hung(self):
+                time.sleep(60)
+
+            def test_wrong(self):
+                raise KeyError("wrong")
+
+        result, printed = run(Case, runner=testing().TextTestRunner, resultclass=Result)
+        self.assertIn("TIMEOUT: test_hung", printed)
+        self.assertRegex(printed, "ERROR: test_wrong .* SELECT 1")
+        self.assertIn("FAILED (timeouts=1, errors=1)", printed)
+
     def test_leaves_nothing_behind(self):
         seen = []
 

@@ -75,8 +75,9 @@ def _fullest(phases: Iterable[Mapping[str, Any]]) -> tuple[float | None, float |
     """Return the seconds used and the limit of the parts that share one and have used the most of it."""
     groups: dict[Any, list[float]] = {}
     for phase in phases:
-        if phase["limit"]:
-            group = groups.setdefault(phase.get("group"), [0.0, phase["limit"]])
+        limit = phase.get("limit")
+        if limit:
+            group = groups.setdefault(phase.get("group"), [0.0, limit])
             group[0] += phase["elapsed"]
     used, limit = max(groups.values(), key=lambda group: group[0] / group[1], default=(None, None))
     return used, limit

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import unittest
+from functools import partial
 
 from ..originals import python
 from ..seconds import text
@@ -130,9 +132,11 @@ class LimitedResult(Recorder):
     def printErrors(self) -> None:
         super().printErrors()
         if hasattr(self, "printErrorList"):
-            self.printErrorList("INTERRUPTED", self.interruptions)
-            self.printErrorList("TIMEOUT", self.timeouts)
-            self.printErrorList("CRASH", self.crashes)
+            kind: Any = unittest.TextTestResult  # that of a framework may want to know more of each (Django)
+            show = partial(kind.printErrorList, self) if isinstance(self, kind) else self.printErrorList
+            show("INTERRUPTED", self.interruptions)
+            show("TIMEOUT", self.timeouts)
+            show("CRASH", self.crashes)
             if self.hinted:
                 self.stream.writeln(HINT)
             left = self.hung.alive()
