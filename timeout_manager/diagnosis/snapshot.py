@@ -196,8 +196,9 @@ class Scene:
         if self.stack and (own(self.stack) or not self.tasks):  # otherwise it is the loop that waits for its tasks
             parts.append(titled(here, self.stack))
         parts += grouped("task", tasks) + grouped("thread", list(self.threads.items()))
-        if parts and self.motion():
-            parts[0] += f"\n{self.motion()}"
+        motion = self.motion()
+        if parts and motion:
+            parts[0] += f"\n{motion}"
         parts += [self.children] if self.children else []
         parts += [f"What could not be looked at: {problem}" for problem in self.problems]
         return "\n\n".join(parts)
