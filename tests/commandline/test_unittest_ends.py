@@ -9,7 +9,7 @@ import unittest
 
 from .. import package
 from ..helpers.child import at_once, hear
-from ..helpers.command import Directory
+from ..helpers.command import BETWEEN, Directory
 
 POSIX = hasattr(signal, "pthread_kill")
 LINUX = sys.platform == "linux"
@@ -87,6 +87,17 @@ class Ends(Directory):
         ran = self.unittest("--total=3", "--kill-after=0.5")
         self.assertIn("keep the process alive:\n  the left one\n", ran.stderr)
         self.assertEqual(ran.status, 124)
+
+    def test_what_runs_between_tests_has_as_long_as_a_test(self):
+        self.write(test_between=BETWEEN)
+        wheres = {"slow": "between tests"}
+        if sys.implementation.name == "cpython":  # elsewhere objects die late
+            wheres["Owner"] = "between tests, after test_between.Owner.test_1"
+        lines = [("--timeout", "2", "--kill-after", "0.5", f"test_between.{name}") for name in wheres]
+        for ran, where in zip(self.unittest_at_once(*lines, TIMEOUT_MANAGER_SCALE="0.1"), wheres.values()):
+            self.assertIn(f"Time ran out in what runs {where}; the limit is 0.500 s (the least for that).", ran.stderr)
+            self.assertRegex(ran.stderr, r"line \d+ in (__del__|run)\n")
+            self.assertEqual(ran.status, 124)
 
     def test_the_status_where_no_test_ran_since_its_fixture_failed(self):
         self.write(

@@ -15,6 +15,18 @@ from .child import ROOT, at_once, environment
 from .forks import CAN_FORK, Fork
 from .together import Together
 
+BETWEEN = """
+    import time, unittest
+    class Thing:
+        def __del__(self): time.sleep(60)
+    class Owner(unittest.TestCase):
+        def test_1(self): self.thing = Thing()
+        def test_2(self): pass
+    class Slow(unittest.TestSuite):
+        def run(self, result, debug=False): time.sleep(60)
+    def slow(): return Slow([Owner("test_2")])
+"""  # what hangs where no test runs
+
 
 class Ran:
     """What came of a run: its exit status, what it printed, and the outcomes by the last part of the name."""

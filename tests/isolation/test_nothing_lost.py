@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from unittest import mock
 
 from .. import package
+from ..helpers.command import BETWEEN
 from ..helpers.isolated import IN_A_FORK, OF_FORKS, PASSES, Isolated
 from ..helpers.tree import alive
 
@@ -232,6 +233,18 @@ class WhatWasWritten(OfForks):
             self.assertIn("\nbetween tests, after test_a.A.test ... CRASH\n", ran.stderr)
             self.assertIn("\nRuntimeError: could not be dropped\n", ran.stderr)
             self.assertNotIn("orders.py", ran.stderr)
+
+
+@unittest.skipUnless(sys.implementation.name == "cpython", "elsewhere objects die late")
+class TheNextTests(OfForks):
+    def test_run_where_something_hangs_between_tests(self):
+        self.write(test_between=BETWEEN)
+        limits = "--timeout", "2", "--kill-after", "0.5"
+        for ran in self.with_each(*limits, "test_between.Owner", TIMEOUT_MANAGER_SCALE="0.1"):
+            self.assertEqual((ran.status, ran.last), (1, "FAILED (timeouts=1)"), ran.stderr)
+            self.assertEqual(ran.outcomes["test_2"], "passed")
+            self.assertIn("TIMEOUT: between tests, after test_between.Owner.test_1\n", ran.stderr)
+            self.assertIn("Time ran out in what runs between tests after ", ran.stderr)
 
 
 class AFullDisk(OfForks):

@@ -10,7 +10,8 @@ from collections import deque
 from itertools import groupby
 
 from ..originals import clock
-from ..seconds import INFINITY
+from ..seconds import INFINITY, text
+from ..testing.between import WHERE
 from ..testing.entry import Entry
 from ..testing.plan import Unit
 from ..testing.report_files import data_of
@@ -110,7 +111,12 @@ class Course:
             unit.done = True
 
     def on_idle(self, worker: Hired) -> None:
+        """Take that it runs no test: what it runs instead, if it has a unit, has as long as a test."""
         worker.at, worker.due = IDLE, INFINITY
+        seconds, source = (None, "") if worker.unit is None else self.limits.between()
+        if seconds is not None:
+            worker.due = clock.monotonic() + seconds
+            worker.part, worker.limit, worker.seconds = WHERE, f"{text(seconds)} ({source})", seconds
 
     def on_unloaded(self, worker: Hired, status: int) -> None:
         worker.unloaded = status

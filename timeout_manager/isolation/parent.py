@@ -198,6 +198,7 @@ class Parent:
                 unit = next_unit(self.course.todo, self.jobs)
                 worker.unit, worker.state, worker.taken = unit, "busy", len(unit.left)
                 worker.send(self.course.order(unit), self._book)
+                self.course.on_idle(worker)
 
     def _wait(self) -> None:
         """Wait until something happens, and see to it."""

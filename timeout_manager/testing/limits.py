@@ -10,7 +10,7 @@ from ..enforcing import choice
 from ..enforcing.ledger import EnforcedLedger
 from ..interpreter import watchdog
 from ..originals import clock, thread
-from ..seconds import INFINITY, MECHANISMS, amount, duration, mechanism, scale
+from ..seconds import INFINITY, MECHANISMS, amount, duration, mechanism, scale, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ __unittest = True  # unittest leaves our frames out of its tracebacks
 METHODS = "auto", *MECHANISMS
 CLOSING = 0.02  # of the total, for each end that comes when it is spent,
 LONGEST_CLOSING = 5.0  # but no more seconds than this
+LEAST = 5.0  # seconds for what runs between tests: on a busy machine our own code may take one
 ATTRIBUTE = "timeout"
 VARIABLE = "TIMEOUT_MANAGER_TIMEOUT"
 
@@ -112,6 +113,8 @@ class Limits:
         factor = (self.factor or INFINITY) if self.total.scaled else 1.0
         self.end = self.began + (self.total.seconds or INFINITY) * factor
         self.kinds: dict[type, Any] = {}  # in which ways each class calls its tests, and what is a part of them
+        self.running: list[Any] = []  # parts, in all threads
+        self.rest()
         self.thread = 0  # in which they are armed between the tests
         self._is_armed = False  # a limit has come
         self._is_open = False  # something stays armed
@@ -163,6 +166,23 @@ class Limits:
     def scaled(self, limit: Limit) -> float | None:
         """Return the seconds of a limit after scaling, which may switch it off."""
         return (limit.seconds or 0.0) * self.factor or None
+
+    def within(self, limit: Limit) -> tuple[float | None, str]:
+        """Return the seconds of a limit after scaling, or of the total if less is left of that, and whose they are."""
+        seconds, left = self.scaled(limit), self.left()
+        if left is None or seconds is not None and seconds <= left:
+            return seconds, limit.source
+        return left, f"what is left of {self.total.source} {text(self.end - self.began)}"
+
+    def rest(self, last: str = "") -> None:
+        """Note that a part has been left, of this, or that the tests begin."""
+        self.left_at, self.last = clock.monotonic(), last
+
+    def between(self) -> tuple[float | None, str]:
+        """Return how long what runs between tests may take, as long as a test or `LEAST`, and whose limit that is."""
+        seconds, source = self.within(self.timeout)
+        least = LEAST * self.factor
+        return (seconds, source) if seconds is None or seconds >= least else (least, "the least for that")
 
     def ledger(self, seconds: float | None) -> Ledger:
         """Return a fresh one for the calling thread, with so many seconds."""

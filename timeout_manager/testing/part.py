@@ -96,13 +96,9 @@ class Group:
     def __init__(self, limits: Limits, name: str, limit: Limit) -> None:
         self.name = name
         self.limits = limits
-        self.source = limit.source
         self.parts: list[Part] = []
-        seconds, left = limits.scaled(limit), limits.left()
-        self.by_total = left is not None and (seconds is None or left < seconds)
-        if self.by_total:
-            seconds = left
-            self.source = f"what is left of {limits.total.source} {text(limits.end - limits.began)}"
+        seconds, self.source = limits.within(limit)
+        self.by_total = self.source != limit.source
         self.ledger = limits.ledger(seconds)
         limits.arm(seconds is not None)
 
@@ -112,8 +108,9 @@ class Group:
             self.ledger.reset(self._chance() if self.parts[-1].error else None)
         part = Part(self, name, _cleanup(function, args) if name == "cleanup" else None)
         self.parts.append(part)
-        listener = self.limits.listener
+        limits, listener = self.limits, self.limits.listener
         try:
+            limits.running.append(part)
             if name != CALL:
                 _running.append(part)
             listener.entered(self)  # it has a part more
@@ -122,6 +119,9 @@ class Group:
         finally:
             if part in _running:  # neither a `CALL` nor in a child that it has forked
                 _running.remove(part)
+            if part in limits.running:
+                limits.running.remove(part)
+            limits.rest(self.name)
             listener.left(self)
 
     @contextmanager

@@ -6,6 +6,7 @@ import unittest
 
 from ..interpreter import watchdog
 from . import loader  # its ImportTimeout would be taken for a test where its name is
+from .between import Between
 from .call import limited_tests
 from .entry import names_of
 from .limits import Limit, Limits, limit_from_environ
@@ -47,8 +48,11 @@ class TextTestRunner(unittest.TextTestRunner):
         del each_test  # unittest lets go of each test that has run
 
         def run_all(result: LimitedResult) -> None:
+            limits.rest()
             if limits.slow_after:
                 watchdog.add_job(result, Slow(result, limits.slow_after))
+            if limits.kill_after and limits.wish:
+                watchdog.add_job(run_all, Between(limits, limits.kill_after))
             try:
                 if limits.spent():
                     for each in tests_of(test):
@@ -59,6 +63,7 @@ class TextTestRunner(unittest.TextTestRunner):
             except KeyboardInterrupt:
                 result.interrupted = True
             finally:
+                watchdog.remove_job(run_all)
                 watchdog.remove_job(result)
             result.leave_out(tests)
             limits.listener.close(result.not_run)
