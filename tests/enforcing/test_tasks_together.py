@@ -13,7 +13,7 @@ from pathlib import Path
 from unittest import mock
 
 from .. import package
-from ..helpers.enforced import BRIEF, CPYTHON, LIMIT, LONG, MARGIN, SEES_RESUMING
+from ..helpers.enforced import BRIEF, CPYTHON, LIMIT, LONG, MARGIN
 from ..helpers.tasks import TaskCase, hang
 
 PhaseTimeout, TimeoutManager = package.PhaseTimeout, package.TimeoutManager
@@ -255,28 +255,6 @@ class Generators(TaskCase):
             async for number in numbers():
                 got.append(number)
         self.assertEqual(got, [0])
-
-    @unittest.skipUnless(SEES_RESUMING, "from 3.12 on it is seen that it runs on")
-    async def test_one_that_runs_for_moments_is_interrupted_when_it_is_resumed(self):
-        async def numbers():
-            async with self.phase():
-                while True:
-                    yield 0
-
-        def plain_numbers():
-            with self.phase():
-                while True:
-                    yield 0
-
-        generator, plain = numbers(), plain_numbers()
-        await generator.__anext__()
-        next(plain)
-        for resume in generator.__anext__, lambda: asyncio.sleep(0, next(plain)):
-            with self.assertRaises(PhaseTimeout) as caught:
-                for _ in range(200):
-                    await asyncio.sleep(LIMIT)
-                    await resume()
-            self.assertTrue(caught.exception.interrupted)
 
     async def test_a_plain_one_that_is_suspended(self):
         def numbers():

@@ -23,7 +23,6 @@ BRIEF = 5  # what goes on for so long was not interrupted
 CPYTHON = sys.implementation.name == "cpython"
 choice = import_module(f"{package.__name__}.enforcing.choice")
 expiry = import_module(f"{package.__name__}.interrupting.expiry")
-SEES_RESUMING = import_module(f"{package.__name__}.interpreter.safepoints").SEES_RESUMING
 
 
 def is_watched():

@@ -9,13 +9,9 @@ from contextlib import ExitStack, contextmanager
 from unittest import mock
 
 from .. import package
-from ..helpers.enforced import BRIEF, LIMIT, LONG, SEES_RESUMING, by_each_enforcer, hold, retry_on_os_error, spin
+from ..helpers.enforced import BRIEF, LIMIT, LONG, by_each_enforcer, hold, retry_on_os_error, spin
 
-safepoints = importlib.import_module(f"{package.__name__}.interpreter.safepoints")
 PhaseInterrupt, PhaseTimeout, TimeoutManager = package.PhaseInterrupt, package.PhaseTimeout, package.TimeoutManager
-
-
-MANY = 200  # resumptions, each after a look
 
 
 class Step:
@@ -57,57 +53,6 @@ class HandingOn:
             spin(4 * LIMIT)
             abandoned.close()  # a GeneratorExit is never masked
             self.assertEqual([phase.outcome for phase in manager.phases], ["timeout", "timeout"])
-
-        self.in_thread(go)
-
-    @unittest.skipUnless(SEES_RESUMING, "from 3.12 on it is seen that it runs on")
-    def test_one_that_runs_for_moments_is_interrupted_when_it_is_resumed(self):
-        def go():
-            manager = self.manager()
-
-            def produce():
-                with manager.timed_operation("produce", LIMIT):
-                    while True:
-                        yield 1
-
-            def pass_on(producer):
-                with manager.timed_operation("pass on"):
-                    yield from producer
-
-            for make in produce, lambda: (each for each in produce()), lambda: pass_on(produce()):
-                producer = make()
-                next(producer)
-                with self.assertRaises(PhaseTimeout) as caught:
-                    for _ in range(MANY):
-                        spin(LIMIT)
-                        next(producer)
-                self.assertTrue(caught.exception.interrupted)
-            self.assertEqual(safepoints._visits, {})
-
-        self.in_thread(go)
-
-    @unittest.skipUnless(SEES_RESUMING, "from 3.12 on it is seen that it runs on")
-    def test_one_that_is_closed_while_that_is_expected_leaves_nothing(self):
-        def go():
-            manager = self.manager()
-
-            def produce(limit):
-                with manager.timed_operation("produce", limit):
-                    while True:
-                        yield 1
-
-            with manager.timed_operation("consume"):
-                another, producer = produce(LONG), produce(LIMIT)
-                next(another)
-                next(producer)
-                end = time.monotonic() + LONG
-                while not safepoints._visits and time.monotonic() < end:
-                    spin(LIMIT)
-                next(another)  # runs the same code, and is in time
-                producer.close()
-                self.assertEqual(safepoints._visits, {})
-                another.close()
-            self.assertEqual([phase.outcome for phase in manager.phases], ["done", "failed", "timeout"])
 
         self.in_thread(go)
 

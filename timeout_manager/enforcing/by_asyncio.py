@@ -28,15 +28,7 @@ from ..interrupting.delivery import find, mark, seize
 from ..interrupting.enforcer import Enforcer
 from ..interrupting.expiry import FIRST, LAST
 from ..interrupting.position import Position
-from ..interrupting.whereabouts import (
-    bind,
-    find_borders,
-    give_up,
-    next_look,
-    outlives_task,
-    waiting,
-    whereabouts_of_task,
-)
+from ..interrupting.whereabouts import bind, find_borders, give_up, next_look, outlives_task, whereabouts_of_task
 from ..originals import clock, loaded, thread, uninterrupted
 from ..seconds import INFINITY
 from .by_signal import BySignal
@@ -68,13 +60,12 @@ class ByAsyncio(Enforcer):
     NAME = "asyncio"
     OF_TASKS = True
 
-    __slots__ = ("timer", "is_held", "is_expected", "cancelled")
+    __slots__ = ("timer", "is_held", "cancelled")
 
     def __init__(self, task: Any, timer: LoopTimer) -> None:
         super().__init__(task, timer.behind)
         self.timer = timer
         self.is_held = False  # it has a session for the moment after its last phase
-        self.is_expected = False  # to run on in a generator whose phase is over
         self.cancelled: list[Phase] = []  # whose limit has cancelled it
 
     @classmethod
@@ -99,13 +90,6 @@ class ByAsyncio(Enforcer):
 
     def send(self, position: Position) -> bool:
         return safepoints.arrange(get_ident(), 0, position.stack, _arrived)
-
-    def expect(self, frames: list[FrameType]) -> None:
-        self.is_expected = bool(frames) and safepoints.expect(get_ident(), frames, _arrived)
-
-    def call_off(self) -> bool:
-        was_expected, self.is_expected = self.is_expected, False  # whoever arrives takes back what is arranged
-        return was_expected
 
     def stop(self) -> None:
         """The task is likely to have a phase again soon: keep everything for a moment, as in a session."""
@@ -148,10 +132,8 @@ class ByAsyncio(Enforcer):
         self.stale = False
         position = Position(None, stack=suspended_in(self.key.get_coro()))
         phases = whereabouts_of_task(self)
-        elsewhere = [phase for phase in self.phases if phase not in phases]
-        self.at = next_look(elsewhere, now)
+        self.at = next_look([phase for phase in self.phases if phase not in phases], now)
         due = find(self, phases, position, like)
-        self.expect([] if due else waiting(elsewhere, position.stack, now))
         if due is None:
             return None
         expiry, struck = due
@@ -330,8 +312,7 @@ class LoopTimer:
 @uninterrupted
 def _arrived(frame: FrameType, at: int) -> None:
     """Have the running task fire where it has landed, if it was sent there and its phase is still over."""
-    tasks = ByAsyncio.started()
-    sent = {each.key: each for each in tasks if each.is_expected or each.expiry and each.expiry.hits >= SWALLOWS}
+    sent = {each.key: each for each in ByAsyncio.started() if each.expiry and each.expiry.hits >= SWALLOWS}
     enforcer = sent.get(asyncio_task())
     if enforcer is not None:
         enforcer.fire(frame, at)

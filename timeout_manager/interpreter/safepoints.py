@@ -45,7 +45,6 @@ except ImportError:  # before 3.12
     pass
 
 _monitoring: Any = getattr(sys, "monitoring", None)
-SEES_RESUMING = _monitoring is not None  #: before, each call of the thread would have to be traced for that
 TOOL = __name__.replace("safepoints", "landing")  # the name by which copies of other versions know ours, too
 _OWN_NAME = "." + ".".join(__name__.split(".")[-2:])  # in every copy
 _tool = -1  # ours, while there is a visit
@@ -62,12 +61,11 @@ def guarded(frame: FrameType) -> bool:
 class _Visit:
     """What is to be called in a thread, and how to take it back."""
 
-    __slots__ = ("arrive", "pid", "awaited", "codes", "met", "gate", "stood", "undo")
+    __slots__ = ("arrive", "pid", "codes", "met", "gate", "stood", "undo")
 
     def __init__(self, arrive: Arrive) -> None:
         self.arrive = arrive
         self.pid = system.getpid()  # a child that has just been forked has inherited this
-        self.awaited: frozenset[FrameType] = frozenset()  # it is for what runs in one of these alone, if there are any
         self.codes: set[CodeType] = set()  # what is monitored,
         self.met: set[CodeType] = set()  # and of that, where the thread has been seen
         self.gate: Any = None  # or what traces the thread, a `Gate`,
@@ -107,26 +105,7 @@ def arrange(ident: int, state: int, frames: Iterable[FrameType], arrive: Arrive)
     It goes on until it is withdrawn. Return False if that cannot be.
     """
     with _lock:
-        if _monitoring is None:
-            return _trace(ident, state, frames, arrive)
-        visit = _monitor(ident, frames, arrive)
-        if visit is not None:
-            visit.awaited = frozenset()
-        return visit is not None
-
-
-@uninterrupted
-def expect(ident: int, frames: Iterable[FrameType], arrive: Arrive) -> bool:
-    """Have the thread call ``arrive`` where it lands in one of these frames, or beyond: they wait, and are to run on.
-
-    Only with SEES_RESUMING. Return False if that cannot be.
-    """
-    with _lock:
-        is_sent = ident in _visits and not _visits[ident].awaited
-        visit = _monitor(ident, frames, arrive)
-        if visit is not None and not is_sent:
-            visit.awaited = frozenset(frames)
-        return visit is not None
+        return _monitor(ident, frames, arrive) if _monitoring is not None else _trace(ident, state, frames, arrive)
 
 
 @uninterrupted
@@ -150,12 +129,12 @@ fork.in_child("safepoints", _forked)
 # -- from 3.12 ---------------------------------------------------------------------------------------------------------
 
 
-def _monitor(ident: int, frames: Iterable[FrameType], arrive: Arrive) -> _Visit | None:
+def _monitor(ident: int, frames: Iterable[FrameType], arrive: Arrive) -> bool:
     global _tool
     if _tool < 0:
         _tool = next((tool for tool in (4, 3, 5, 2, 1, 0) if _monitoring.get_tool(tool) is None), -1)
         if _tool < 0:
-            return None
+            return False
         _monitoring.use_tool_id(_tool, TOOL)
         _monitoring.register_callback(_tool, _monitoring.events.INSTRUCTION, _event)
     visit = _visits.get(ident)
@@ -163,7 +142,7 @@ def _monitor(ident: int, frames: Iterable[FrameType], arrive: Arrive) -> _Visit 
         visit = _visits[ident] = _Visit(arrive)
         visit.undo = lambda: _unmonitor(visit.codes)
     _add(visit, frames)
-    return visit
+    return True
 
 
 def _add(visit: _Visit, frames: Iterable[FrameType]) -> None:
@@ -188,8 +167,6 @@ def _event(code: CodeType, at: int) -> None:
     visit = _visits.get(get_ident())
     if visit is not None:
         frame = python._getframe(1)
-        if visit.awaited and visit.awaited.isdisjoint(up(frame)):
-            return
         if code not in visit.met:  # only the thread itself knows from where it was called
             visit.met.add(code)
             with _lock:

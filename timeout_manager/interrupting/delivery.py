@@ -29,7 +29,7 @@ from .enforcer import MOMENT, Enforcer
 from .expiry import LAST, Expiry
 from .harm import PATIENCE, does_harm
 from .position import Position
-from .whereabouts import abandon, bind, find_borders, next_look, place, waiting, whereabouts
+from .whereabouts import abandon, bind, find_borders, next_look, place, whereabouts
 
 __tracebackhide__ = True  # pytest leaves our frames out of its tracebacks
 
@@ -71,7 +71,6 @@ def seize(enforcer: Enforcer, position: Position) -> BaseException | None:
     due = find(enforcer, phases, position)
     if due is None:
         enforcer.thread.call_off()
-        enforcer.expect(waiting(elsewhere, position.stack, now))
         return None
     expiry, struck = due
     if not expiry.hits and enforcer is enforcer.thread and cancel_main(expiry, struck[0], position.stack):

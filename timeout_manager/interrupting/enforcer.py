@@ -112,14 +112,6 @@ class Enforcer:
         """Have the code that stands there come to a safe point, and fire there; return False if that cannot be."""
         raise NotImplementedError
 
-    def expect(self, frames: list[FrameType]) -> None:
-        """Have the code that runs on in one of these frames, where a phase is over, fire there, if that can be."""
-        raise NotImplementedError
-
-    def call_off(self) -> bool:
-        """Take back what ``send`` and ``expect`` have arranged, and tell if there was such; called in its thread."""
-        raise NotImplementedError
-
     def stop(self) -> None:
         """Put everything back."""
         raise NotImplementedError
@@ -140,6 +132,10 @@ class Enforcer:
         raise NotImplementedError
 
     # -- what some of them do in another way
+
+    def call_off(self) -> None:
+        """Take back what ``send`` has arranged; called in the watched thread."""
+        safepoints.withdraw(self.key)
 
     def settle(self) -> None:
         """A phase or session has ended, and something is covered."""
@@ -186,32 +182,20 @@ class Enforcer:
 class ThreadEnforcer(Enforcer):
     """What the enforcers of threads have in common: a thread can be sent to a safe point, and be seen, from another."""
 
-    __slots__ = ("state", "blocked", "loops", "is_sent")
+    __slots__ = ("state", "blocked", "loops")
 
     def __init__(self, key: int = 0) -> None:
         super().__init__(key)
         self.state = 0  # what `safepoints` must know of the thread
         self.blocked = False  # whether the signal that interrupts it was blocked before
         self.loops = ()
-        self.is_sent = False  # somewhere, or is to fire where it runs on
 
     def send(self, position: Position) -> bool:
-        self.is_sent = safepoints.arrange(self.key, self.state, position.stack, self.fire)
-        return self.is_sent
-
-    def expect(self, frames: list[FrameType]) -> None:
-        if frames:
-            self.is_sent = safepoints.expect(self.key, frames, self.fire)
-
-    def call_off(self) -> bool:
-        was_sent, self.is_sent = self.is_sent, False
-        if was_sent:  # otherwise it may be a task that is sent
-            safepoints.withdraw(self.key)
-        return was_sent
+        return safepoints.arrange(self.key, self.state, position.stack, self.fire)
 
     def send_from_outside(self) -> None:
         """The same, called by another thread."""
-        self.is_sent = safepoints.arrange(self.key, self.state, self._frames(), self.fire)
+        safepoints.arrange(self.key, self.state, self._frames(), self.fire)
 
     def see_thread(self, now: float) -> None:
         """Note where the thread stands; called by another one."""

@@ -85,10 +85,7 @@ class EnforcedPhase(InterruptiblePhase):
                 self._end(error, self.ended, struck)
 
     def _late(self, error: BaseException | None, now: float) -> None:
-        enforcer, struck = self.enforcer, self._release()
-        if enforcer is not None and enforcer.call_off() and enforcer.phases:
-            enforcer.arm(min(now + each.left(now) for each in enforcer.phases))  # they may be expected, too
-        self._end(error, now, struck)
+        self._end(error, now, self._release())
 
     def _end(self, error: BaseException | None, now: float, struck: Struck) -> None:
         """End the phase, in which that was raised."""

@@ -1,8 +1,8 @@
 """In which of its open phases a thread or task is, and which of them have lost their way out.
 
 * A phase that was entered by a `with` counts only while the frame of that `with` is on the stack and in the block. A
-  generator that is suspended in it is not; its phase is due when it is resumed (`waiting`). Nor is a block that the
-  interpreter left without calling ``__exit__``; such a phase is closed.
+  generator that is suspended in it is not; its phase is due when it is resumed. Nor is a block that the interpreter
+  left without calling ``__exit__``; such a phase is closed.
 * The block of a phase can wait in another greenlet, with its frames on no stack of a thread; it is due when its own one
   is resumed. One that has ended without calling ``__exit__`` has left the phase, which is closed.
 * Where contextlib, or a class whose ``__enter__`` and ``__exit__`` hand on to those of the phase, lies in between, it
@@ -19,9 +19,8 @@ from __future__ import annotations
 from ..counting.ledger import caller
 from ..errors import LET_PASS, PhaseTimeout
 from ..interpreter.bytecode import LOSES_EXITS, entry, has_called, inside, returns, suspended
-from ..interpreter.frames import callers, codes, first_argument, runs, suspended_in, up, waits
-from ..interpreter.safepoints import SEES_RESUMING
-from ..interpreter.turns import coroutine, greenlet, is_alive
+from ..interpreter.frames import codes, first_argument, runs, suspended_in, up
+from ..interpreter.turns import greenlet, is_alive
 from ..seconds import INFINITY
 from .enforcer import SUSPENDED
 from .expiry import LAST
@@ -75,22 +74,6 @@ def next_look(elsewhere: list[Phase], now: float) -> float:
     """Return when to look at these phases again: when they are over, then later and later."""
     over = [-phase.left(now) for phase in elsewhere if phase.struck is not LET_PASS]
     return now + min([min(max(each, SUSPENDED), LAST) if each >= 0.0 else -each for each in over], default=INFINITY)
-
-
-def waiting(elsewhere: list[Phase], stack: Iterable[FrameType], now: float) -> list[FrameType]:
-    """Return the frames that are to run on for these phases, if they are over; not those that run, in this stack."""
-    if not SEES_RESUMING:
-        return []
-    over = [phase for phase in elsewhere if phase.struck is not LET_PASS and phase.left(now) <= 0.0]
-    return [frame for phase in over for frame in _waits_in(phase) if frame not in stack]
-
-
-def _waits_in(phase: Phase) -> list[FrameType]:
-    """Return where a phase is held open, and what is called there in its greenlet or task."""
-    frames = [frame for frame, _ in _places(phase)]
-    own = None if phase.greenlet is None else phase.greenlet()
-    chain = [*suspended_in(coroutine(phase.key)), *waits(own)] or [*callers()]
-    return next((chain[: chain.index(each) + 1] for each in frames if each in chain), frames)
 
 
 def whereabouts_of_task(enforcer: Enforcer) -> list[Phase]:
