@@ -1,6 +1,7 @@
 """Code objects are read right on every version: which `with` a frame is in, and where an exception may be raised."""
 
 import asyncio
+import dis
 import sys
 import unittest
 from importlib import import_module
@@ -153,6 +154,22 @@ class Reading(unittest.TestCase):
                     break
 
         self.assertGreaterEqual(len(bytecode.landings(loops.__code__)), 4)
+
+    @unittest.skipUnless(sys.implementation.name == "cpython", "PyPy is not sent anywhere")
+    def test_no_landing_is_between_the_call_of_what_is_awaited_and_its_end(self):
+        async def waits(lock):
+            async with lock:
+                len([])
+            await lock.acquire()
+            try:
+                len([])
+            finally:
+                lock.release()
+
+        names = {each.offset: each.opname for each in dis.get_instructions(waits)}
+        found = {names[at] for at in bytecode.landings(waits.__code__)}
+        self.assertEqual(found & {"END_SEND", "GET_AWAITABLE"}, set())
+        self.assertNotEqual(found, set())
 
 
 if __name__ == "__main__":

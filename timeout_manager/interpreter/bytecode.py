@@ -79,7 +79,8 @@ _NOP = _named("NOP")
 _AFTER_SETUP = _SETUP | _POP_BLOCK
 _WITH_STARTS = opmap.get("WITH_EXCEPT_START")
 _AWAITS = _named("SEND", "YIELD_VALUE")
-_AWAITED = _named("END_SEND") or _named("JUMP_BACKWARD_NO_INTERRUPT")
+_END_SEND = _named("END_SEND")
+_AWAITED = _END_SEND or _named("JUMP_BACKWARD_NO_INTERRUPT")
 _GET_AWAITABLE = opmap.get("GET_AWAITABLE")
 _RESUME, _YIELD, _YIELD_FROM = opmap.get("RESUME"), opmap["YIELD_VALUE"], opmap.get("YIELD_FROM", -1)
 _RETURN = _named("RETURN_VALUE", "RETURN_CONST")
@@ -329,12 +330,14 @@ def landings(code: CodeType) -> frozenset[int]:
     found = set()
     for at in range(0, len(raw), 2):
         head = _head(raw, at) if raw[at] != EXTENDED_ARG else -1
-        if head >= 0:
+        if head >= 0 and raw[head] not in _END_SEND:  # 3.12 jumps back into what it awaits; that is no loop
             found.add(_behind_nops(raw, head))
             if not _split_off(code, raw, at):
                 found.add(at)
-        elif raw[at] in _CALL and handlers(code, at) == handlers(code, _next(raw, at)) and not opens(code, at):
-            found.add(_next(raw, at))
+        elif raw[at] in _CALL:
+            after = _next(raw, at)
+            if raw[after] != _GET_AWAITABLE and handlers(code, at) == handlers(code, after) and not opens(code, at):
+                found.add(after)
     return frozenset(found)
 
 
