@@ -239,7 +239,7 @@ class WhatWasWritten(OfForks):
 class TheNextTests(OfForks):
     def test_run_where_something_hangs_between_tests(self):
         self.write(test_between=BETWEEN)
-        limits = "--timeout", "2", "--kill-after", "0.5"
+        limits = "--timeout", "20", "--kill-after", "0.5"
         for ran in self.with_each(*limits, "test_between.Owner", TIMEOUT_MANAGER_SCALE="0.1"):
             self.assertEqual((ran.status, ran.last), (1, "FAILED (timeouts=1)"), ran.stderr)
             self.assertEqual(ran.outcomes["test_2"], "passed")
