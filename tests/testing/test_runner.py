@@ -244,6 +244,16 @@ class TheRunner(unittest.TestCase):
         self.assertRegex(printed, "ERROR: test_wrong .* SELECT 1")
         self.assertIn("FAILED (timeouts=1, errors=1)", printed)
 
+    def test_gives_what_runs_between_tests_as_long_as_a_test_and_five_seconds_at_least(self):
+        limits = import_module(f"{package.__name__}.testing.limits")
+        none, long, brief = (limits.Limit(seconds, "--timeout") for seconds in (None, 60, 0.5))
+        self.assertEqual(limits.Limits(none).between()[0], None)
+        self.assertEqual(limits.Limits(long).between(), (60.0, "--timeout"))
+        self.assertEqual(limits.Limits(brief).between(), (5.0, "the least for that"))
+        seconds, source = limits.Limits(none, total=limits.Limit(50, "--total")).between()
+        self.assertTrue(5 < seconds <= 50, seconds)
+        self.assertEqual(source, "what is left of --total 50.00 s")
+
     def test_leaves_nothing_behind(self):
         seen = []
 

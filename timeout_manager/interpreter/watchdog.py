@@ -90,7 +90,7 @@ class _Mark:
 
 
 def _runs() -> bool:
-    """Tell whether it runs, and is to go on."""
+    """Tell whether it runs, and is to go on; forget one that has been ended from outside."""
     if not _life:
         _running.clear()
     return "watchdog" in _running
